@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+# Tests are found, not listed. A name says where the file is: tests/unit/base/test_arena.c is
+# unit.base.arena (WEIR_TEST_PREFIX goes before it, so that one run can hold several builds).
+#
+#   tests/unit/<layer>/*.c          the layer and those below it, cmocka; app: with builtin.c
+#   tests/{sim,oracle,fault}/*.c    everything below the program; what is no test_*.c is in each
+#   tests/<suite>/*.py              the program, from outside, in $WEIR_BIN
+#   tests/<suite>/*_tool.c          programs that tests call, in $WEIR_TOOLS
+#
+# Tests of the suite broker start servers: they get the machine for themselves, and only the builds
+# with WEIR_BROKER_TESTS have them.
+set(WEIR_TEST_PREFIX "" CACHE STRING "Put before the name of each test")
+option(WEIR_BROKER_TESTS "Register the tests that start servers" ON)
+set(tests_dir "${CMAKE_SOURCE_DIR}/tests")
+
+function(weir_test_name SOURCE OUT)
+    string(REGEX REPLACE "test_([^/]*)\\.(c|py)$" "\\1" name "${SOURCE}")
+    string(REPLACE "/" "." name "${name}")
+    set(${OUT} "${name}" PARENT_SCOPE)
+endfunction()
+
+function(weir_c_test SOURCE)
+    weir_test_name("${SOURCE}" name)
+    string(REGEX REPLACE "/.*" "" suite "${SOURCE}")
+    string(REGEX REPLACE "^unit/|/.*" "" layer "${SOURCE}")
+    file(GLOB helpers CONFIGURE_DEPENDS "${tests_dir}/${suite}/*.c")
+    list(FILTER helpers EXCLUDE REGEX "/test_[^/]*$|_tool\\.c$")
+    add_executable(${name} "tests/${SOURCE}" ${helpers})
+    target_include_directories(${name} PRIVATE "${CMAKE_SOURCE_DIR}/src" "${tests_dir}/support")
+    if(suite STREQUAL "unit" AND "weir_${layer}" IN_LIST core_layers)
+        target_link_libraries(${name} PRIVATE weir_${layer} weir_build PkgConfig::CMOCKA)
+    else()
+        target_link_libraries(${name} PRIVATE weir_all PkgConfig::CMOCKA)
+    endif()
+    if(layer STREQUAL "app")
+        target_sources(${name} PRIVATE "${CMAKE_SOURCE_DIR}/src/app/builtin.c")
+    endif()
+    if(WEIR_LTO)
+        target_link_options(${name} PRIVATE -fno-lto)
+    endif()
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+    add_test(NAME "${WEIR_TEST_PREFIX}${name}" COMMAND ${name})
+    set_tests_properties("${WEIR_TEST_PREFIX}${name}" PROPERTIES LABELS ${suite} TIMEOUT 600
+        WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
+endfunction()
+
+function(weir_python_test SOURCE)
+    weir_test_name("${SOURCE}" name)
+    string(REGEX REPLACE "/.*" "" suite "${SOURCE}")
+    set(name "${WEIR_TEST_PREFIX}${name}")
+    add_test(NAME ${name} COMMAND Python3::Interpreter "${tests_dir}/${SOURCE}")
+    set_tests_properties(${name} PROPERTIES LABELS ${suite} TIMEOUT 900
+        WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}"
+        ENVIRONMENT "WEIR_BIN=${CMAKE_BINARY_DIR}/weir;WEIR_TOOLS=${CMAKE_BINARY_DIR}/tests;PYTHONDONTWRITEBYTECODE=1"
+        ENVIRONMENT_MODIFICATION "PYTHONPATH=path_list_prepend:${CMAKE_SOURCE_DIR}/build/deps/python;PYTHONPATH=path_list_prepend:${tests_dir}/support")
+    if(suite STREQUAL "broker")
+        # As many processors as a run may use: nothing else runs beside it.
+        set_tests_properties(${name} PROPERTIES RUN_SERIAL ON TIMEOUT 5400)
+    endif()
+endfunction()
+
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+file(GLOB_RECURSE c_sources RELATIVE "${tests_dir}" CONFIGURE_DEPENDS
+    "${tests_dir}/unit/test_*.c" "${tests_dir}/sim/test_*.c" "${tests_dir}/oracle/test_*.c"
+    "${tests_dir}/fault/test_*.c")
+foreach(source IN LISTS c_sources)
+    weir_c_test("${source}")
+endforeach()
+
+file(GLOB python_sources RELATIVE "${tests_dir}" CONFIGURE_DEPENDS "${tests_dir}/*/test_*.py")
+foreach(source IN LISTS python_sources)
+    if(WEIR_BROKER_TESTS OR NOT source MATCHES "^broker/")
+        weir_python_test("${source}")
+    endif()
+endforeach()
+
+file(GLOB tool_sources CONFIGURE_DEPENDS "${tests_dir}/*/*_tool.c")
+foreach(source IN LISTS tool_sources)
+    get_filename_component(name "${source}" NAME_WE)
+    add_executable(${name} "${source}")
+    if(source MATCHES "/support/")
+        # What judges the program shares no code with it.
+        target_link_libraries(${name} PRIVATE weir_build PkgConfig::RDKAFKA PkgConfig::YYJSON)
+    else()
+        target_include_directories(${name} PRIVATE "${CMAKE_SOURCE_DIR}/src")
+        target_link_libraries(${name} PRIVATE weir_all)
+        if(WEIR_LTO)
+            target_link_options(${name} PRIVATE -fno-lto)
+        endif()
+    endif()
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+endforeach()
+
+if(NOT WEIR_TEST_PREFIX)
+    foreach(arguments IN ITEMS "" "--self-test")
+        add_test(NAME "tidy${arguments}"
+            COMMAND Python3::Interpreter "${CMAKE_SOURCE_DIR}/tools/tidy" ${arguments})
+        set_tests_properties("tidy${arguments}" PROPERTIES LABELS tidy
+            WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
+    endforeach()
+endif()

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How a source, a step or a sink plugs into weir. Built-ins and plugins see exactly this.
+ *
+ * A component is a const struct: its description (weir/fields.h: name, options, help), the size of
+ * its instance, and functions. The engine allocates and zeroes the instance, parses the options,
+ * and alone decides what a failure means: components never retry, never log what they return,
+ * never read the environment, never start threads that call into weir.
+ *
+ * Threads. `control`: the one thread that opens, polls, commits, aborts and closes. `lane`: the
+ * thread that owns a set of partitions and runs their batches to completion. Functions marked
+ * `paused` run on the control thread while every lane is stopped between two batches.
+ *
+ * Positions. A partition's position is the number of the next record to read; it is the source's
+ * own number (Kafka offset, byte offset, count). The engine keeps four of them:
+ *
+ *     committed  ≤  closing  ≤  written  ≤  read
+ *     durable       in the      all outputs  delivered
+ *                   commit      handed to    by the source
+ *                   under way   the sinks
+ */
+#ifndef WEIR_COMPONENT_H
+#define WEIR_COMPONENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <weir/clock.h>
+#include <weir/fields.h>
+#include <weir/log.h>
+#include <weir/record.h>
+#include <weir/status.h>
+#include <weir/strbuf.h>
+
+#define WEIR_ABI                                                                                   \
+    2u /* any change of layout in include/weir raises it; the loader demands equality */
+
+/* --- what the engine gives ---------------------------------------------------------------------*/
+
+struct weir_engine;
+struct weir_intake;
+struct weir_positions_ops; /* weir/positions.h */
+
+/* The surroundings of one component instance. Borrowed; valid from open to close. */
+struct weir_ctx {
+    struct weir_engine *engine;
+    const char *pipeline; /* name: of the pipeline */
+    const char *instance; /* instance:, or NULL: this process has no stable identity */
+    const char *path;     /* the component in the user's words: "source.kafka", "sinks[1].file" */
+    const struct weir_log *log;     /* for changes of state outside any call; bound to the path */
+    const struct weir_clock *clock; /* the only source of time */
+    unsigned index;                 /* among the pipeline's sources or sinks */
+    unsigned lanes;
+    bool transactional; /* outputs and positions commit together in the component's domain */
+    int64_t transaction_timeout_ms;
+    int64_t in_flight_bytes; /* this component's share of the process's budget */
+};
+
+/* One source partition that this process owns. Source: fills the first part at assignment.
+ * Engine: owns the rest; the source reads it where a function says so. */
+struct weir_partition {
+    const char *topic; /* source's memory, until revoked */
+    int32_t index;
+    void *source_data;
+    _Atomic int64_t end; /* one behind the last record known to exist; -1: unknown (any thread) */
+
+    unsigned lane;
+    int64_t read, written, closing, committed;
+};
+
+/* What a source says when a partition becomes this process's. */
+struct weir_assignment {
+    const char *topic;
+    int32_t index;
+    int64_t position; /* ≥ 0: where reading begins. Also what counts as committed. */
+    void *source_data;
+};
+
+/* control: takes over partitions; lanes are stopped meanwhile. ret[i] stays valid until revoked. */
+void weir_source_assign(struct weir_ctx *ctx,
+                        const struct weir_assignment *items,
+                        size_t count,
+                        struct weir_partition **ret);
+/* control: gives partitions back. Commits the open epoch first, or aborts it when the partitions
+ * are lost already. After it returns no lane touches them and their memory is gone. */
+void weir_source_revoke(struct weir_ctx *ctx,
+                        struct weir_partition **items,
+                        size_t count,
+                        bool lost);
+/* control: a source knows no further partitions will come (bounded sources). */
+void weir_source_exhausted(struct weir_ctx *ctx);
+/* any thread: something is there for the lane, or for the control thread, to look at. The file
+ * descriptors are eventfds to which client libraries may write 8 bytes. */
+int weir_lane_wake_fd(struct weir_ctx *ctx, unsigned lane);
+int weir_control_wake_fd(struct weir_ctx *ctx);
+/* control: one object shared by the components of a pipeline under a key; made by `create` the
+ * first time. destroy is called after all components are closed. */
+void *weir_ctx_share(struct weir_ctx *ctx,
+                     const char *key,
+                     void *(*create)(void *argument, struct weir_err *err),
+                     void *argument,
+                     void (*destroy)(void *object),
+                     struct weir_err *err);
+/* control: a stop was asked for longer than shutdown_timeout ago; give up what can be given up. */
+bool weir_ctx_must_hurry(const struct weir_ctx *ctx);
+/* control: random bytes; reproducible under test. */
+void weir_ctx_random(struct weir_ctx *ctx, void *bytes, size_t size);
+
+/* lane, inside read(): appends a zeroed record to the partition's batch; fill it at once. NULL: no
+ * memory, return what there is. `ref` is released with the batch (may be NULL). Records behind a
+ * position that was already read are stale and must not be appended. */
+struct weir_record *
+weir_intake_record(struct weir_intake *intake, struct weir_partition *partition, void *ref);
+/* lane, inside read(): nothing exists before this position (control records, compaction). */
+void weir_intake_advance(struct weir_intake *intake,
+                         struct weir_partition *partition,
+                         int64_t position);
+/* lane, inside read(): the partition has come to its end (bounded sources). */
+void weir_intake_end(struct weir_intake *intake, struct weir_partition *partition);
+
+/* What expressions are evaluated with. lane. Results live until the batch dies. */
+struct weir_run;
+WEIR_MUST_USE weir_status weir_expr_test(struct weir_run *run,
+                                         const struct weir_expr *expr,
+                                         struct weir_record *record,
+                                         bool *ret_pass,
+                                         struct weir_err *err);
+/* Exactly one result, as text: a string as it is, null as absent, others as JSON. */
+WEIR_MUST_USE weir_status weir_expr_text(struct weir_run *run,
+                                         const struct weir_expr *expr,
+                                         struct weir_record *record,
+                                         struct weir_slice *ret_text,
+                                         struct weir_err *err);
+/* Calls `take` with each of the 0..n results; what it returns other than WEIR_OK ends the
+ * evaluation and is returned. */
+WEIR_MUST_USE weir_status weir_expr_each(struct weir_run *run,
+                                         const struct weir_expr *expr,
+                                         struct weir_record *record,
+                                         weir_status (*take)(void *context,
+                                                             struct weir_value value,
+                                                             struct weir_err *err),
+                                         void *context,
+                                         struct weir_err *err);
+/* Passes a record on (the struct is copied). False: no memory. */
+WEIR_MUST_USE bool weir_emit(struct weir_run *run, const struct weir_record *record);
+struct weir_batch *weir_run_batch(struct weir_run *run);
+/* A line of the `log` step, with topic, partition, offset. */
+void weir_run_log(struct weir_run *run, const struct weir_record *record, struct weir_slice text);
+
+/* --- sources -----------------------------------------------------------------------------------*/
+
+/* Who remembers how far a source was read. */
+enum weir_positions {
+    WEIR_POSITIONS_NONE,  /* nobody can: what was in flight is gone after a crash (stdin) */
+    WEIR_POSITIONS_LOG,   /* repositionable, but needs weir's state log (file, generate) */
+    WEIR_POSITIONS_GROUP, /* the source's own system (Kafka consumer group) */
+};
+
+struct weir_source_ops {
+    /* control: joins, lists partitions; assignments may come now or from poll. */
+    weir_status (*start)(void *self, struct weir_err *err);
+    /* control, often: serves events without blocking; calls weir_source_assign and _revoke. */
+    weir_status (*poll)(void *self, struct weir_err *err);
+    /* lane: up to max records of this lane's partitions, without blocking. WEIR_AGAIN: nothing now;
+     * the lane is woken through its descriptor. An error stops the pipeline or, when its class is
+     * UNAVAILABLE, is tried again. */
+    weir_status (*read)(
+        void *self, unsigned lane, struct weir_intake *intake, size_t max, struct weir_err *err);
+    /* paused: read on from partition->read; deliver nothing older. */
+    weir_status (*seek)(void *self,
+                        struct weir_partition *const *items,
+                        size_t count,
+                        struct weir_err *err);
+    /* control: makes `closing` of these partitions durable (WEIR_POSITIONS_GROUP, when there is no
+     * transaction). WEIR_ABORTED: no longer ours. May be NULL. */
+    weir_status (*commit)(void *self,
+                          struct weir_partition *const *items,
+                          size_t count,
+                          struct weir_err *err);
+    /* control: leaves; revokes what is left. */
+    void (*stop)(void *self);
+    /* What the batches of this source need to die. NULL: nothing is referenced. */
+    const struct weir_batch_origin *origin;
+};
+
+/* --- steps -------------------------------------------------------------------------------------*/
+
+struct weir_step_ops {
+    /* lane: decides the fate of one record: passes on 0..n results with weir_emit. A failure is the
+     * record's; whatever it had emitted is taken back. */
+    weir_status (*apply)(void *self,
+                         struct weir_run *run,
+                         struct weir_record *record,
+                         struct weir_err *err);
+};
+
+/* --- sinks -------------------------------------------------------------------------------------*/
+
+struct weir_sink_ops {
+    /* lane, once per record before write: evaluates key, target and the like. May be NULL. */
+    weir_status (*prepare)(void *self,
+                           struct weir_run *run,
+                           struct weir_record *record,
+                           struct weir_err *err);
+    /* lane: takes records[*cursor] … [count-1] over in order, moving *cursor. WEIR_AGAIN: full for
+     * now. Any other failure is about records[*cursor]. After return the records may be freed. */
+    weir_status (*write)(void *self,
+                         unsigned lane,
+                         struct weir_batch *batch,
+                         struct weir_record *const *records,
+                         size_t count,
+                         size_t *cursor,
+                         struct weir_err *err);
+    /* control, often: serves callbacks without blocking. A failure aborts the epoch. May be NULL.
+     */
+    weir_status (*poll)(void *self, struct weir_err *err);
+    /* paused: what was written so far belongs to the closing epoch. May be NULL. */
+    void (*seal)(void *self);
+    /* control: WEIR_OK when everything sealed is durable at the target, WEIR_AGAIN while it is not
+     * yet; lanes may be writing the next epoch meanwhile. Not called when the domain commits the
+     * sink. May be NULL: nothing to wait for. */
+    weir_status (*confirm)(void *self, struct weir_err *err);
+    /* paused: forgets what is not committed. May be NULL. */
+    weir_status (*abort)(void *self, struct weir_err *err);
+    /* control: appends what restore needs to return to the sealed extent (file lengths); goes into
+     * the epoch's log entry. NULL: has no extent to keep. */
+    weir_status (*mark)(void *self, struct weir_strbuf *out, struct weir_err *err);
+    /* control, after open, before any write: returns to a committed mark; mark.data == NULL: there
+     * was never a commit. Required with mark. */
+    weir_status (*restore)(void *self, struct weir_slice mark, struct weir_err *err);
+};
+
+/* --- domains -----------------------------------------------------------------------------------*/
+
+/* What one atomic commit is made of. */
+struct weir_commit {
+    uint64_t epoch;
+    int64_t timeout_ms; /* the commit takes no longer than about this */
+    bool last;          /* the process ends after it: an unknown outcome is left to the next start,
+                           answered with WEIR_FATAL */
+    struct weir_commit_source {
+        void *self; /* the source's instance */
+        struct weir_partition *const *items;
+        size_t count; /* every owned partition, moved or not */
+    } * sources;
+    size_t source_count;
+};
+
+/* Outputs and positions of one system committing together (a Kafka transaction). */
+struct weir_domain_ops {
+    size_t self_size;
+    weir_status (*open)(void *self,
+                        struct weir_ctx *ctx,
+                        void *const *sources,
+                        size_t source_count,
+                        void *const *sinks,
+                        size_t sink_count,
+                        struct weir_err *err);
+    void (*close)(void *self);
+    /* control: outputs may be written after it. */
+    weir_status (*begin)(void *self, struct weir_err *err);
+    /* control, lanes running but not writing. WEIR_OK: committed. WEIR_ABORTED, WEIR_UNAVAILABLE:
+     * certainly not committed, abort() follows. WEIR_UNKNOWN: neither this commit nor the last one
+     * stands for all partitions; `committed` of each says what does. WEIR_FENCED: leave, rejoin as
+     * a new member. Others: stop. */
+    weir_status (*commit)(void *self, const struct weir_commit *commit, struct weir_err *err);
+    /* control: nothing of the open epoch becomes visible. */
+    weir_status (*abort)(void *self, struct weir_err *err);
+};
+
+/* --- the component -----------------------------------------------------------------------------*/
+
+struct weir_component {
+    uint32_t abi;                    /* WEIR_ABI */
+    struct weir_described described; /* kind, name, fields, help: see weir/fields.h */
+    size_t self_size;
+    enum weir_positions positions; /* sources */
+    bool bounded;                  /* sources: may end by themselves */
+    bool exclusive;                /* sources: only this process can read it (file, stdin) */
+    bool deterministic;            /* steps, sources: same input, same output */
+    bool durable;                  /* sinks: what was written survives (not stdout, not drop) */
+    bool discards;                 /* sinks: takes part in every guarantee (drop) */
+    const struct weir_domain_ops *domain; /* NULL: no atomic commit with others */
+
+    /* control: self is zeroed. On failure close() is called on the half-open instance, and on those
+     * that were not opened any more (stop() too): both accept a zeroed self. */
+    weir_status (*open)(void *self, const void *config, struct weir_ctx *ctx, struct weir_err *err);
+    void (*close)(void *self);
+    /* any: finds what a table cannot know to be wrong (a property that does not exist), without
+     * connecting. err->path: the field. May be NULL. */
+    weir_status (*check)(const void *config, struct weir_err *err);
+    /* control: names the system that commits as one, without connecting ("kafka:localhost:9092");
+     * with `connect`, by its identity ("kafka:<cluster id>"). NULL: no domain. */
+    weir_status (*domain_name)(const void *config,
+                               bool connect,
+                               struct weir_strbuf *out,
+                               struct weir_err *err);
+    union {
+        const struct weir_source_ops *source;
+        const struct weir_step_ops *step;
+        const struct weir_sink_ops *sink;
+    } ops;
+    /* Sources: how positions are looked at and moved from outside. NULL: only what the state log
+     * knows can be. */
+    const struct weir_positions_ops *position_ops;
+};
+
+#endif

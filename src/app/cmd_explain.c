@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * weir explain: what a pipeline is, what it promises and why, and where each setting comes from.
+ * Never a secret.
+ */
+#include <stdio.h>
+
+#include "app/args.h"
+#include "app/loading.h"
+#include "conf/dump.h"
+#include "conf/text.h"
+
+static void explain_edge(const char *role, const struct weir_plan_edge *edge)
+{
+    printf("  %-8s %-24s %-17s %s\n", role, edge->label != NULL ? edge->label : edge->name,
+           weir_guarantee_name(edge->guarantee), edge->why);
+}
+
+static void explain_steps(const struct weir_items *steps, const char *indent)
+{
+    for (size_t i = 0; i < steps->count; i++) {
+        const struct weir_step_config *step = WEIR_ITEMS_AT(struct weir_step_config, steps, i);
+        printf("%s%zu. %s%s%s\n", indent, i + 1, step->component.described->name,
+               step->name == NULL ? "" : "  named ", step->name == NULL ? "" : step->name);
+    }
+}
+
+static void explain_plan(const struct weir_loaded *loaded, const struct weir_plan *plan)
+{
+    const struct weir_pipeline_config *config = &loaded->config;
+    printf("pipeline %s\n", config->name);
+    if (config->instance != NULL) {
+        printf("instance %s\n", config->instance);
+    }
+    printf("\n");
+    printf("guarantee: %s\n  %s\n\n", weir_guarantee_name(plan->guarantee), plan->why);
+    printf("edges\n");
+    for (size_t i = 0; i < plan->source_count; i++) {
+        explain_edge("source", &plan->sources[i]);
+    }
+    for (size_t i = 0; i < plan->sink_count; i++) {
+        explain_edge("sink", &plan->sinks[i]);
+    }
+    if (config->steps.count > 0) {
+        printf("\nsteps\n");
+        explain_steps(&config->steps, "  ");
+    }
+    for (size_t i = 0; i < config->branches.count; i++) {
+        const struct weir_branch_config *branch =
+            WEIR_ITEMS_AT(struct weir_branch_config, &config->branches, i);
+        printf("\nbranch %s\n", branch->name);
+        explain_steps(&branch->steps, "  ");
+    }
+    printf("\ntasks: one per source partition, on %u lane%s\n", plan->lanes,
+           plan->lanes == 1 ? "" : "s");
+    printf("epochs: committed every %lld ms%s\n", (long long)plan->commit_interval_ms,
+           plan->domain != NULL ? ", in a transaction" : "");
+    if (plan->uses_log) {
+        printf("state log: %s\n", plan->log_dir);
+    }
+}
+
+static void explain_settings(const struct weir_loaded *loaded)
+{
+    struct weir_strbuf text;
+    weir_strbuf_init(&text, 16 << 20);
+    weir_dump_text(&loaded->binder, weir_pipeline_fields, &loaded->config, &text);
+    printf("\nsettings\n");
+    fwrite(text.data == NULL ? "" : text.data, 1, text.size, stdout);
+    weir_strbuf_done(&text);
+}
+
+int weir_cmd_explain(int argc, char **argv)
+{
+    struct weir_args args;
+    int code = WEIR_EXIT_OK;
+    if (!weir_args_parse(&args, argc, argv, &code)) {
+        return code;
+    }
+    struct weir_loading loading;
+    struct weir_plan plan;
+    weir_loading_init(&loading);
+    const char *path = args.count > 0 ? args.operands[0] : NULL;
+    bool sound = weir_loading_pipeline(&loading, path, &plan);
+    weir_loading_report(&loading);
+    if (sound) {
+        if (path == NULL) {
+            printf("# the environment amounts to this file\n%.*s\n",
+                   WEIR_SLICE_ARG(loading.loaded->text->bytes));
+        }
+        explain_plan(loading.loaded, &plan);
+        explain_settings(loading.loaded);
+    }
+    weir_loading_done(&loading);
+    return sound ? WEIR_EXIT_OK : WEIR_EXIT_CONFIG;
+}

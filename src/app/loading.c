@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Loading is the same for every command: bind the file, let components check what their tables
+ * cannot know, compute the plan. All errors of a file are collected before anything is said.
+ */
+#include "app/loading.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/builtin.h"
+#include "conf/compile.h"
+#include "conf/text.h"
+
+const struct weir_surroundings weir_app_surroundings = {
+    .registry = &weir_builtin_registry,
+    .compiler = &weir_jq_compiler,
+};
+
+void weir_loading_init(struct weir_loading *loading)
+{
+    weir_arena_init(&loading->arena, 0);
+    weir_diags_init(&loading->diags, &loading->arena);
+    loading->loaded = NULL;
+}
+
+void weir_loading_done(struct weir_loading *loading)
+{
+    if (loading->loaded != NULL) {
+        weir_loaded_free(loading->loaded);
+    }
+    weir_arena_done(&loading->arena);
+}
+
+weir_status weir_loading_listen(const struct weir_loaded *loaded,
+                                struct weir_http_listen *ret_listen,
+                                struct weir_err *err)
+{
+    const struct weir_http_config *config = loaded->config.http;
+    *ret_listen = weir_http_listen_default();
+    if (config == NULL) {
+        ret_listen->off = true;
+        return WEIR_OK;
+    }
+    ret_listen->token = config->token;
+    const struct weir_origin *origin = weir_binder_origin(&loaded->binder, &config->listen);
+    return origin == NULL || origin->type == WEIR_ORIGIN_DEFAULT
+               ? WEIR_OK
+               : weir_http_listen_parse(weir_slice_of(config->listen), config->token, ret_listen,
+                                        err);
+}
+
+static void report_at(struct weir_loading *loading,
+                      size_t start,
+                      size_t end,
+                      const char *path,
+                      const struct weir_err *err)
+{
+    struct weir_diag *diag =
+        weir_diag_add(&loading->diags, loading->loaded->text, start, end, "%s", err->message);
+    diag->path = weir_arena_printf(&loading->arena, "%s%s%s", path, err->path[0] == '\0' ? "" : ".",
+                                   err->path);
+    if (err->hint[0] != '\0') {
+        weir_diag_hint(&loading->diags, diag, "%s", err->hint);
+    }
+}
+
+/* About the value of a member, where it is written. */
+static void
+report_of(struct weir_loading *loading, const void *member, const char *path, struct weir_err *err)
+{
+    const struct weir_origin *origin = weir_binder_origin(&loading->loaded->binder, member);
+    const struct weir_text *text = loading->loaded->text;
+    size_t start = 0, end = 0;
+    if (origin != NULL && origin->place.line > 0) {
+        start = weir_text_offset(text, origin->place.line, origin->place.column);
+        end = start + strcspn(text->bytes.data + start, " ,}#\r\n");
+    }
+    err->path[0] = '\0';
+    report_at(loading, start, end, path, err);
+}
+
+static void check_edge(struct weir_loading *loading, const struct weir_plan_edge *edge)
+{
+    struct weir_err err = {0};
+    if (edge->component->check == NULL || edge->component->check(edge->config, &err) == WEIR_OK) {
+        return;
+    }
+    size_t start = 0, end = 0;
+    (void)weir_binder_locate(&loading->loaded->binder, edge->config, err.path, &start, &end);
+    report_at(loading, start, end, edge->name, &err);
+}
+
+static bool loading_finish(struct weir_loading *loading, struct weir_plan *ret_plan)
+{
+    if (loading->loaded == NULL) {
+        return false;
+    }
+    if (loading->loaded->config.instance == NULL) {
+        loading->loaded->config.instance = getenv("WEIR_INSTANCE");
+    }
+    struct weir_err err = {0};
+    weir_status status =
+        weir_plan_make(ret_plan, &loading->loaded->config, &loading->arena, false, &err);
+    for (size_t i = 0; i < ret_plan->source_count; i++) {
+        check_edge(loading, &ret_plan->sources[i]);
+    }
+    for (size_t i = 0; i < ret_plan->sink_count; i++) {
+        check_edge(loading, &ret_plan->sinks[i]);
+    }
+    if (status != WEIR_OK) {
+        report_of(loading, &loading->loaded->config.guarantee, "guarantee", &err);
+    }
+    struct weir_http_listen listen;
+    struct weir_err listen_err = {0};
+    if (weir_loading_listen(loading->loaded, &listen, &listen_err) != WEIR_OK) {
+        report_of(loading, &loading->loaded->config.http->listen, "http.listen", &listen_err);
+    }
+    return loading->diags.errors == 0;
+}
+
+bool weir_loading_pipeline(struct weir_loading *loading,
+                           const char *path,
+                           struct weir_plan *ret_plan)
+{
+    loading->loaded = path == NULL ? weir_load_environment(&weir_app_surroundings, &loading->diags)
+                                   : weir_load_file(&weir_app_surroundings, path, &loading->diags);
+    return loading_finish(loading, ret_plan);
+}
+
+bool weir_loading_text(struct weir_loading *loading,
+                       struct weir_text *text,
+                       struct weir_plan *ret_plan)
+{
+    loading->loaded = weir_load_text(&weir_app_surroundings, text, &loading->diags);
+    return loading_finish(loading, ret_plan);
+}
+
+void weir_loading_report(struct weir_loading *loading)
+{
+    struct weir_strbuf text;
+    weir_strbuf_init(&text, 16 << 20);
+    weir_diags_sort(&loading->diags);
+    const char *no_colour = getenv("NO_COLOR");
+    bool colour = isatty(STDERR_FILENO) && (no_colour == NULL || no_colour[0] == '\0');
+    weir_diags_render_text(&loading->diags, colour, &text);
+    fwrite(text.data == NULL ? "" : text.data, 1, text.size, stderr);
+    weir_strbuf_done(&text);
+}

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Connection settings of Kafka clients. The properties that weir's guarantees rest on are set here
+ * and refused under `properties:`, each with the reason: a consumer that commits by itself or reads
+ * uncommitted data would break the promise silently.
+ *
+ * librdkafka reports broken connections and timed-out requests through its log and error
+ * callbacks, from its own threads. They are counted: a transaction during which a request's fate
+ * became uncertain is not followed by another one of the same producer epoch (kafka_transaction.c).
+ */
+#include "kafka_client.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "base/alloc.h"
+
+enum { MECHANISM_PLAIN, MECHANISM_SCRAM_256, MECHANISM_SCRAM_512 };
+
+static const struct weir_choice mechanism_choices[] = {
+    {"plain", MECHANISM_PLAIN, "User and password as they are; use it with TLS only."},
+    {"scram-sha-256", MECHANISM_SCRAM_256, "Salted challenge, SHA-256."},
+    {"scram-sha-512", MECHANISM_SCRAM_512, "Salted challenge, SHA-512."},
+    WEIR_CHOICES_END,
+};
+
+static const char *const mechanism_names[] = {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"};
+
+const struct weir_field kafka_tls_fields[] = {
+    WEIR_F_STR(struct kafka_tls,
+               ca,
+               .unset = "the system's authorities",
+               .example = "/etc/weir/ca.pem",
+               .help = "File with the certificates of the authorities to trust."),
+    WEIR_F_STR(struct kafka_tls,
+               cert,
+               .example = "/etc/weir/client.pem",
+               .help = "File with the client's certificate, for mutual TLS."),
+    WEIR_F_STR(struct kafka_tls,
+               key,
+               .example = "/etc/weir/client.key",
+               .help = "File with the client's private key."),
+    WEIR_F_STR(struct kafka_tls,
+               key_password,
+               .flags = WEIR_SECRET,
+               .help = "Password of the private key."),
+    WEIR_F_BOOL(struct kafka_tls,
+                verify,
+                .fallback = "true",
+                .help = "Checks the server's certificate and host name. `false` lets anybody "
+                        "between you and the server read and change everything."),
+    WEIR_FIELDS_END,
+};
+
+const struct weir_field kafka_auth_fields[] = {
+    WEIR_F_ENUM(struct kafka_auth,
+                mechanism,
+                mechanism_choices,
+                .fallback = "scram-sha-512",
+                .help = "The SASL mechanism."),
+    WEIR_F_STR(
+        struct kafka_auth, user, .flags = WEIR_REQUIRED, .example = "weir", .help = "User name."),
+    WEIR_F_STR(struct kafka_auth,
+               password,
+               .flags = WEIR_REQUIRED | WEIR_SECRET,
+               .example = "${file:/run/secrets/kafka}",
+               .help = "Password."),
+    WEIR_FIELDS_END,
+};
+
+static const struct {
+    const char *name, *reason;
+} kept[] = {
+    {"bootstrap.servers", "it is `brokers:`"},
+    {"metadata.broker.list", "it is `brokers:`"},
+    {"group.id", "it is `group:`"},
+    {"group.instance.id", "it follows from `instance:`"},
+    {"group.protocol", "fencing needs the classic protocol"},
+    {"transactional.id", "it follows from `name:` and `instance:`"},
+    {"transaction.timeout.ms", "it is `transaction_timeout:`"},
+    {"message.timeout.ms", "it follows from the guarantee"},
+    {"delivery.timeout.ms", "it follows from the guarantee"},
+    {"enable.idempotence", "retries would double and reorder records without it"},
+    {"acks", "a record counts as written when all in-sync replicas have it"},
+    {"request.required.acks", "a record counts as written when all in-sync replicas have it"},
+    {"isolation.level", "aborted records must never be read"},
+    {"enable.auto.commit", "weir commits a position when its outputs are safe"},
+    {"enable.auto.offset.store", "weir commits a position when its outputs are safe"},
+    {"auto.offset.reset", "it is `start:` and `on_data_loss:`"},
+    {"check.crcs", "damaged records must be noticed"},
+    {"partition.assignment.strategy", "weir's rebalancing needs cooperative-sticky"},
+    {"session.timeout.ms", "it is `session_timeout:`"},
+    {"security.protocol", "it follows from `tls:` and `auth:`"},
+    {"sasl.mechanism", "it is `auth.mechanism:`"},
+    {"sasl.mechanisms", "it is `auth.mechanism:`"},
+    {"sasl.username", "it is `auth.user:`"},
+    {"sasl.password", "it is `auth.password:`"},
+    {"ssl.ca.location", "it is `tls.ca:`"},
+    {"ssl.certificate.location", "it is `tls.cert:`"},
+    {"ssl.key.location", "it is `tls.key:`"},
+    {"ssl.key.password", "it is `tls.key_password:`"},
+    {"enable.ssl.certificate.verification", "it is `tls.verify:`"},
+    {"ssl.endpoint.identification.algorithm", "it is `tls.verify:`"},
+    {"enable.partition.eof", "weir needs it to know that it has caught up"},
+    {"delivery.report.only.error", "weir counts confirmations"},
+    {"queue.buffering.max.kbytes", "it follows from `in_flight:`"},
+    {"queue.buffering.max.messages", "it follows from `in_flight:`"},
+    {"queued.max.messages.kbytes", "it follows from `in_flight:`"},
+    {"compression.codec", "it is `compression:`"},
+    {"compression.type", "it is `compression:`"},
+    {"fetch.max.bytes", "it is `fetch_bytes:`"},
+    {"log_level", "weir learns from the log which requests were lost"},
+    {"log.connection.close", "weir learns from the log which requests were lost"},
+    {"linger.ms", "it is `linger:`"},
+    {"queue.buffering.max.ms", "it is `linger:`"},
+    {"batch.size", "it is `batch_bytes:`"},
+    {"partitioner", "it is `partitioner:`"},
+};
+
+/* --- callbacks; librdkafka's threads -----------------------------------------------------------*/
+
+static void client_on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+    struct kafka_client *client = rd_kafka_opaque(rk);
+    if (strcmp(facility, "REQTMOUT") == 0 || strcmp(facility, "FAIL") == 0) {
+        atomic_fetch_add_explicit(&client->troubles, 1, memory_order_relaxed);
+    }
+    if (level <= LOG_ERR) {
+        WEIR_LOG_WARN(client->log, "kafka client", WEIR_F("detail", text));
+    } else {
+        WEIR_LOG_DEBUG(client->log, "kafka client", WEIR_F("detail", text));
+    }
+}
+
+static void client_on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
+{
+    (void)rk;
+    struct kafka_client *client = opaque;
+    atomic_fetch_add_explicit(&client->troubles, 1, memory_order_relaxed);
+    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+        if (atomic_exchange_explicit(&client->down, 1, memory_order_relaxed) == 0) {
+            WEIR_LOG_WARN(client->log, "no broker can be reached", WEIR_F("detail", reason));
+        }
+    } else {
+        WEIR_LOG_WARN(client->log, "kafka client",
+                      WEIR_F("type", (const char *)rd_kafka_err2name((rd_kafka_resp_err_t)code)),
+                      WEIR_F("detail", reason));
+    }
+}
+
+/* --- configuration -----------------------------------------------------------------------------*/
+
+static weir_status
+conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct weir_err *err)
+{
+    char text[256];
+    if (rd_kafka_conf_set(conf, name, value, text, sizeof(text)) == RD_KAFKA_CONF_OK) {
+        return WEIR_OK;
+    }
+    return weir_fail(err, WEIR_CONFIG, "%s", text);
+}
+
+static weir_status conf_set_list(rd_kafka_conf_t *conf,
+                                 const char *name,
+                                 const struct weir_strs *list,
+                                 struct weir_err *err)
+{
+    struct weir_strbuf text;
+    weir_strbuf_init(&text, 65536);
+    for (size_t i = 0; i < list->count; i++) {
+        weir_strbuf_printf(&text, "%s%s", i == 0 ? "" : ",", list->items[i]);
+    }
+    weir_status status = text.failed
+                             ? weir_fail(err, WEIR_CONFIG, "the list of brokers is too long")
+                             : conf_set(conf, name, text.data, err);
+    weir_strbuf_done(&text);
+    return status;
+}
+
+static weir_status conf_set_security(rd_kafka_conf_t *conf,
+                                     const struct kafka_connection *connection,
+                                     struct weir_err *err)
+{
+    const struct kafka_tls *tls = connection->tls;
+    const struct kafka_auth *auth = connection->auth;
+    const char *protocol = tls == NULL ? (auth == NULL ? "plaintext" : "sasl_plaintext")
+                                       : (auth == NULL ? "ssl" : "sasl_ssl");
+    weir_status status = conf_set(conf, "security.protocol", protocol, err);
+    if (status == WEIR_OK && tls != NULL) {
+        const char *const rows[][2] = {
+            {"ssl.ca.location", tls->ca},
+            {"ssl.certificate.location", tls->cert},
+            {"ssl.key.location", tls->key},
+            {"ssl.key.password", tls->key_password},
+            {"enable.ssl.certificate.verification", tls->verify ? "true" : "false"},
+            {"ssl.endpoint.identification.algorithm", tls->verify ? "https" : "none"},
+        };
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && status == WEIR_OK; i++) {
+            if (rows[i][1] != NULL) {
+                status = conf_set(conf, rows[i][0], rows[i][1], err);
+            }
+        }
+    }
+    if (status == WEIR_OK && auth != NULL) {
+        status = conf_set(conf, "sasl.mechanism", mechanism_names[auth->mechanism], err);
+        if (status == WEIR_OK) {
+            status = conf_set(conf, "sasl.username", auth->user, err);
+        }
+        if (status == WEIR_OK) {
+            status = conf_set(conf, "sasl.password", auth->password, err);
+        }
+    }
+    return status;
+}
+
+static weir_status conf_set_properties(rd_kafka_conf_t *conf,
+                                       const struct kafka_connection *connection,
+                                       struct weir_err *err)
+{
+    for (size_t i = 0; i < connection->properties.count; i++) {
+        const struct weir_pair *pair = &connection->properties.items[i];
+        for (size_t k = 0; k < sizeof(kept) / sizeof(kept[0]); k++) {
+            if (strcmp(kept[k].name, pair->key) == 0) {
+                weir_status status =
+                    weir_fail(err, WEIR_CONFIG, "the property \"%s\" is weir's", pair->key);
+                weir_err_hint(err, "Leave it out: %s.", kept[k].reason);
+                weir_err_path(err, pair->key);
+                weir_err_path(err, "properties");
+                return status;
+            }
+        }
+        weir_status status = conf_set(conf, pair->key, pair->value, err);
+        if (status != WEIR_OK) {
+            weir_err_path(err, pair->key);
+            weir_err_path(err, "properties");
+            return status;
+        }
+    }
+    return WEIR_OK;
+}
+
+rd_kafka_conf_t *kafka_conf_new(const struct kafka_connection *connection,
+                                struct kafka_client *client,
+                                const char *const *settings,
+                                struct weir_err *err)
+{
+    if (connection->tls != NULL && !connection->tls->verify) {
+        WEIR_LOG_WARN(client->log, "tls.verify is off: anybody in between can read and change all");
+    }
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set_opaque(conf, client);
+    rd_kafka_conf_set_log_cb(conf, client_on_log);
+    rd_kafka_conf_set_error_cb(conf, client_on_error);
+    weir_status status = conf_set_list(conf, "bootstrap.servers", &connection->brokers, err);
+    if (status == WEIR_OK) {
+        status = conf_set_security(conf, connection, err);
+    }
+    const char *const common[] = {
+        "client.id",
+        "weir",
+        "socket.timeout.ms",
+        "10000",
+        "reconnect.backoff.max.ms",
+        "2000",
+        "topic.metadata.refresh.interval.ms",
+        "10000",
+        NULL,
+    };
+    for (size_t i = 0; common[i] != NULL && status == WEIR_OK; i += 2) {
+        status = conf_set(conf, common[i], common[i + 1], err);
+    }
+    for (size_t i = 0; settings[i] != NULL && status == WEIR_OK; i += 2) {
+        status = conf_set(conf, settings[i], settings[i + 1], err);
+    }
+    /* Last: what weir only tunes is the user's to change, and the rest is refused. */
+    if (status == WEIR_OK) {
+        status = conf_set_properties(conf, connection, err);
+    }
+    if (status != WEIR_OK) {
+        rd_kafka_conf_destroy(conf);
+        return NULL;
+    }
+    return conf;
+}
+
+weir_status kafka_connection_check(const struct kafka_connection *connection, struct weir_err *err)
+{
+    struct kafka_client client = {0};
+    const char *const none[] = {NULL};
+    rd_kafka_conf_t *conf = kafka_conf_new(connection, &client, none, err);
+    if (conf == NULL) {
+        return err->status;
+    }
+    rd_kafka_conf_destroy(conf);
+    return WEIR_OK;
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+weir_status kafka_domain_name(const struct kafka_connection *connection,
+                              bool connect,
+                              struct weir_strbuf *out,
+                              struct weir_err *err)
+{
+    weir_strbuf_text(out, "kafka:");
+    if (!connect) {
+        const char *sorted[64];
+        size_t count = connection->brokers.count < 64 ? connection->brokers.count : 64;
+        memcpy(sorted, connection->brokers.items, count * sizeof(sorted[0]));
+        qsort(sorted, count, sizeof(sorted[0]), compare_texts);
+        for (size_t i = 0; i < count; i++) {
+            weir_strbuf_printf(out, "%s%s", i == 0 ? "" : ",", sorted[i]);
+        }
+        return WEIR_OK;
+    }
+    struct kafka_client client = {0};
+    const char *const none[] = {NULL};
+    rd_kafka_conf_t *conf = kafka_conf_new(connection, &client, none, err);
+    if (conf == NULL) {
+        return err->status;
+    }
+    char text[256];
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
+    if (rk == NULL) {
+        rd_kafka_conf_destroy(conf);
+        return weir_fail(err, WEIR_CONFIG, "%s", text);
+    }
+    char *id = rd_kafka_clusterid(rk, 10000);
+    weir_status status = WEIR_OK;
+    if (id == NULL) {
+        status =
+            weir_fail(err, WEIR_UNAVAILABLE, "no answer from %s", connection->brokers.items[0]);
+    } else {
+        weir_strbuf_text(out, id);
+        rd_kafka_mem_free(rk, id);
+    }
+    rd_kafka_destroy(rk);
+    return status;
+}
+
+/* --- errors ------------------------------------------------------------------------------------*/
+
+weir_status kafka_status(rd_kafka_resp_err_t code)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wswitch-enum"
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+        return WEIR_OK;
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+        return WEIR_TOO_LARGE;
+    case RD_KAFKA_RESP_ERR_INVALID_MSG:
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+    case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+    case RD_KAFKA_RESP_ERR__INVALID_ARG:
+        return WEIR_REJECTED;
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+    case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
+        return WEIR_DENIED;
+    case RD_KAFKA_RESP_ERR__FENCED:
+    case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
+    case RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH:
+        return WEIR_FENCED;
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
+    case RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT:
+    case RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION:
+    case RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT:
+        return WEIR_FATAL;
+    case RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID:
+    case RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS:
+        return WEIR_ABORTED;
+    default:
+        return WEIR_UNAVAILABLE;
+    }
+#pragma GCC diagnostic pop
+}
+
+weir_status kafka_fail(struct weir_err *err, const char *what, rd_kafka_error_t *error)
+{
+    rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+    weir_status status = kafka_status(code);
+    (void)!weir_fail(err, status, "%s: %s (%s)", what, rd_kafka_error_string(error),
+                     rd_kafka_err2name(code));
+    rd_kafka_error_destroy(error);
+    return status;
+}

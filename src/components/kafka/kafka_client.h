@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the Kafka source, sink and transaction share: how to reach the cluster, and how an error of
+ * librdkafka becomes a weir_status.
+ */
+#ifndef WEIR_KAFKA_CLIENT_H
+#define WEIR_KAFKA_CLIENT_H
+
+#include <stdatomic.h>
+
+#include <librdkafka/rdkafka.h>
+
+#include <weir/component.h>
+
+struct kafka_tls {
+    const char *ca, *cert, *key, *key_password;
+    bool verify;
+};
+
+struct kafka_auth {
+    int mechanism;
+    const char *user, *password;
+};
+
+struct kafka_connection {
+    struct weir_strs brokers;
+    struct kafka_tls *tls;
+    struct kafka_auth *auth;
+    struct weir_map properties;
+};
+
+extern const struct weir_field kafka_tls_fields[];
+extern const struct weir_field kafka_auth_fields[];
+
+/* The rows that every Kafka component has; S has a member `struct kafka_connection connection`. */
+#define KAFKA_CONNECTION_FIELDS(S)                                                                 \
+    WEIR_F_NAMED(S, connection.brokers, "brokers", STRS, struct weir_strs,                         \
+                 .flags = WEIR_REQUIRED | WEIR_ADDRESS, .min = 1, .max = 64,                       \
+                 .example = "localhost:9092",                                                      \
+                 .help = "Brokers to begin with, host:port; the others are learned from them."),   \
+        WEIR_F_NAMED(S, connection.tls, "tls", OBJECT_PTR, struct kafka_tls *,                     \
+                     .children = kafka_tls_fields, .item_size = sizeof(struct kafka_tls),          \
+                     .flags = WEIR_CONNECTION,                                                     \
+                     .help = "Encrypts the connection. `tls: {}` uses the system's authorities."), \
+        WEIR_F_NAMED(S, connection.auth, "auth", OBJECT_PTR, struct kafka_auth *,                  \
+                     .children = kafka_auth_fields, .item_size = sizeof(struct kafka_auth),        \
+                     .flags = WEIR_CONNECTION, .help = "Logs in with SASL."),                      \
+        WEIR_F_NAMED(S, connection.properties, "properties", MAP, struct weir_map,                 \
+                     .flags = WEIR_ADVANCED, .example = "{fetch.min.bytes: \"1000\"}",             \
+                     .help = "Any property of librdkafka, save those that weir's guarantees "      \
+                             "depend on.")
+
+/* Base of every client handle: librdkafka's opaque points at it. */
+struct kafka_client {
+    const struct weir_log *log;
+    atomic_uint troubles; /* requests that timed out, connections that broke: any thread */
+    atomic_int down;      /* 1 after "all brokers down", until something works again */
+};
+
+/* A configuration with the connection, the names of `client`, and `settings` (name, value pairs
+ * ending in NULL), then the user's properties. NULL and err on failure. */
+rd_kafka_conf_t *kafka_conf_new(const struct kafka_connection *connection,
+                                struct kafka_client *client,
+                                const char *const *settings,
+                                struct weir_err *err);
+/* Tries the configuration without connecting. */
+weir_status kafka_connection_check(const struct kafka_connection *connection, struct weir_err *err);
+/* "kafka:" and the brokers, sorted; with `connect`, the cluster's id. */
+weir_status kafka_domain_name(const struct kafka_connection *connection,
+                              bool connect,
+                              struct weir_strbuf *out,
+                              struct weir_err *err);
+
+/* The status of a librdkafka error that concerns a request, not a record. */
+weir_status kafka_status(rd_kafka_resp_err_t code);
+/* Fills err from librdkafka's error object, which is destroyed. */
+weir_status kafka_fail(struct weir_err *err, const char *what, rd_kafka_error_t *error);
+
+#endif

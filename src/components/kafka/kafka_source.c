@@ -1,0 +1,950 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The Kafka source: one group consumer per pipeline and process, polled by the control thread; the
+ * queues of its partitions are forwarded to one queue per lane, so that a lane takes batches of all
+ * its partitions with one call and the consumer's own queue carries rebalances and errors only.
+ *
+ * The rebalance callback runs inside that poll. It resolves every starting position to a number
+ * before it assigns: librdkafka drops logical offsets silently from a transaction. On revocation
+ * the engine commits or aborts before the callback returns; messages that still lie in a lane's
+ * queue find no partition any more and are dropped.
+ *
+ * auto.offset.reset is `error`: a position that the broker no longer has is data loss, which the
+ * user decides about, not a silent jump.
+ */
+#include "kafka_source.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/failpoint.h"
+
+enum { START_EARLIEST = 1, START_LATEST };
+enum { LOSS_STOP, LOSS_EARLIEST };
+enum { READ_MAX = 1024, OFFSETS_TIMEOUT_MS = 5000, OFFSETS_TRIES = 6, LAG_EVERY_MS = 1000 };
+enum { FORWARD_AGAIN_POLLS = 100, QUEUED_MIN_KBYTES = 256 };
+
+static const struct weir_choice start_choices[] = {
+    {"earliest", START_EARLIEST, "The oldest record there is."},
+    {"latest", START_LATEST, "Only records that arrive from now on."},
+    WEIR_CHOICES_END,
+};
+
+static const struct weir_choice loss_choices[] = {
+    {"stop", LOSS_STOP, "Ends the pipeline and says how many records are gone."},
+    {"earliest", LOSS_EARLIEST, "Logs the number and goes on with the oldest record there is."},
+    WEIR_CHOICES_END,
+};
+
+// clang-format off
+#define S struct kafka_source_config
+static const struct weir_field kafka_source_fields[] = {
+    KAFKA_CONNECTION_FIELDS(S),
+    WEIR_F_STR(S, topic, .example = "orders", .help = "The topic to read."),
+    WEIR_F_STRS(S, topics, .max = 1000, .example = "[orders, refunds]",
+                .help = "Several topics to read."),
+    WEIR_F_STR(S, pattern, .example = "orders-.*",
+               .help = "Reads every topic whose name matches this regular expression, also topics "
+                       "that are created later."),
+    WEIR_F_STR(S, group, .unset = "the pipeline's name", .help = "Consumer group."),
+    WEIR_F_MOMENT(S, start, start_choices, .fallback = "earliest",
+                  .help = "Where a group without committed positions begins."),
+    WEIR_F_ENUM(S, on_data_loss, loss_choices, .fallback = "stop",
+                .help = "What happens when records were deleted before they were read."),
+    WEIR_F_DURATION(S, session_timeout, .fallback = "30s", .min = 1000, .max = 1800000,
+                    .help = "A process that is silent for this long loses its partitions."),
+    WEIR_F_SIZE(S, fetch_bytes, .fallback = "8MiB", .min = 65536, .max = 268435456,
+                .flags = WEIR_ADVANCED, .help = "Most bytes of one fetch."),
+    WEIR_FIELDS_END,
+};
+#undef S
+// clang-format on
+
+static const struct weir_rule kafka_source_rules[] = {
+    {WEIR_RULE_EXACTLY_ONE, {"topic", "topics", "pattern"}, "Say what to read."},
+    WEIR_RULES_END,
+};
+
+/* A partition that this process owns. */
+struct kafka_partition {
+    char *topic;
+    int32_t index;
+    rd_kafka_topic_t *rkt; /* lane: learned from the first message; compared, never used */
+    rd_kafka_queue_t *queue;
+    struct weir_partition *part; /* NULL: being revoked */
+    int64_t next;                /* lane: behind the last record handed on */
+    bool begun_anew;             /* control: after data loss */
+    unsigned forward_again;      /* control: for how many polls more */
+    _Atomic int64_t restart_at;  /* ≥ 0: control is to begin again there, after data loss */
+};
+
+struct kafka_lane {
+    pthread_mutex_t lock; /* guards the table against the rebalance callback */
+    rd_kafka_queue_t *queue;
+    struct kafka_partition **parts;
+    size_t count;
+    struct kafka_partition *last;
+    struct weir_err failure; /* lane: a partition's failure, told by the next read */
+    rd_kafka_message_t *messages[READ_MAX];
+};
+
+struct kafka_source {
+    struct kafka_client client; /* first: librdkafka's opaque */
+    const struct kafka_source_config *config;
+    struct weir_ctx *ctx;
+    rd_kafka_t *rk;
+    rd_kafka_queue_t *events;
+    struct kafka_lane *lanes;
+    struct weir_err failure; /* control: told by the next poll */
+    int64_t lag_ns;
+    bool stopping;
+};
+
+rd_kafka_t *kafka_source_handle(struct kafka_source *self)
+{
+    return self->rk;
+}
+
+/* --- positions at assignment; control ----------------------------------------------------------*/
+
+static int64_t start_offset(struct kafka_source *self,
+                            const rd_kafka_topic_partition_t *item,
+                            struct weir_err *err)
+{
+    const struct weir_moment *start = &self->config->start;
+    if (start->word == 0) {
+        rd_kafka_topic_partition_list_t *times = rd_kafka_topic_partition_list_new(1);
+        rd_kafka_topic_partition_list_add(times, item->topic, item->partition)->offset =
+            start->time_ms;
+        rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(self->rk, times, OFFSETS_TIMEOUT_MS);
+        int64_t offset = times->elems[0].offset;
+        rd_kafka_topic_partition_list_destroy(times);
+        if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            (void)!weir_fail(err, kafka_status(code), "%s", rd_kafka_err2str(code));
+            return -1;
+        }
+        if (offset >= 0) {
+            return offset;
+        }
+    }
+    int64_t low = -1, high = -1;
+    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
+        self->rk, item->topic, item->partition, &low, &high, OFFSETS_TIMEOUT_MS);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        (void)!weir_fail(err, kafka_status(code), "%s", rd_kafka_err2str(code));
+        return -1;
+    }
+    return start->word == START_EARLIEST ? low : high;
+}
+
+/* Fills every offset with a number: the committed one, or where `start` points. */
+static weir_status resolve_offsets(struct kafka_source *self,
+                                   rd_kafka_topic_partition_list_t *list,
+                                   struct weir_err *err)
+{
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    for (int tries = 0; tries < OFFSETS_TRIES; tries++) {
+        code = rd_kafka_committed(self->rk, list, OFFSETS_TIMEOUT_MS);
+        /* A partition that failed has no offset, which looks like "never committed". */
+        for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
+            code = list->elems[i].err;
+        }
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            break;
+        }
+    }
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return weir_fail(err, kafka_status(code), "cannot read the committed positions: %s",
+                         rd_kafka_err2str(code));
+    }
+    for (int i = 0; i < list->cnt; i++) {
+        rd_kafka_topic_partition_t *item = &list->elems[i];
+        for (int tries = 0; item->offset < 0 && tries < OFFSETS_TRIES; tries++) {
+            weir_err_clear(err);
+            item->offset = start_offset(self, item, err);
+        }
+        if (item->offset < 0) {
+            return err->status;
+        }
+    }
+    return WEIR_OK;
+}
+
+/* --- rebalancing; control, inside poll ---------------------------------------------------------*/
+
+static void lane_add(struct kafka_lane *lane, struct kafka_partition *item)
+{
+    pthread_mutex_lock(&lane->lock);
+    lane->parts = weir_realloc(lane->parts, lane->count + 1, sizeof(struct kafka_partition *));
+    lane->parts[lane->count++] = item;
+    pthread_mutex_unlock(&lane->lock);
+}
+
+static void lane_remove(struct kafka_lane *lane, struct kafka_partition *item)
+{
+    pthread_mutex_lock(&lane->lock);
+    for (size_t i = 0; i < lane->count; i++) {
+        if (lane->parts[i] == item) {
+            lane->parts[i] = lane->parts[--lane->count];
+            break;
+        }
+    }
+    lane->last = NULL;
+    pthread_mutex_unlock(&lane->lock);
+}
+
+/* Takes over partitions at the offsets of the list; lanes get their queues before librdkafka
+ * begins. */
+static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list_t *list)
+{
+    size_t count = (size_t)list->cnt;
+    struct weir_assignment *items = weir_calloc(count, sizeof(*items));
+    struct weir_partition **parts = weir_calloc(count, sizeof(struct weir_partition *));
+    for (size_t i = 0; i < count; i++) {
+        struct kafka_partition *item = weir_calloc(1, sizeof(*item));
+        item->topic = weir_strdup(list->elems[i].topic);
+        item->index = list->elems[i].partition;
+        atomic_init(&item->restart_at, -1);
+        items[i] = (struct weir_assignment){.topic = item->topic,
+                                            .index = item->index,
+                                            .position = list->elems[i].offset,
+                                            .source_data = item};
+    }
+    weir_source_assign(self->ctx, items, count, parts);
+    for (size_t i = 0; i < count; i++) {
+        struct kafka_partition *item = items[i].source_data;
+        struct kafka_lane *lane = &self->lanes[parts[i]->lane];
+        item->part = parts[i];
+        item->next = parts[i]->read;
+        list->elems[i].offset = parts[i]->read;
+        lane_add(lane, item);
+        item->queue = rd_kafka_queue_get_partition(self->rk, item->topic, item->index);
+        rd_kafka_queue_forward(item->queue, lane->queue);
+    }
+    weir_free(items);
+    weir_free(parts);
+    rd_kafka_error_t *error = rd_kafka_incremental_assign(self->rk, list);
+    if (error != NULL) {
+        (void)!kafka_fail(&self->failure, "cannot take over partitions", error);
+        self->failure.status = WEIR_FENCED;
+    }
+}
+
+static void source_assign(struct kafka_source *self, rd_kafka_topic_partition_list_t *list)
+{
+    struct weir_err err = {0};
+    if (list->cnt == 0 || resolve_offsets(self, list, &err) == WEIR_OK) {
+        source_take(self, list);
+        return;
+    }
+    /* Nothing can be consumed without positions: leave and join anew. */
+    (void)!weir_fail(&self->failure, WEIR_FENCED, "%s", err.message);
+    rd_kafka_topic_partition_list_t *none = rd_kafka_topic_partition_list_new(0);
+    source_take(self, none);
+    rd_kafka_topic_partition_list_destroy(none);
+}
+
+static struct kafka_partition *
+find_part(struct kafka_source *self, const char *topic, int32_t index)
+{
+    for (unsigned i = 0; i < self->ctx->lanes; i++) {
+        for (size_t k = 0; k < self->lanes[i].count; k++) {
+            struct kafka_partition *item = self->lanes[i].parts[k];
+            if (item->index == index && strcmp(item->topic, topic) == 0) {
+                return item;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void
+source_give_back(struct kafka_source *self, struct kafka_partition **items, size_t count, bool lost)
+{
+    struct weir_partition **parts = weir_calloc(count, sizeof(struct weir_partition *));
+    for (size_t i = 0; i < count; i++) {
+        parts[i] = items[i]->part;
+        lane_remove(&self->lanes[items[i]->part->lane], items[i]);
+    }
+    weir_source_revoke(self->ctx, parts, count, lost);
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_queue_forward(items[i]->queue, NULL);
+        rd_kafka_queue_destroy(items[i]->queue);
+        weir_free(items[i]->topic);
+        weir_free(items[i]);
+    }
+    weir_free(parts);
+}
+
+static void source_revoke(struct kafka_source *self, rd_kafka_topic_partition_list_t *list)
+{
+    struct kafka_partition **items =
+        weir_calloc((size_t)list->cnt, sizeof(struct kafka_partition *));
+    size_t count = 0;
+    for (int i = 0; i < list->cnt; i++) {
+        items[count] = find_part(self, list->elems[i].topic, list->elems[i].partition);
+        count += items[count] != NULL;
+    }
+    bool lost = rd_kafka_assignment_lost(self->rk) != 0;
+    if (count > 0) {
+        source_give_back(self, items, count, lost);
+    }
+    weir_free(items);
+    if (count == 0 && self->stopping) {
+        /* Given back already by the answer to an assignment that came too late; the group may have
+         * ended since, and then nobody would answer. */
+        return;
+    }
+    rd_kafka_error_t *error = rd_kafka_incremental_unassign(self->rk, list);
+    if (error != NULL) {
+        (void)!kafka_fail(&self->failure, "cannot give partitions back", error);
+        self->failure.status = WEIR_FENCED;
+    }
+}
+
+static void on_rebalance(rd_kafka_t *rk,
+                         rd_kafka_resp_err_t code,
+                         rd_kafka_topic_partition_list_t *list,
+                         void *opaque)
+{
+    struct kafka_source *self = opaque;
+    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS && !self->stopping) {
+        source_assign(self, list);
+    } else if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        /* Too late to read them, but closing will give back what was assigned, and giving back
+         * what never was waits for ever. */
+        rd_kafka_error_t *error = rd_kafka_incremental_assign(rk, list);
+        if (error != NULL) {
+            rd_kafka_error_destroy(error);
+        }
+    } else if (code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
+        source_revoke(self, list);
+    } else {
+        WEIR_LOG_WARN(self->ctx->log, "rebalance failed",
+                      WEIR_F("detail", (const char *)rd_kafka_err2str(code)));
+        rd_kafka_assign(rk, NULL);
+    }
+}
+
+/* --- open and close; control -------------------------------------------------------------------*/
+
+static weir_status source_new_consumer(struct kafka_source *self, struct weir_err *err)
+{
+    const struct kafka_source_config *config = self->config;
+    struct weir_ctx *ctx = self->ctx;
+    char session[24], fetch[24], queued[24], instance[256], receive[24];
+    snprintf(session, sizeof(session), "%lld", (long long)config->session_timeout);
+    snprintf(fetch, sizeof(fetch), "%lld", (long long)config->fetch_bytes);
+    snprintf(receive, sizeof(receive), "%lld", (long long)(config->fetch_bytes + 100000000));
+    /* Counted per queue, and each lane has one. */
+    int64_t queued_kbytes = ctx->in_flight_bytes / 1024 / ctx->lanes;
+    snprintf(queued, sizeof(queued), "%lld",
+             (long long)(queued_kbytes < QUEUED_MIN_KBYTES ? QUEUED_MIN_KBYTES : queued_kbytes));
+    const char *settings[] = {
+        "group.id",
+        config->group == NULL ? ctx->pipeline : config->group,
+        "group.protocol",
+        "classic",
+        "partition.assignment.strategy",
+        "cooperative-sticky",
+        "session.timeout.ms",
+        session,
+        "enable.auto.commit",
+        "false",
+        "enable.auto.offset.store",
+        "false",
+        "auto.offset.reset",
+        "error",
+        "isolation.level",
+        "read_committed",
+        "check.crcs",
+        "true",
+        "enable.partition.eof",
+        "true",
+        "fetch.queue.backoff.ms",
+        "5",
+        "queued.max.messages.kbytes",
+        queued,
+        /* Per partition; small records cost more in bookkeeping than in bytes. */
+        "queued.min.messages",
+        "20000",
+        "fetch.max.bytes",
+        fetch,
+        "receive.message.max.bytes",
+        receive,
+        ctx->instance == NULL ? NULL : "group.instance.id",
+        instance,
+        NULL,
+    };
+    if (ctx->instance != NULL) {
+        snprintf(instance, sizeof(instance), "%s-%s", ctx->pipeline, ctx->instance);
+        if (ctx->index > 0) {
+            size_t size = strlen(instance);
+            snprintf(instance + size, sizeof(instance) - size, "-%u", ctx->index);
+        }
+    }
+    rd_kafka_conf_t *conf = kafka_conf_new(&config->connection, &self->client, settings, err);
+    if (conf == NULL) {
+        return err->status;
+    }
+    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    char text[256];
+    self->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof(text));
+    if (self->rk == NULL) {
+        rd_kafka_conf_destroy(conf);
+        return weir_fail(err, WEIR_CONFIG, "%s", text);
+    }
+    rd_kafka_poll_set_consumer(self->rk);
+    return WEIR_OK;
+}
+
+static weir_status
+kafka_source_open(void *instance, const void *config, struct weir_ctx *ctx, struct weir_err *err)
+{
+    struct kafka_source *self = instance;
+    self->config = config;
+    self->ctx = ctx;
+    self->client.log = ctx->log;
+    weir_status status = source_new_consumer(self, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    const uint64_t one = 1;
+    self->events = rd_kafka_queue_get_consumer(self->rk);
+    rd_kafka_queue_io_event_enable(self->events, weir_control_wake_fd(ctx), &one, sizeof(one));
+    self->lanes = weir_calloc(ctx->lanes, sizeof(*self->lanes));
+    for (unsigned i = 0; i < ctx->lanes; i++) {
+        pthread_mutex_init(&self->lanes[i].lock, NULL);
+        self->lanes[i].queue = rd_kafka_queue_new(self->rk);
+        rd_kafka_queue_io_event_enable(self->lanes[i].queue, weir_lane_wake_fd(ctx, i), &one,
+                                       sizeof(one));
+    }
+    return WEIR_OK;
+}
+
+static void kafka_source_stop(void *instance)
+{
+    struct kafka_source *self = instance;
+    if (self->rk == NULL || self->stopping) {
+        return;
+    }
+    self->stopping = true;
+    rd_kafka_consumer_close(self->rk); /* revokes through the callback, then leaves the group */
+    /* A consumer that failed for good closes without calling back. */
+    for (unsigned i = 0; self->lanes != NULL && i < self->ctx->lanes; i++) {
+        while (self->lanes[i].count > 0) {
+            struct kafka_partition *item = self->lanes[i].parts[0];
+            source_give_back(self, &item, 1, true);
+        }
+    }
+}
+
+static void kafka_source_close(void *instance)
+{
+    struct kafka_source *self = instance;
+    if (self->rk == NULL) {
+        return;
+    }
+    kafka_source_stop(self);
+    for (unsigned i = 0; self->lanes != NULL && i < self->ctx->lanes; i++) {
+        struct kafka_lane *lane = &self->lanes[i];
+        WEIR_ASSERT(lane->count == 0);
+        rd_kafka_queue_io_event_enable(lane->queue, -1, NULL, 0);
+        rd_kafka_queue_destroy(lane->queue);
+        weir_free(lane->parts);
+        pthread_mutex_destroy(&lane->lock);
+    }
+    weir_free(self->lanes);
+    if (self->events != NULL) {
+        rd_kafka_queue_io_event_enable(self->events, -1, NULL, 0);
+        rd_kafka_queue_destroy(self->events);
+    }
+    rd_kafka_destroy(self->rk);
+}
+
+void kafka_source_pattern(const char *pattern, char text[KAFKA_PATTERN_MAX])
+{
+    (void)snprintf(text, KAFKA_PATTERN_MAX, "%s%.500s", pattern[0] == '^' ? "" : "^", pattern);
+}
+
+static weir_status kafka_source_start(void *instance, struct weir_err *err)
+{
+    struct kafka_source *self = instance;
+    const struct kafka_source_config *config = self->config;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(4);
+    if (config->topic != NULL) {
+        rd_kafka_topic_partition_list_add(list, config->topic, RD_KAFKA_PARTITION_UA);
+    }
+    for (size_t i = 0; i < config->topics.count; i++) {
+        rd_kafka_topic_partition_list_add(list, config->topics.items[i], RD_KAFKA_PARTITION_UA);
+    }
+    if (config->pattern != NULL) {
+        char pattern[KAFKA_PATTERN_MAX];
+        kafka_source_pattern(config->pattern, pattern);
+        rd_kafka_topic_partition_list_add(list, pattern, RD_KAFKA_PARTITION_UA);
+    }
+    rd_kafka_resp_err_t code = rd_kafka_subscribe(self->rk, list);
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return weir_fail(err, WEIR_CONFIG, "cannot subscribe: %s", rd_kafka_err2str(code));
+    }
+    return WEIR_OK;
+}
+
+/* --- serving events; control -------------------------------------------------------------------*/
+
+/* librdkafka takes the forwarding off a partition's queue when it has stopped fetching, some time
+ * after it was told to: for a while the queue is forwarded again and again, which moves along
+ * whatever has gathered in it. */
+static void source_forward_again(struct kafka_source *self, struct kafka_partition *item)
+{
+    if (item->forward_again > 0) {
+        item->forward_again--;
+        rd_kafka_queue_forward(item->queue, self->lanes[item->part->lane].queue);
+    }
+}
+
+/* Data loss: the partition is given back and taken over again at another offset, before or behind
+ * where it was. librdkafka stopped fetching it: a seek would be refused. */
+static void source_restart_part(struct kafka_source *self, struct kafka_partition *item)
+{
+    int64_t offset = atomic_load_explicit(&item->restart_at, memory_order_relaxed);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(list, item->topic, item->index)->offset = offset;
+    source_give_back(self, &item, 1, false);
+    rd_kafka_error_t *error = rd_kafka_incremental_unassign(self->rk, list);
+    if (error == NULL) {
+        source_take(self, list);
+        item = find_part(self, list->elems[0].topic, list->elems[0].partition);
+        WEIR_ASSERT(item != NULL);
+        item->begun_anew = true;
+        item->forward_again = FORWARD_AGAIN_POLLS;
+    } else {
+        (void)!kafka_fail(&self->failure, "cannot go on with the oldest record", error);
+        self->failure.status = WEIR_FENCED;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+static struct kafka_partition *find_part_to_restart(struct kafka_source *self)
+{
+    for (unsigned i = 0; i < self->ctx->lanes; i++) {
+        for (size_t k = 0; k < self->lanes[i].count; k++) {
+            struct kafka_partition *item = self->lanes[i].parts[k];
+            if (atomic_load_explicit(&item->restart_at, memory_order_relaxed) >= 0) {
+                return item;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void source_restart_parts(struct kafka_source *self)
+{
+    struct kafka_partition *item;
+    while (self->failure.status == WEIR_OK && (item = find_part_to_restart(self)) != NULL) {
+        source_restart_part(self, item);
+    }
+    for (unsigned i = 0; i < self->ctx->lanes; i++) {
+        for (size_t k = 0; k < self->lanes[i].count; k++) {
+            source_forward_again(self, self->lanes[i].parts[k]);
+        }
+    }
+}
+
+static void source_note_ends(struct kafka_source *self)
+{
+    int64_t now_ns = weir_clock_monotonic_ns(self->ctx->clock);
+    if (now_ns - self->lag_ns < (int64_t)LAG_EVERY_MS * 1000000) {
+        return;
+    }
+    self->lag_ns = now_ns;
+    for (unsigned i = 0; i < self->ctx->lanes; i++) {
+        for (size_t k = 0; k < self->lanes[i].count; k++) {
+            struct kafka_partition *item = self->lanes[i].parts[k];
+            if (item->begun_anew) { /* however late librdkafka was */
+                rd_kafka_queue_forward(item->queue, self->lanes[i].queue);
+            }
+            int64_t low = -1, high = -1;
+            if (rd_kafka_get_watermark_offsets(self->rk, item->topic, item->index, &low, &high) ==
+                    RD_KAFKA_RESP_ERR_NO_ERROR &&
+                high > atomic_load_explicit(&item->part->end, memory_order_relaxed)) {
+                atomic_store_explicit(&item->part->end, high, memory_order_relaxed);
+            }
+        }
+    }
+}
+
+static weir_status
+source_judge(struct kafka_source *self, const rd_kafka_message_t *message, struct weir_err *err)
+{
+    rd_kafka_resp_err_t code = message->err;
+    if (code == RD_KAFKA_RESP_ERR__FATAL) {
+        char text[256];
+        code = rd_kafka_fatal_error(self->rk, text, sizeof(text));
+        weir_status status =
+            weir_fail(err, code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ? WEIR_FATAL : WEIR_FENCED,
+                      "%s", text);
+        if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) {
+            weir_err_hint(err, "Two processes run with the same `instance`; give each its own.");
+        }
+        return status;
+    }
+    weir_status status = kafka_status(code);
+    if (status == WEIR_DENIED) {
+        return weir_fail(err, WEIR_DENIED, "%s", rd_kafka_message_errstr(message));
+    }
+    WEIR_LOG_WARN(self->ctx->log, "kafka consumer",
+                  WEIR_F("type", (const char *)rd_kafka_err2name(code)),
+                  WEIR_F("detail", (const char *)rd_kafka_message_errstr(message)));
+    return WEIR_OK;
+}
+
+static weir_status kafka_source_poll(void *instance, struct weir_err *err)
+{
+    struct kafka_source *self = instance;
+    weir_status status = WEIR_OK;
+    rd_kafka_message_t *message;
+    while (status == WEIR_OK && (message = rd_kafka_consumer_poll(self->rk, 0)) != NULL) {
+        if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            status = source_judge(self, message, err);
+        }
+        rd_kafka_message_destroy(message);
+    }
+    if (status == WEIR_OK && self->failure.status != WEIR_OK) {
+        *err = self->failure;
+        status = err->status;
+        self->failure = (struct weir_err){0};
+    }
+    source_restart_parts(self);
+    source_note_ends(self);
+    return status;
+}
+
+/* --- reading; lane -----------------------------------------------------------------------------*/
+
+static struct kafka_partition *lane_find(struct kafka_lane *lane, const rd_kafka_message_t *message)
+{
+    struct kafka_partition *item = lane->last;
+    if (item != NULL && item->rkt == message->rkt && item->index == message->partition) {
+        return item;
+    }
+    for (size_t i = 0; i < lane->count; i++) {
+        item = lane->parts[i];
+        if (item->index != message->partition) {
+            continue;
+        }
+        if (item->rkt == NULL && strcmp(item->topic, rd_kafka_topic_name(message->rkt)) == 0) {
+            item->rkt = message->rkt;
+        }
+        if (item->rkt == message->rkt) {
+            lane->last = item;
+            return item;
+        }
+    }
+    return NULL;
+}
+
+static void
+lane_take(struct weir_intake *intake, struct kafka_partition *item, rd_kafka_message_t *message)
+{
+    struct weir_record *record = weir_intake_record(intake, item->part, message);
+    WEIR_ASSERT(record != NULL); /* READ_MAX is far below a batch's limit; none may be left out */
+    record->position = message->offset;
+    record->flags = WEIR_RECORD_RAW;
+    record->raw = (struct weir_slice){message->payload, message->len};
+    record->key = (struct weir_slice){message->key, message->key_len};
+    rd_kafka_timestamp_type_t type;
+    record->time_ms = rd_kafka_message_timestamp(message, &type);
+    if (type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE) {
+        record->time_ms = 0;
+        record->flags |= WEIR_RECORD_NO_TIME;
+    }
+    item->next = message->offset + 1;
+}
+
+/* librdkafka goes on behind a batch that it cannot read: nothing behind it may count as read. */
+static bool is_damage(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR__BAD_MSG || code == RD_KAFKA_RESP_ERR__BAD_COMPRESSION ||
+           code == RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED || code == RD_KAFKA_RESP_ERR_INVALID_MSG;
+}
+
+/* Records are gone before they were read. */
+static void
+lane_data_loss(struct kafka_source *self, struct kafka_lane *lane, struct kafka_partition *item)
+{
+    int64_t low = -1, high = -1;
+    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(self->rk, item->topic, item->index,
+                                                                &low, &high, OFFSETS_TIMEOUT_MS);
+    int64_t lost = low > item->next ? low - item->next : -1;
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) { /* how much is gone is not known: look again */
+        atomic_store_explicit(&item->restart_at, item->next, memory_order_relaxed);
+        return;
+    }
+    if (self->config->on_data_loss == LOSS_EARLIEST) {
+        WEIR_LOG_ERROR(self->ctx->log,
+                       "records were deleted before they were read; going on with the oldest",
+                       WEIR_F("topic", (const char *)item->topic), WEIR_F("partition", item->index),
+                       WEIR_F("offset", item->next), WEIR_F("oldest", low), WEIR_F("lost", lost));
+        atomic_store_explicit(&item->restart_at, low, memory_order_relaxed);
+        return;
+    }
+    if (lost >= 0) {
+        (void)!weir_fail(&lane->failure, WEIR_DATA_LOSS,
+                         "%s, partition %d: %lld records from offset %lld on were deleted before "
+                         "they were read",
+                         item->topic, item->index, (long long)lost, (long long)item->next);
+    } else {
+        (void)!weir_fail(&lane->failure, WEIR_DATA_LOSS,
+                         "%s, partition %d: offset %lld does not exist (the topic has %lld to "
+                         "%lld); was the topic deleted and created again?",
+                         item->topic, item->index, (long long)item->next, (long long)low,
+                         (long long)high);
+    }
+    weir_err_hint(&lane->failure, "To go on with what is there, set `on_data_loss: earliest`.");
+}
+
+static void lane_event(struct kafka_source *self,
+                       struct kafka_lane *lane,
+                       struct weir_intake *intake,
+                       struct kafka_partition *item,
+                       const rd_kafka_message_t *message)
+{
+    if (item == NULL) {
+        return;
+    }
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        if (message->offset >= item->next) {
+            weir_intake_advance(intake, item->part, message->offset);
+            item->next = message->offset;
+        }
+        atomic_store_explicit(&item->part->end, message->offset, memory_order_relaxed);
+    } else if (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
+               message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
+        lane_data_loss(self, lane, item);
+    } else if (is_damage(message->err)) {
+        (void)!weir_fail(&lane->failure, WEIR_CORRUPT, "%s, partition %d, offset %lld: %s",
+                         item->topic, item->index, (long long)message->offset,
+                         rd_kafka_message_errstr(message));
+    } else {
+        (void)!source_judge(self, message, &lane->failure);
+    }
+}
+
+/* True when something was taken, or failed. */
+static bool lane_serve(struct kafka_source *self,
+                       struct kafka_lane *lane,
+                       struct weir_intake *intake,
+                       size_t count)
+{
+    bool moved = false;
+    pthread_mutex_lock(&lane->lock);
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_message_t *message = lane->messages[i];
+        struct kafka_partition *item = lane_find(lane, message);
+        bool failed = lane->failure.status != WEIR_OK;
+        if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && item != NULL && !failed &&
+            message->offset >= item->next) {
+            lane_take(intake, item, message);
+            moved = true;
+            continue;
+        }
+        if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && !failed) {
+            lane_event(self, lane, intake, item, message);
+        }
+        rd_kafka_message_destroy(message);
+    }
+    pthread_mutex_unlock(&lane->lock);
+    return moved || lane->failure.status != WEIR_OK;
+}
+
+static weir_status kafka_source_read(
+    void *instance, unsigned index, struct weir_intake *intake, size_t max, struct weir_err *err)
+{
+    struct kafka_source *self = instance;
+    struct kafka_lane *lane = &self->lanes[index];
+    bool moved = false;
+    while (!moved) { /* nobody wakes the lane for what lies behind stale messages and events */
+        ssize_t count = rd_kafka_consume_batch_queue(lane->queue, 0, lane->messages,
+                                                     max < READ_MAX ? max : READ_MAX);
+        if (count <= 0) {
+            return WEIR_AGAIN;
+        }
+        moved = lane_serve(self, lane, intake, (size_t)count);
+    }
+    if (lane->failure.status != WEIR_OK) {
+        *err = lane->failure;
+        lane->failure = (struct weir_err){0};
+        return err->status;
+    }
+    return WEIR_OK;
+}
+
+/* --- positions; control ------------------------------------------------------------------------*/
+
+static weir_status kafka_source_seek(void *instance,
+                                     struct weir_partition *const *items,
+                                     size_t count,
+                                     struct weir_err *err)
+{
+    struct kafka_source *self = instance;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++) {
+        struct kafka_partition *item = items[i]->source_data;
+        if (item->next != items[i]->read) {
+            rd_kafka_topic_partition_list_add(list, item->topic, item->index)->offset =
+                items[i]->read;
+            item->next = items[i]->read;
+        }
+    }
+    rd_kafka_error_t *error = NULL;
+    if (list->cnt > 0) {
+        error = rd_kafka_seek_partitions(self->rk, list, OFFSETS_TIMEOUT_MS);
+    }
+    weir_status status = WEIR_OK;
+    if (error != NULL) {
+        (void)!kafka_fail(err, "cannot go back to the last commit", error);
+        err->status = status = WEIR_FENCED;
+    }
+    for (int i = 0; i < list->cnt && status == WEIR_OK; i++) {
+        if (list->elems[i].err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            status =
+                weir_fail(err, WEIR_FENCED, "%s, partition %d: cannot go back to offset %lld: %s",
+                          list->elems[i].topic, list->elems[i].partition,
+                          (long long)list->elems[i].offset, rd_kafka_err2str(list->elems[i].err));
+        }
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return status;
+}
+
+static weir_status kafka_source_commit(void *instance,
+                                       struct weir_partition *const *items,
+                                       size_t count,
+                                       struct weir_err *err)
+{
+    struct kafka_source *self = instance;
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
+    for (size_t i = 0; i < count; i++) {
+        WEIR_ASSERT(items[i]->closing >= 0);
+        rd_kafka_topic_partition_list_add(list, items[i]->topic, items[i]->index)->offset =
+            items[i]->closing;
+    }
+    weir_failpoint(WEIR_FAILPOINT_BEFORE_COMMIT);
+    rd_kafka_resp_err_t code =
+        list->cnt == 0 ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_commit(self->rk, list, 0);
+    weir_failpoint(WEIR_FAILPOINT_AFTER_COMMIT);
+    for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
+        code = list->elems[i].err;
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return WEIR_OK;
+    }
+    weir_status status = kafka_status(code);
+    if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID || status == WEIR_DENIED) {
+        return weir_fail(err, status, "cannot commit positions: %s", rd_kafka_err2str(code));
+    }
+    /* A rebalance is under way, or nobody answers: the outputs are safe, the positions wait. */
+    WEIR_LOG_WARN(self->ctx->log, "positions not committed yet",
+                  WEIR_F("detail", (const char *)rd_kafka_err2str(code)));
+    return WEIR_AGAIN;
+}
+
+/* --- batches; lane -----------------------------------------------------------------------------*/
+
+static void release_messages(void **refs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_message_destroy(refs[i]);
+    }
+}
+
+static weir_status
+read_headers(struct weir_record *record, struct weir_arena *arena, struct weir_err *err)
+{
+    rd_kafka_headers_t *headers;
+    if (rd_kafka_message_headers(record->source_ref, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return WEIR_OK;
+    }
+    size_t count = rd_kafka_header_cnt(headers);
+    struct weir_header *list = weir_arena_calloc(arena, count, sizeof(*list));
+    if (list == NULL) {
+        return weir_fail(err, WEIR_LIMIT, "the record's headers need too much memory");
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *name;
+        const void *value;
+        size_t size;
+        if (rd_kafka_header_get_all(headers, i, &name, &value, &size) !=
+            RD_KAFKA_RESP_ERR_NO_ERROR) {
+            break;
+        }
+        list[i] = (struct weir_header){weir_slice_of(name), {value, size}};
+        record->header_count++;
+    }
+    record->headers = list;
+    return WEIR_OK;
+}
+
+static const struct weir_batch_origin kafka_origin = {
+    .release = release_messages,
+    .read_headers = read_headers,
+};
+
+static weir_status
+kafka_source_domain(const void *config, bool connect, struct weir_strbuf *out, struct weir_err *err)
+{
+    const struct kafka_source_config *self = config;
+    return kafka_domain_name(&self->connection, connect, out, err);
+}
+
+static weir_status kafka_source_check(const void *config, struct weir_err *err)
+{
+    const struct kafka_source_config *self = config;
+    return kafka_connection_check(&self->connection, err);
+}
+
+static const struct weir_source_ops kafka_source_ops = {
+    .start = kafka_source_start,
+    .poll = kafka_source_poll,
+    .read = kafka_source_read,
+    .seek = kafka_source_seek,
+    .commit = kafka_source_commit,
+    .stop = kafka_source_stop,
+    .origin = &kafka_origin,
+};
+
+extern const struct weir_domain_ops kafka_transaction_ops;
+extern const struct weir_positions_ops kafka_positions_ops;
+
+const struct weir_component weir_component_kafka_source = {
+    .abi = WEIR_ABI,
+    .described =
+        {
+            .kind = WEIR_ROLE_SOURCE,
+            .name = "kafka",
+            .summary = "Reads topics of a Kafka cluster as a member of a consumer group.",
+            .help = "Partitions are shared among the processes of the group. Records keep key, "
+                    "headers and timestamp; a tombstone is null. Positions are committed when the "
+                    "outputs are safe, with a Kafka sink in the same transaction.",
+            .example = "kafka: {brokers: localhost:9092, topic: orders, start: earliest}",
+            .fields = kafka_source_fields,
+            .rules = kafka_source_rules,
+            .config_size = sizeof(struct kafka_source_config),
+        },
+    .self_size = sizeof(struct kafka_source),
+    .positions = WEIR_POSITIONS_GROUP,
+    .deterministic = true,
+    .domain = &kafka_transaction_ops,
+    .open = kafka_source_open,
+    .close = kafka_source_close,
+    .domain_name = kafka_source_domain,
+    .check = kafka_source_check,
+    .ops = {.source = &kafka_source_ops},
+    .position_ops = &kafka_positions_ops,
+};

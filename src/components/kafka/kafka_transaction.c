@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The Kafka transaction: outputs of the pipeline's sinks and positions of its sources become
+ * visible together (KIP-98, KIP-447). The rules, each of which exists because the naive way loses
+ * or doubles records:
+ *
+ *   - Every transaction carries the position of every owned partition, moved or not, so that the
+ *     broker checks the group generation and a zombie can publish nothing.
+ *   - Group metadata without a member id or with a negative generation is never sent: the broker
+ *     does not check those.
+ *   - A commit whose answer is missing has an unknown outcome. librdkafka has no KIP-890, so a late
+ *     EndTxn could end the next transaction; the producer is therefore destroyed, the id
+ *     initialised anew (which fences whatever is under way), and the committed offsets are read
+ *     back. Their metadata "w1:<nonce>:<epoch>" tells whether this epoch is what stands.
+ *   - The same after any transaction during which a request timed out or a connection broke, even
+ *     if librdkafka's own retry succeeded.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/failpoint.h"
+#include "kafka_sink.h"
+#include "kafka_source.h"
+
+enum { INIT_SLICE_MS = 1000, READ_BACK_MS = 5000, READ_BACK_TRIES = 4, METADATA_MAX = 64 };
+enum { SLICE_MS = 500, CLOSE_MS = 5000 };
+
+struct kafka_transaction {
+    struct weir_ctx *ctx;
+    struct kafka_producer *producer;
+    struct kafka_source **sources;
+    size_t source_count;
+    struct kafka_sink **sinks;
+    size_t sink_count;
+    char nonce[17];
+    bool initialised, begun;
+    bool suspect; /* a request's fate is uncertain: initialise anew before the next transaction */
+    unsigned troubles_seen;
+};
+
+/* Committing and aborting can be gone on with after a time-out, so they are done in slices between
+ * which a shutdown whose time is over gets a hearing. */
+static rd_kafka_error_t *in_slices(struct kafka_transaction *self,
+                                   rd_kafka_error_t *(*call)(rd_kafka_t *rk, int timeout_ms),
+                                   int64_t timeout_ms)
+{
+    int64_t deadline_ns = weir_clock_monotonic_ns(self->ctx->clock) + timeout_ms * 1000000;
+    for (;;) {
+        rd_kafka_error_t *error = call(self->producer->rk, SLICE_MS);
+        if (error == NULL || !rd_kafka_error_is_retriable(error) ||
+            weir_clock_monotonic_ns(self->ctx->clock) > deadline_ns ||
+            weir_ctx_must_hurry(self->ctx)) {
+            return error;
+        }
+        rd_kafka_error_destroy(error);
+    }
+}
+
+static weir_status transaction_open(void *instance,
+                                    struct weir_ctx *ctx,
+                                    void *const *sources,
+                                    size_t source_count,
+                                    void *const *sinks,
+                                    size_t sink_count,
+                                    struct weir_err *err)
+{
+    struct kafka_transaction *self = instance;
+    self->ctx = ctx;
+    self->sources = weir_calloc(source_count, sizeof(struct kafka_source *));
+    self->sinks = weir_calloc(sink_count, sizeof(struct kafka_sink *));
+    memcpy(self->sources, sources, source_count * sizeof(struct kafka_source *));
+    memcpy(self->sinks, sinks, sink_count * sizeof(struct kafka_sink *));
+    self->source_count = source_count;
+    self->sink_count = sink_count;
+    self->producer = kafka_sink_producer(self->sinks[0]);
+    for (size_t i = 1; i < sink_count; i++) {
+        if (kafka_sink_producer(self->sinks[i]) != self->producer) {
+            weir_status status =
+                weir_fail(err, WEIR_CONFIG, "the Kafka sinks have different producer settings");
+            weir_err_hint(
+                err, "One transaction has one producer: give the sinks the same `brokers`, "
+                     "`compression`, `partitioner`, `linger`, `batch_bytes` and `properties`.");
+            return status;
+        }
+    }
+    return WEIR_OK;
+}
+
+static void transaction_close(void *instance)
+{
+    struct kafka_transaction *self = instance;
+    if (self->begun) {
+        rd_kafka_error_t *error = in_slices(self, rd_kafka_abort_transaction, CLOSE_MS);
+        if (error != NULL) {
+            rd_kafka_error_destroy(error); /* the time-out or the next start aborts it */
+        }
+    }
+    weir_free(self->sources);
+    weir_free(self->sinks);
+}
+
+/* A new handle with the same id; initialising it fences everything the old one has under way. */
+static weir_status transaction_renew(struct kafka_transaction *self, struct weir_err *err)
+{
+    self->initialised = self->begun = false;
+    return kafka_producer_replace(self->producer, err);
+}
+
+static weir_status transaction_init(struct kafka_transaction *self, struct weir_err *err)
+{
+    rd_kafka_error_t *error = rd_kafka_init_transactions(self->producer->rk, INIT_SLICE_MS);
+    if (error == NULL) {
+        uint64_t bits;
+        weir_ctx_random(self->ctx, &bits, sizeof(bits));
+        snprintf(self->nonce, sizeof(self->nonce), "%016llx", (unsigned long long)bits);
+        self->initialised = true;
+        self->suspect = false;
+        return WEIR_OK;
+    }
+    if (rd_kafka_error_is_retriable(error)) {
+        rd_kafka_error_destroy(error);
+        return WEIR_AGAIN;
+    }
+    bool fatal = rd_kafka_error_is_fatal(error) != 0;
+    weir_status status = kafka_fail(err, "cannot begin transactions", error);
+    if (fatal && weir_status_class(status) != WEIR_CLASS_FATAL) {
+        err->status = status = WEIR_FENCED;
+    }
+    return status;
+}
+
+static weir_status transaction_begin(void *instance, struct weir_err *err)
+{
+    struct kafka_transaction *self = instance;
+    weir_status status = WEIR_OK;
+    if (self->suspect && self->initialised) {
+        status = transaction_renew(self, err);
+    }
+    if (status == WEIR_OK && !self->initialised) {
+        status = transaction_init(self, err);
+    }
+    if (status != WEIR_OK) {
+        return status;
+    }
+    for (size_t i = 0; i < self->sink_count; i++) {
+        kafka_sink_refresh(self->sinks[i]);
+    }
+    rd_kafka_error_t *error = rd_kafka_begin_transaction(self->producer->rk);
+    if (error != NULL) {
+        self->suspect = true;
+        status = kafka_fail(err, "cannot begin a transaction", error);
+        return status == WEIR_FENCED ? status : (err->status = WEIR_UNAVAILABLE);
+    }
+    self->begun = true;
+    self->troubles_seen =
+        atomic_load_explicit(&self->producer->client.troubles, memory_order_relaxed);
+    return WEIR_OK;
+}
+
+/* --- positions ---------------------------------------------------------------------------------*/
+
+static rd_kafka_topic_partition_list_t *commit_list(const struct kafka_transaction *self,
+                                                    const struct weir_commit *commit,
+                                                    const struct weir_commit_source *source)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)source->count);
+    for (size_t i = 0; i < source->count; i++) {
+        WEIR_ASSERT(source->items[i]->closing >= 0); /* a logical offset would be dropped */
+        rd_kafka_topic_partition_t *item = rd_kafka_topic_partition_list_add(
+            list, source->items[i]->topic, source->items[i]->index);
+        item->offset = source->items[i]->closing;
+        char metadata[METADATA_MAX];
+        int size = snprintf(metadata, sizeof(metadata), "w1:%s:%llu", self->nonce,
+                            (unsigned long long)commit->epoch);
+        item->metadata = weir_strndup(metadata, (size_t)size);
+        item->metadata_size = (size_t)size;
+    }
+    return list;
+}
+
+static weir_status send_positions(struct kafka_transaction *self,
+                                  const struct weir_commit *commit,
+                                  const struct weir_commit_source *source,
+                                  struct weir_err *err)
+{
+    rd_kafka_t *consumer = kafka_source_handle(source->self);
+    rd_kafka_consumer_group_metadata_t *group = rd_kafka_consumer_group_metadata(consumer);
+    const char *member = group == NULL ? NULL : rd_kafka_consumer_group_metadata_member_id(group);
+    if (member == NULL || member[0] == '\0' ||
+        rd_kafka_consumer_group_metadata_generation_id(group) < 0) {
+        if (group != NULL) {
+            rd_kafka_consumer_group_metadata_destroy(group);
+        }
+        return weir_fail(err, WEIR_ABORTED, "this process is not a member of the group now");
+    }
+    rd_kafka_topic_partition_list_t *list = commit_list(self, commit, source);
+    rd_kafka_error_t *error;
+    int64_t deadline_ns = weir_clock_monotonic_ns(self->ctx->clock) + commit->timeout_ms * 1000000;
+    for (;;) {
+        error = rd_kafka_send_offsets_to_transaction(self->producer->rk, list, group,
+                                                     (int)commit->timeout_ms);
+        if (error == NULL || !rd_kafka_error_is_retriable(error) ||
+            weir_clock_monotonic_ns(self->ctx->clock) > deadline_ns) {
+            break;
+        }
+        rd_kafka_error_destroy(error);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_consumer_group_metadata_destroy(group);
+    if (error == NULL) {
+        return WEIR_OK;
+    }
+    bool abortable = rd_kafka_error_txn_requires_abort(error) != 0;
+    weir_status status = kafka_fail(err, "cannot send positions", error);
+    if (!abortable) {
+        self->suspect = true; /* timed out: whether AddOffsets arrived is unknown */
+    }
+    return status;
+}
+
+/* --- commit ------------------------------------------------------------------------------------*/
+
+enum verdict { VERDICT_NEW, VERDICT_OLD, VERDICT_OTHER };
+
+/* What the group says about the partitions of one source; `committed` is set to it on OTHER. */
+static weir_status read_back(struct kafka_transaction *self,
+                             const struct weir_commit *commit,
+                             const struct weir_commit_source *source,
+                             bool *all_new,
+                             bool *all_old,
+                             struct weir_err *err)
+{
+    rd_kafka_t *consumer = kafka_source_handle(source->self);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)source->count);
+    for (size_t i = 0; i < source->count; i++) {
+        rd_kafka_topic_partition_list_add(list, source->items[i]->topic, source->items[i]->index);
+    }
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    for (int i = 0; i < READ_BACK_TRIES && code != RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
+        code = rd_kafka_committed(consumer, list, READ_BACK_MS);
+    }
+    for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
+        code = list->elems[i].err; /* its offset is none then, which looks like "never committed" */
+    }
+    weir_status status = WEIR_OK;
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        /* Leaving and joining again reads them before anything is processed. */
+        status = weir_fail(err, WEIR_FENCED,
+                           "cannot read back the positions after an unknown outcome: %s",
+                           rd_kafka_err2str(code));
+    }
+    char wanted[METADATA_MAX];
+    int size = snprintf(wanted, sizeof(wanted), "w1:%s:%llu", self->nonce,
+                        (unsigned long long)commit->epoch);
+    for (int i = 0; i < list->cnt && status == WEIR_OK; i++) {
+        const rd_kafka_topic_partition_t *item = &list->elems[i];
+        bool is_new = item->metadata_size == (size_t)size &&
+                      memcmp(item->metadata, wanted, (size_t)size) == 0;
+        *all_new = *all_new && is_new;
+        *all_old = *all_old && !is_new &&
+                   (item->offset == source->items[i]->committed || item->offset < 0);
+        if (item->offset >= 0) {
+            source->items[i]->closing = item->offset;
+        } else {
+            source->items[i]->closing = source->items[i]->committed;
+        }
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return status;
+}
+
+/* The answer to EndTxn is missing: fences what is under way, then asks the group. */
+static weir_status resolve_unknown(struct kafka_transaction *self,
+                                   const struct weir_commit *commit,
+                                   struct weir_err *err)
+{
+    char why[sizeof(err->message)];
+    memcpy(why, err->message, sizeof(why));
+    WEIR_LOG_WARN(self->ctx->log, "outcome of a commit unknown, asking the group",
+                  WEIR_F("epoch", commit->epoch), WEIR_F("detail", (const char *)why));
+    weir_err_clear(err);
+    char nonce[sizeof(self->nonce)];
+    memcpy(nonce, self->nonce, sizeof(nonce));
+    weir_status status = transaction_renew(self, err);
+    int64_t deadline_ns =
+        weir_clock_monotonic_ns(self->ctx->clock) + 4 * self->ctx->transaction_timeout_ms * 1000000;
+    while (status == WEIR_OK && !self->initialised) {
+        status = transaction_init(self, err);
+        if (status == WEIR_AGAIN) {
+            status = weir_clock_monotonic_ns(self->ctx->clock) < deadline_ns
+                         ? WEIR_OK
+                         : weir_fail(err, WEIR_FENCED, "no transaction coordinator answers");
+        }
+    }
+    char renewed[sizeof(self->nonce)];
+    memcpy(renewed, self->nonce, sizeof(renewed));
+    memcpy(self->nonce, nonce, sizeof(nonce));
+    bool all_new = true, all_old = true;
+    for (size_t i = 0; i < commit->source_count && status == WEIR_OK; i++) {
+        status = read_back(self, commit, &commit->sources[i], &all_new, &all_old, err);
+    }
+    memcpy(self->nonce, renewed, sizeof(renewed));
+    if (status != WEIR_OK) {
+        return status;
+    }
+    if (all_new) {
+        return WEIR_OK;
+    }
+    if (all_old) {
+        return weir_fail(err, WEIR_ABORTED, "the commit did not happen: %s", why);
+    }
+    for (size_t i = 0; i < commit->source_count; i++) {
+        for (size_t k = 0; k < commit->sources[i].count; k++) {
+            commit->sources[i].items[k]->committed = commit->sources[i].items[k]->closing;
+        }
+    }
+    return weir_fail(err, WEIR_UNKNOWN, "another commit stands: %s", why);
+}
+
+static weir_status
+transaction_commit(void *instance, const struct weir_commit *commit, struct weir_err *err)
+{
+    struct kafka_transaction *self = instance;
+    WEIR_ASSERT(self->begun);
+    weir_failpoint(WEIR_FAILPOINT_BEFORE_SEND_OFFSETS);
+    for (size_t i = 0; i < commit->source_count; i++) {
+        if (commit->sources[i].count > 0) {
+            weir_status status = send_positions(self, commit, &commit->sources[i], err);
+            if (status != WEIR_OK) {
+                return status;
+            }
+        }
+    }
+    weir_failpoint(WEIR_FAILPOINT_AFTER_SEND_OFFSETS);
+    weir_failpoint(WEIR_FAILPOINT_BEFORE_COMMIT);
+    rd_kafka_error_t *error = in_slices(self, rd_kafka_commit_transaction, commit->timeout_ms);
+    unsigned troubles =
+        atomic_load_explicit(&self->producer->client.troubles, memory_order_relaxed);
+    if (error == NULL) {
+        weir_failpoint(WEIR_FAILPOINT_AFTER_COMMIT);
+        self->begun = false;
+        if (troubles != self->troubles_seen) {
+            self->suspect = true;
+        }
+        return WEIR_OK;
+    }
+    /* A message that could not be delivered fails the commit before EndTxn is sent: certain. */
+    struct weir_err delivery = {0};
+    if (rd_kafka_error_txn_requires_abort(error) &&
+        kafka_producer_poll(self->producer, &delivery) != WEIR_OK) {
+        rd_kafka_error_destroy(error);
+        *err = delivery;
+        return err->status;
+    }
+    bool fenced =
+        rd_kafka_error_is_fatal(error) && kafka_status(rd_kafka_error_code(error)) == WEIR_FENCED;
+    (void)!kafka_fail(err, "commit failed", error);
+    if (fenced) {
+        return err->status = WEIR_FENCED;
+    }
+    if (commit->last || weir_ctx_must_hurry(self->ctx)) {
+        self->begun = false; /* the next start fences and reads what stands */
+        weir_err_hint(err, "The next start finds out which commit stands and goes on from there.");
+        return err->status = WEIR_FATAL;
+    }
+    return resolve_unknown(self, commit, err);
+}
+
+static weir_status transaction_abort(void *instance, struct weir_err *err)
+{
+    struct kafka_transaction *self = instance;
+    if (!self->begun) {
+        kafka_producer_forget_failure(self->producer);
+        return WEIR_OK;
+    }
+    self->begun = false;
+    rd_kafka_error_t *error =
+        in_slices(self, rd_kafka_abort_transaction, self->ctx->transaction_timeout_ms);
+    kafka_producer_forget_failure(self->producer); /* its messages are purged */
+    unsigned troubles =
+        atomic_load_explicit(&self->producer->client.troubles, memory_order_relaxed);
+    if (troubles != self->troubles_seen) {
+        self->suspect = true;
+    }
+    if (error == NULL) {
+        return WEIR_OK;
+    }
+    bool fenced = kafka_status(rd_kafka_error_code(error)) == WEIR_FENCED;
+    WEIR_LOG_WARN(self->ctx->log, "abort failed, initialising the producer anew",
+                  WEIR_F("detail", (const char *)rd_kafka_error_string(error)));
+    if (fenced) {
+        return kafka_fail(err, "fenced", error);
+    }
+    rd_kafka_error_destroy(error);
+    self->suspect = true; /* initialising anew aborts what is open */
+    return WEIR_OK;
+}
+
+const struct weir_domain_ops kafka_transaction_ops = {
+    .self_size = sizeof(struct kafka_transaction),
+    .open = transaction_open,
+    .close = transaction_close,
+    .begin = transaction_begin,
+    .commit = transaction_commit,
+    .abort = transaction_abort,
+};

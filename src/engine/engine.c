@@ -1,0 +1,913 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The engine's life: open, tick, close; ownership of partitions; how it ends.
+ *
+ * The control thread does everything in weir_engine_tick: it serves sources and sinks, drives the
+ * epoch, and looks whether the end has come. Between ticks it waits on one descriptor, to which
+ * lanes, client libraries and signal handlers write. Nothing else wakes it but the epoch's time.
+ *
+ * A fenced engine (another process took over its identity, or the broker gave it up) throws away
+ * everything and starts over as a new member, three times a minute at most: what is committed
+ * stands, what is not is read again.
+ */
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/clock.h"
+#include "engine/engine_priv.h"
+#include "engine/metrics.h"
+#include "engine/observe.h"
+
+enum {
+    GAUGE_EVERY_MS = 1000,
+    REVOKE_PATIENCE_MS = 10000,
+    STOP_TICK_MS = 5,
+    RESTART_MS = 1000,
+    FENCE_QUESTION_MS = 4000,
+    COMMIT_LEAST_MS = 500,
+};
+
+static int64_t engine_now(const struct weir_engine *engine)
+{
+    return weir_clock_monotonic_ns(engine->clock);
+}
+
+/* --- what components may ask -------------------------------------------------------------------*/
+
+int weir_lane_wake_fd(struct weir_ctx *ctx, unsigned lane)
+{
+    WEIR_ASSERT(lane < ctx->engine->lane_count);
+    return ctx->engine->lanes[lane].wake_fd;
+}
+
+int weir_control_wake_fd(struct weir_ctx *ctx)
+{
+    return ctx->engine->wake_fd;
+}
+
+bool weir_ctx_must_hurry(const struct weir_ctx *ctx)
+{
+    const struct weir_engine *engine = ctx->engine;
+    int64_t asked_ns = atomic_load_explicit(&engine->stop_asked_ns, memory_order_relaxed);
+    return asked_ns != 0 &&
+           engine_now(engine) - asked_ns > engine->config->shutdown_timeout * WEIR_NS_PER_MS;
+}
+
+void weir_ctx_random(struct weir_ctx *ctx, void *bytes, size_t size)
+{
+    char *at = bytes;
+    while (size > 0) {
+        uint64_t bits = weir_random_next(&ctx->engine->random);
+        size_t part = size < sizeof(bits) ? size : sizeof(bits);
+        memcpy(at, &bits, part);
+        at += part;
+        size -= part;
+    }
+}
+
+void *weir_ctx_share(struct weir_ctx *ctx,
+                     const char *key,
+                     void *(*create)(void *argument, struct weir_err *err),
+                     void *argument,
+                     void (*destroy)(void *object),
+                     struct weir_err *err)
+{
+    for (struct weir_shared *shared = ctx->engine->shared; shared != NULL; shared = shared->next) {
+        if (strcmp(shared->key, key) == 0) {
+            return shared->object;
+        }
+    }
+    void *object = create(argument, err);
+    if (object != NULL) {
+        struct weir_shared *shared = weir_calloc(1, sizeof(*shared));
+        *shared = (struct weir_shared){weir_strdup(key), object, destroy, ctx->engine->shared};
+        ctx->engine->shared = shared;
+    }
+    return object;
+}
+
+void weir_source_exhausted(struct weir_ctx *ctx)
+{
+    ctx->engine->sources[ctx->index].exhausted = true;
+}
+
+/* --- ownership ---------------------------------------------------------------------------------*/
+
+static unsigned engine_choose_lane(const struct weir_engine *engine)
+{
+    unsigned best = 0;
+    size_t best_count = SIZE_MAX;
+    for (unsigned i = 0; i < engine->lane_count; i++) {
+        size_t count = 0;
+        for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+            count += task->part.lane == i;
+        }
+        if (count < best_count) {
+            best = i;
+            best_count = count;
+        }
+    }
+    return best;
+}
+
+static struct weir_task *engine_add_task(struct weir_engine *engine,
+                                         struct weir_source *source,
+                                         const struct weir_assignment *item)
+{
+    struct weir_task *task = weir_calloc(1, sizeof(*task));
+    task->topic = weir_strdup(item->topic);
+    task->source = (unsigned)(source - engine->sources);
+    task->part.topic = task->topic;
+    task->part.index = item->index;
+    task->part.source_data = item->source_data;
+    task->part.lane = engine_choose_lane(engine);
+    atomic_init(&task->part.end, -1);
+    int64_t position = item->position;
+    if (engine->state_log != NULL) {
+        (void)weir_state_log_get_position(engine->state_log, source->name, item->topic, item->index,
+                                          &position);
+    }
+    WEIR_ASSERT(position >= 0);
+    task->part.read = task->part.written = position;
+    task->part.closing = task->part.committed = position;
+    task->next = engine->tasks;
+    engine->tasks = task;
+    engine->task_count++;
+    WEIR_LOG_INFO(&engine->log, "partition assigned", WEIR_F("source", source->name),
+                  WEIR_F("topic", item->topic), WEIR_F("partition", item->index),
+                  WEIR_F("offset", position));
+    return task;
+}
+
+void weir_source_assign(struct weir_ctx *ctx,
+                        const struct weir_assignment *items,
+                        size_t count,
+                        struct weir_partition **ret)
+{
+    struct weir_engine *engine = ctx->engine;
+    engine->assigned = true;
+    if (count == 0) {
+        return;
+    }
+    bool stopped = weir_gate_close(engine, false, engine_now(engine) + WEIR_NS_PER_S);
+    if (!stopped) { /* a full sink holds a lane inside a batch: tasks may be added beside it */
+        stopped = weir_gate_close(engine, true, INT64_MAX);
+        WEIR_ASSERT(stopped);
+    }
+    for (size_t i = 0; i < count; i++) {
+        ret[i] = &engine_add_task(engine, &engine->sources[ctx->index], &items[i])->part;
+    }
+    engine->dirty = true;
+    weir_gate_open(engine);
+}
+
+static void engine_remove_task(struct weir_engine *engine, struct weir_task *task)
+{
+    struct weir_task **place = &engine->tasks;
+    while (*place != task) {
+        place = &(*place)->next;
+    }
+    *place = task->next;
+    engine->task_count--;
+    weir_lane_discard(&engine->lanes[task->part.lane], task);
+    weir_engine_gauge_forget(engine, task);
+    weir_free(task->verdicts);
+    weir_free(task->topic);
+    weir_free(task);
+}
+
+void weir_source_revoke(struct weir_ctx *ctx,
+                        struct weir_partition **items,
+                        size_t count,
+                        bool lost)
+{
+    struct weir_engine *engine = ctx->engine;
+    int64_t deadline_ns = engine_now(engine) + REVOKE_PATIENCE_MS * WEIR_NS_PER_MS;
+    bool whole = weir_gate_close(engine, false, deadline_ns);
+    if (!whole) {
+        bool stopped = weir_gate_close(engine, true, INT64_MAX);
+        WEIR_ASSERT(stopped);
+    }
+    /* From here on the lanes stand still until the tasks are gone: nothing of theirs can get into
+     * the epoch that follows. */
+    if (engine->state != WEIR_EPOCH_WAITING && (lost || !whole)) {
+        struct weir_err why = {0};
+        (void)!weir_fail(&why, WEIR_ABORTED,
+                         lost ? "partitions were lost to another member"
+                              : "partitions leave while a sink takes nothing");
+        weir_epoch_abort(engine, &why);
+    } else if (!engine->finished) {
+        engine->dirty = engine->dirty || !weir_epoch_is_clean(engine);
+        weir_epoch_commit_now(engine, deadline_ns);
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct weir_task *task = (struct weir_task *)items[i];
+        WEIR_LOG_INFO(&engine->log, "partition given back", WEIR_F("lost", lost),
+                      WEIR_F("source", engine->sources[ctx->index].name),
+                      WEIR_F("topic", (const char *)task->topic),
+                      WEIR_F("partition", task->part.index),
+                      WEIR_F("offset", task->part.committed));
+        engine_remove_task(engine, task);
+    }
+    weir_gate_open(engine);
+}
+
+static struct weir_partition **
+engine_list_parts(struct weir_engine *engine, unsigned source, size_t *ret_count)
+{
+    struct weir_partition **items =
+        weir_calloc(engine->task_count, sizeof(struct weir_partition *));
+    size_t count = 0;
+    for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        if (task->source == source) {
+            items[count++] = &task->part;
+        }
+    }
+    *ret_count = count;
+    return items;
+}
+
+weir_status weir_engine_seek(struct weir_engine *engine, struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    for (unsigned i = 0; i < engine->source_count && status == WEIR_OK; i++) {
+        size_t count;
+        struct weir_partition **items = engine_list_parts(engine, i, &count);
+        if (count > 0) {
+            status = engine->sources[i].component->ops.source->seek(engine->sources[i].self, items,
+                                                                    count, err);
+        }
+        weir_free(items);
+    }
+    return status;
+}
+
+/* --- committing --------------------------------------------------------------------------------*/
+
+weir_status weir_engine_commit_domain(struct weir_engine *engine, struct weir_err *err)
+{
+    struct weir_commit_source sources[WEIR_SOURCES_MAX];
+    for (unsigned i = 0; i < engine->source_count; i++) {
+        sources[i].self = engine->sources[i].self;
+        sources[i].items = engine_list_parts(engine, i, &sources[i].count);
+    }
+    int64_t timeout_ms = engine->config->transaction_timeout;
+    if (engine->stopping) {
+        int64_t left_ms = (engine->stop_deadline_ns - engine_now(engine)) / WEIR_NS_PER_MS;
+        left_ms = left_ms < COMMIT_LEAST_MS ? COMMIT_LEAST_MS : left_ms;
+        timeout_ms = left_ms < timeout_ms ? left_ms : timeout_ms;
+    }
+    const struct weir_commit commit = {.epoch = engine->epoch,
+                                       .timeout_ms = timeout_ms,
+                                       .last = engine->stopping,
+                                       .sources = sources,
+                                       .source_count = engine->source_count};
+    weir_status status = engine->plan.domain->commit(engine->domain, &commit, err);
+    for (unsigned i = 0; i < engine->source_count; i++) {
+        weir_free((void *)(uintptr_t)sources[i].items);
+    }
+    return status;
+}
+
+static weir_status engine_put_marks(struct weir_engine *engine, struct weir_err *err)
+{
+    struct weir_strbuf mark;
+    weir_strbuf_init(&mark, 1 << 20);
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; i < engine->sink_count && status == WEIR_OK; i++) {
+        const struct weir_sink *sink = &engine->sinks[i];
+        if (sink->component->ops.sink->mark != NULL) {
+            weir_strbuf_clear(&mark);
+            status = sink->component->ops.sink->mark(sink->self, &mark, err);
+            weir_state_log_put_mark(engine->state_log, sink->name, weir_strbuf_view(&mark));
+        }
+    }
+    weir_strbuf_done(&mark);
+    return status;
+}
+
+static weir_status engine_store_in_log(struct weir_engine *engine, struct weir_err *err)
+{
+    weir_status status = engine_put_marks(engine, err);
+    for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        const struct weir_source *source = &engine->sources[task->source];
+        if (source->component->positions == WEIR_POSITIONS_LOG) {
+            weir_state_log_put_position(engine->state_log, source->name, task->topic,
+                                        task->part.index, task->part.closing);
+        }
+    }
+    return status == WEIR_OK ? weir_state_log_commit(engine->state_log, engine->epoch, err)
+                             : status;
+}
+
+weir_status weir_engine_store_positions(struct weir_engine *engine, struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    if (engine->state_log != NULL) {
+        status = engine_store_in_log(engine, err);
+    }
+    for (unsigned i = 0; i < engine->source_count && status == WEIR_OK; i++) {
+        const struct weir_source *source = &engine->sources[i];
+        if (source->component->ops.source->commit != NULL) {
+            size_t count;
+            struct weir_partition **items = engine_list_parts(engine, i, &count);
+            status = source->component->ops.source->commit(source->self, items, count, err);
+            weir_free(items);
+        }
+    }
+    return status;
+}
+
+void weir_engine_serve_sinks(struct weir_engine *engine)
+{
+    for (size_t i = 0; i < engine->sink_count; i++) {
+        struct weir_sink *sink = &engine->sinks[i];
+        struct weir_err err = {0};
+        if (sink->component->ops.sink->poll == NULL ||
+            sink->component->ops.sink->poll(sink->self, &err) == WEIR_OK) {
+            continue;
+        }
+        weir_err_path(&err, sink->name);
+        weir_engine_count_error(engine, 0, sink->name, err.status);
+        if (weir_status_class(err.status) == WEIR_CLASS_FATAL) {
+            weir_engine_end(engine, &err);
+        } else if (engine->state != WEIR_EPOCH_WAITING) {
+            weir_epoch_abort(engine, &err);
+        }
+    }
+}
+
+/* --- ending ------------------------------------------------------------------------------------*/
+
+static void engine_finish(struct weir_engine *engine, weir_status result)
+{
+    if (!engine->finished) {
+        engine->finished = true;
+        engine->result = result;
+        atomic_store_explicit(&engine->reading, false, memory_order_release);
+    }
+}
+
+static void engine_begin_stop(struct weir_engine *engine)
+{
+    if (!engine->stopping) {
+        engine->stopping = true;
+        engine->stop_deadline_ns =
+            engine_now(engine) + engine->config->shutdown_timeout * WEIR_NS_PER_MS;
+        atomic_store_explicit(&engine->reading, false, memory_order_release);
+    }
+}
+
+void weir_engine_drain(struct weir_engine *engine, const struct weir_err *err)
+{
+    if (engine->err.status == WEIR_OK) {
+        engine->err = *err;
+    }
+    engine_begin_stop(engine);
+}
+
+static bool engine_may_restart(struct weir_engine *engine)
+{
+    int64_t now_ms = weir_clock_monotonic_ns(engine->clock) / WEIR_NS_PER_MS;
+    size_t recent = 0;
+    for (size_t i = 0; i < WEIR_RESTARTS_MAX; i++) {
+        recent +=
+            engine->fences_ms[i] != 0 && now_ms - engine->fences_ms[i] < WEIR_RESTART_WINDOW_MS;
+    }
+    if (recent == WEIR_RESTARTS_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < WEIR_RESTARTS_MAX; i++) {
+        if (engine->fences_ms[i] == 0 || now_ms - engine->fences_ms[i] >= WEIR_RESTART_WINDOW_MS) {
+            engine->fences_ms[i] = now_ms == 0 ? 1 : now_ms;
+            break;
+        }
+    }
+    return true;
+}
+
+void weir_engine_end(struct weir_engine *engine, const struct weir_err *err)
+{
+    if (engine->finished || engine->restarting) {
+        return;
+    }
+    weir_engine_count_error(engine, 0, "engine", err->status);
+    if (err->status == WEIR_FENCED && !engine->stopping && engine_may_restart(engine)) {
+        WEIR_LOG_WARN(&engine->log, "starting over as a new member", WEIR_F_ERR(err));
+        engine->restarting = true;
+        atomic_store_explicit(&engine->reading, false, memory_order_release);
+        atomic_store_explicit(&engine->writable, false, memory_order_release);
+        engine->state = WEIR_EPOCH_WAITING;
+        engine->retry_at_ns = INT64_MAX;
+        return;
+    }
+    if (engine->err.status == WEIR_OK) {
+        engine->err = *err;
+    }
+    engine_finish(engine, err->status);
+}
+
+/* Everything that was read is written, and no lane has a failure to tell. control. */
+static bool engine_is_drained(struct weir_engine *engine)
+{
+    if (!weir_gate_close(engine, false, engine_now(engine) + 100 * WEIR_NS_PER_MS)) {
+        return false;
+    }
+    bool drained = true;
+    for (unsigned i = 0; i < engine->lane_count; i++) {
+        const struct weir_lane *lane = &engine->lanes[i];
+        bool heard = engine->stopping ||
+                     atomic_load_explicit(&lane->call, memory_order_acquire) == WEIR_LANE_RUNS;
+        drained = drained && heard && lane->pending_first == NULL;
+    }
+    weir_gate_open(engine);
+    return drained;
+}
+
+static bool engine_is_exhausted(const struct weir_engine *engine)
+{
+    for (size_t i = 0; i < engine->source_count; i++) {
+        if (!engine->sources[i].exhausted) {
+            return false;
+        }
+    }
+    for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        if (!atomic_load_explicit(&task->ended, memory_order_acquire)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void engine_check_end(struct weir_engine *engine)
+{
+    bool asked = atomic_load_explicit(&engine->stop_requested, memory_order_relaxed);
+    bool hands_over = atomic_load_explicit(&engine->hands_over, memory_order_relaxed);
+    if (asked && !engine->stopping) {
+        if (hands_over) {
+            WEIR_LOG_INFO(&engine->log, "reloading: finishing what was read");
+        } else {
+            WEIR_LOG_INFO(&engine->log, "stopping: finishing what was read");
+        }
+        engine_begin_stop(engine);
+    }
+    if (!engine->stopping && !engine_is_exhausted(engine)) {
+        return;
+    }
+    if (engine->stopping && engine_now(engine) > engine->stop_deadline_ns) {
+        if (hands_over && engine->err.status == WEIR_OK) {
+            engine->left_behind = true;
+            engine_finish(engine, WEIR_OK);
+            return;
+        }
+        struct weir_err err = {0};
+        (void)!weir_fail(&err, WEIR_FATAL,
+                         "not finished within shutdown_timeout (%lld ms); what is not committed "
+                         "will be read again",
+                         (long long)engine->config->shutdown_timeout);
+        weir_engine_end(engine, &err);
+        return;
+    }
+    if (engine->state == WEIR_EPOCH_WAITING) {
+        if (engine->stopping) { /* nothing is open: what was not committed is read again */
+            engine->left_behind = true;
+            engine_finish(engine, engine->err.status);
+        }
+        return;
+    }
+    if (!engine_is_drained(engine)) {
+        return;
+    }
+    weir_epoch_commit_now(engine, engine_now(engine) + 50 * WEIR_NS_PER_MS);
+    if (engine->state == WEIR_EPOCH_OPEN && weir_epoch_is_clean(engine)) {
+        engine_finish(engine, engine->err.status);
+    }
+}
+
+/* --- the tick ----------------------------------------------------------------------------------*/
+
+static void engine_serve_sources(struct weir_engine *engine)
+{
+    for (size_t i = 0; i < engine->source_count && !engine->finished; i++) {
+        struct weir_source *source = &engine->sources[i];
+        struct weir_err err = {0};
+        weir_status status = source->component->ops.source->poll == NULL
+                                 ? WEIR_OK
+                                 : source->component->ops.source->poll(source->self, &err);
+        if (status == WEIR_OK || status == WEIR_AGAIN) {
+            continue;
+        }
+        weir_err_path(&err, source->name);
+        weir_engine_count_error(engine, 0, source->name, status);
+        if (status == WEIR_FENCED) {
+            weir_engine_end(engine, &err);
+        } else if (weir_status_class(status) == WEIR_CLASS_FATAL) {
+            weir_engine_drain(engine, &err);
+        }
+    }
+}
+
+void weir_engine_tick(struct weir_engine *engine)
+{
+    engine_serve_sources(engine);
+    weir_engine_serve_sinks(engine);
+    if (engine->finished || engine->restarting) {
+        return;
+    }
+    int64_t now_ns = engine_now(engine);
+    weir_epoch_tick(engine, now_ns);
+    if (engine->finished || engine->restarting) {
+        return;
+    }
+    engine_check_end(engine);
+    if (now_ns - engine->gauged_ns > GAUGE_EVERY_MS * WEIR_NS_PER_MS) {
+        engine->gauged_ns = now_ns;
+        weir_engine_gauge(engine);
+        weir_engine_publish(engine);
+    }
+}
+
+/* Until something wakes the control thread, or the time is over. */
+static void engine_rest(struct weir_engine *engine, int64_t timeout_ms)
+{
+    struct pollfd wait = {.fd = engine->wake_fd, .events = POLLIN};
+    if (poll(&wait, 1, (int)timeout_ms) > 0) {
+        uint64_t count;
+        ssize_t got = read(engine->wake_fd, &count, sizeof(count));
+        WEIR_ASSERT(got == (ssize_t)sizeof(count) || errno == EAGAIN);
+    }
+}
+
+static void engine_wait(struct weir_engine *engine)
+{
+    int64_t left_ns = weir_epoch_deadline_ns(engine) - engine_now(engine);
+    int64_t left_ms = left_ns <= 0 ? 0 : (left_ns + WEIR_NS_PER_MS - 1) / WEIR_NS_PER_MS;
+    int64_t most_ms =
+        engine->stopping || engine_is_exhausted(engine) ? STOP_TICK_MS : GAUGE_EVERY_MS;
+    left_ms = left_ms > most_ms ? most_ms : left_ms;
+    engine_rest(engine, left_ms);
+}
+
+/* --- open and close ----------------------------------------------------------------------------*/
+
+static weir_status engine_open_log(struct weir_engine *engine, struct weir_err *err)
+{
+    if (!engine->plan.uses_log) {
+        return WEIR_OK;
+    }
+    engine->state_log = weir_state_log_open(engine->plan.log_dir, engine->config->name, err);
+    if (engine->state_log == NULL) {
+        weir_err_path(err, "state");
+        return err->status;
+    }
+    if (weir_state_log_cut_bytes(engine->state_log) > 0) {
+        WEIR_LOG_WARN(&engine->log,
+                      "cut a torn entry off the state log (the process died while writing it)",
+                      WEIR_F("bytes", weir_state_log_cut_bytes(engine->state_log)));
+    }
+    engine->epoch = weir_state_log_epoch(engine->state_log) + 1;
+    return WEIR_OK;
+}
+
+/* Sinks return to their committed extents. A sink without one gets an entry before it writes its
+ * first byte: after a crash that byte is known to be nobody else's. */
+static weir_status engine_restore_sinks(struct weir_engine *engine, struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    bool unmarked = false;
+    for (size_t i = 0; i < engine->sink_count && status == WEIR_OK; i++) {
+        struct weir_sink *sink = &engine->sinks[i];
+        if (engine->state_log == NULL || sink->component->ops.sink->restore == NULL) {
+            continue;
+        }
+        struct weir_slice mark = {NULL, 0};
+        unmarked |= !weir_state_log_get_mark(engine->state_log, sink->name, &mark);
+        status = sink->component->ops.sink->restore(sink->self, mark, err);
+        if (status != WEIR_OK) {
+            weir_err_path(err, sink->name);
+        }
+    }
+    if (status == WEIR_OK && unmarked) {
+        status = engine_put_marks(engine, err);
+        if (status == WEIR_OK) {
+            status = weir_state_log_commit(engine->state_log, engine->epoch++, err);
+        }
+    }
+    return status;
+}
+
+static weir_status engine_open_domain(struct weir_engine *engine, struct weir_err *err)
+{
+    if (engine->plan.domain == NULL) {
+        return WEIR_OK;
+    }
+    void *sources[WEIR_SOURCES_MAX], *sinks[WEIR_SINKS_MAX];
+    size_t sink_count = 0;
+    for (size_t i = 0; i < engine->source_count; i++) {
+        sources[i] = engine->sources[i].self;
+    }
+    for (size_t i = 0; i < engine->sink_count; i++) {
+        if (engine->sinks[i].component->domain == engine->plan.domain) {
+            sinks[sink_count++] = engine->sinks[i].self;
+        }
+    }
+    engine->domain_ctx = engine->sources[0].ctx;
+    engine->domain = weir_calloc(1, engine->plan.domain->self_size);
+    return engine->plan.domain->open(engine->domain, &engine->domain_ctx, sources,
+                                     engine->source_count, sinks, sink_count, err);
+}
+
+static void engine_start_lanes(struct weir_engine *engine)
+{
+    if (engine->options.inline_lanes) {
+        return;
+    }
+    atomic_store(&engine->gate.quit, false);
+    for (unsigned i = 0; i < engine->lane_count; i++) {
+        int code =
+            pthread_create(&engine->lanes[i].thread, NULL, weir_lane_main, &engine->lanes[i]);
+        WEIR_ASSERT(code == 0);
+    }
+    engine->threads_running = true;
+}
+
+static void engine_stop_lanes(struct weir_engine *engine)
+{
+    if (!engine->threads_running) {
+        return;
+    }
+    bool stopped = weir_gate_close(engine, true, INT64_MAX);
+    WEIR_ASSERT(stopped);
+    pthread_mutex_lock(&engine->gate.lock);
+    atomic_store(&engine->gate.quit, true);
+    pthread_cond_broadcast(&engine->gate.opened);
+    pthread_mutex_unlock(&engine->gate.lock);
+    for (unsigned i = 0; i < engine->lane_count; i++) {
+        pthread_join(engine->lanes[i].thread, NULL);
+    }
+    engine->threads_running = false;
+    weir_gate_open(engine);
+    atomic_store(&engine->gate.closed, false);
+}
+
+weir_status weir_engine_open(struct weir_engine *engine)
+{
+    struct weir_err err = {0};
+    for (unsigned i = 0; i < engine->lane_count; i++) {
+        weir_lane_init(&engine->lanes[i], engine, i);
+    }
+    engine->state = WEIR_EPOCH_WAITING;
+    engine->retry_at_ns = 0;
+    engine->interval_ns = engine->plan.commit_interval_ms * WEIR_NS_PER_MS;
+    engine->restarting = false;
+    engine->opened = true;
+    weir_status status = engine_open_log(engine, &err);
+    if (status == WEIR_OK) {
+        status = weir_graph_open(engine, &err);
+    }
+    if (status == WEIR_OK) {
+        status = engine_restore_sinks(engine, &err);
+    }
+    if (status == WEIR_OK) {
+        status = engine_open_domain(engine, &err);
+    }
+    for (size_t i = 0; i < engine->source_count && status == WEIR_OK; i++) {
+        status = engine->sources[i].component->ops.source->start(engine->sources[i].self, &err);
+        if (status != WEIR_OK) {
+            weir_err_path(&err, engine->sources[i].name);
+        }
+    }
+    if (status == WEIR_OK) {
+        engine_start_lanes(engine);
+        return WEIR_OK;
+    }
+    engine->err = err;
+    engine_finish(engine, status);
+    return status;
+}
+
+static void engine_drop_tasks(struct weir_engine *engine)
+{
+    while (engine->tasks != NULL) {
+        engine_remove_task(engine, engine->tasks);
+    }
+}
+
+void weir_engine_close(struct weir_engine *engine)
+{
+    if (!engine->opened) {
+        return;
+    }
+    engine->opened = false;
+    engine_stop_lanes(engine);
+    if (engine->state != WEIR_EPOCH_WAITING && engine->domain != NULL) {
+        struct weir_err ignored = {0}; /* what is not aborted here is by the broker's time-out */
+        (void)!engine->plan.domain->abort(engine->domain, &ignored);
+    }
+    engine->state = WEIR_EPOCH_WAITING;
+    for (size_t i = 0; i < engine->source_count; i++) {
+        if (engine->sources[i].component->ops.source->stop != NULL) {
+            engine->sources[i].component->ops.source->stop(engine->sources[i].self);
+        }
+    }
+    engine_drop_tasks(engine);
+    if (engine->domain != NULL) {
+        engine->plan.domain->close(engine->domain);
+        weir_free(engine->domain);
+        engine->domain = NULL;
+    }
+    weir_graph_close(engine);
+    while (engine->shared != NULL) {
+        struct weir_shared *next = engine->shared->next;
+        engine->shared->destroy(engine->shared->object);
+        weir_free(engine->shared->key);
+        weir_free(engine->shared);
+        engine->shared = next;
+    }
+    weir_state_log_close(engine->state_log);
+    engine->state_log = NULL;
+    for (unsigned i = 0; i < engine->lane_count; i++) {
+        weir_lane_done(&engine->lanes[i]);
+    }
+}
+
+static uint64_t engine_seed(void)
+{
+    uint64_t seed = 0;
+    ssize_t got = getrandom(&seed, sizeof(seed), 0);
+    WEIR_ASSERT(got == (ssize_t)sizeof(seed));
+    return seed;
+}
+
+struct weir_engine *weir_engine_new(const struct weir_pipeline_config *config,
+                                    const struct weir_engine_options *options,
+                                    struct weir_err *err)
+{
+    struct weir_engine *engine = weir_calloc(1, sizeof(*engine));
+    engine->config = config;
+    engine->options = *options;
+    engine->clock = options->clock == NULL ? weir_clock_system() : options->clock;
+    engine->log = (struct weir_log){options->log_sink, config->name, "engine"};
+    weir_random_init(&engine->random, options->seed == 0 ? engine_seed() : options->seed);
+    weir_arena_init(&engine->arena, 0);
+    weir_gate_init(&engine->gate);
+    pthread_mutex_init(&engine->shown_lock, NULL);
+    weir_strbuf_init(&engine->shown, 16 << 20);
+    weir_strbuf_init(&engine->shown_behind, 1 << 16);
+    engine->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    WEIR_ASSERT(engine->wake_fd >= 0);
+    atomic_init(&engine->read_budget, INT64_MAX);
+    engine->epoch = 1;
+    engine->run = 1;
+    if (weir_plan_make(&engine->plan, config, &engine->arena, true, err) != WEIR_OK) {
+        weir_engine_free(engine);
+        return NULL;
+    }
+    engine->lane_count = engine->plan.lanes;
+    engine->lanes = weir_calloc(engine->lane_count, sizeof(*engine->lanes));
+    engine->metrics = weir_metrics_new(engine->lane_count + 1, NULL);
+    weir_graph_build(engine);
+    engine->observer = weir_observer_new(engine);
+    return engine;
+}
+
+void weir_engine_free(struct weir_engine *engine)
+{
+    if (engine == NULL) {
+        return;
+    }
+    weir_engine_close(engine);
+    weir_observer_free(engine->observer);
+    weir_metrics_free(engine->metrics);
+    weir_free(engine->lanes);
+    weir_gate_done(&engine->gate);
+    pthread_mutex_destroy(&engine->shown_lock);
+    weir_strbuf_done(&engine->shown);
+    weir_strbuf_done(&engine->shown_behind);
+    close(engine->wake_fd);
+    weir_arena_done(&engine->arena);
+    weir_free(engine);
+}
+
+/* --- running -----------------------------------------------------------------------------------*/
+
+/* Under a stable identity the question is who fenced us: the broker's time-out, or a process that
+ * runs under the same name and must not be fenced in turn. The group tells with a heartbeat. */
+static void engine_ask_who_fenced(struct weir_engine *engine)
+{
+    int64_t deadline_ns = engine_now(engine) + FENCE_QUESTION_MS * WEIR_NS_PER_MS;
+    while (engine->config->instance != NULL && engine_now(engine) < deadline_ns) {
+        for (size_t i = 0; i < engine->source_count; i++) {
+            const struct weir_source *source = &engine->sources[i];
+            struct weir_err err = {0};
+            if (source->component->ops.source->poll != NULL &&
+                source->component->ops.source->poll(source->self, &err) == WEIR_FATAL) {
+                weir_err_path(&err, source->name);
+                engine->err = err;
+                engine_finish(engine, WEIR_FATAL);
+                return;
+            }
+        }
+        engine_rest(engine, 100);
+    }
+}
+
+static void engine_start_over(struct weir_engine *engine)
+{
+    engine_ask_who_fenced(engine);
+    weir_engine_close(engine);
+    engine_rest(engine, RESTART_MS);
+    if (!engine->finished) {
+        (void)!weir_engine_open(engine);
+    }
+}
+
+weir_status weir_engine_run(struct weir_engine *engine)
+{
+    WEIR_LOG_INFO(&engine->log, "starting",
+                  WEIR_F("guarantee", weir_guarantee_name(engine->plan.guarantee)),
+                  WEIR_F("lanes", engine->lane_count));
+    (void)!weir_engine_open(engine);
+    while (!engine->finished) {
+        weir_engine_tick(engine);
+        if (engine->restarting) {
+            engine_start_over(engine);
+        } else if (!engine->finished) {
+            engine_wait(engine);
+        }
+    }
+    weir_engine_close(engine);
+    if (engine->result == WEIR_OK) {
+        if (engine->left_behind) {
+            WEIR_LOG_WARN(&engine->log, "ended; what was not committed will be read again");
+        } else {
+            WEIR_LOG_INFO(&engine->log, "ended, everything committed");
+        }
+    } else {
+        WEIR_LOG_ERROR(&engine->log, "ended", WEIR_F_ERR(&engine->err));
+    }
+    return engine->result;
+}
+
+const struct weir_err *weir_engine_error(const struct weir_engine *engine)
+{
+    return &engine->err;
+}
+
+void weir_engine_request_stop(struct weir_engine *engine)
+{
+    int64_t none = 0; /* the first request counts */
+    (void)atomic_compare_exchange_strong(&engine->stop_asked_ns, &none, engine_now(engine));
+    atomic_store_explicit(&engine->stop_requested, true, memory_order_relaxed);
+    uint64_t one = 1;
+    int saved = errno; /* called from signal handlers */
+    ssize_t written = write(engine->wake_fd, &one, sizeof(one));
+    (void)written; /* EAGAIN: it is awake anyway */
+    errno = saved;
+}
+
+void weir_engine_request_handover(struct weir_engine *engine)
+{
+    atomic_store_explicit(&engine->hands_over, true, memory_order_relaxed);
+    weir_engine_request_stop(engine);
+}
+
+bool weir_engine_has_begun(const struct weir_engine *engine)
+{
+    return engine->assigned;
+}
+
+const struct weir_plan *weir_engine_plan(const struct weir_engine *engine)
+{
+    return &engine->plan;
+}
+
+struct weir_metrics *weir_engine_metrics(const struct weir_engine *engine)
+{
+    return engine->metrics;
+}
+
+unsigned weir_engine_lane_count(const struct weir_engine *engine)
+{
+    return engine->lane_count;
+}
+
+bool weir_engine_step_lane(struct weir_engine *engine, unsigned lane)
+{
+    WEIR_ASSERT(engine->options.inline_lanes);
+    return weir_lane_step(&engine->lanes[lane]);
+}
+
+bool weir_engine_is_finished(const struct weir_engine *engine)
+{
+    return engine->finished;
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The engine's plain data: engine, lanes, tasks, the compiled graph. Who may touch what:
+ *
+ *   control   the thread that calls weir_engine_tick
+ *   lane      the lane's own thread, while it is not parked
+ *   paused    the control thread, while every lane is parked at the gate
+ *
+ * A lane is parked only between two batches (see gate.c), so whatever control does to tasks,
+ * positions and pending batches while paused needs no lock: the gate's mutex orders it.
+ */
+#ifndef WEIR_ENGINE_PRIV_H
+#define WEIR_ENGINE_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <weir/component.h>
+#include <weir/random.h>
+
+#include "base/limits.h"
+#include "conf/pipeline.h"
+#include "data/batch.h"
+#include "engine/engine.h"
+#include "engine/plan.h"
+#include "state/state_log.h"
+
+/* What one step did with its inputs; one fate each. Owned by a lane, summed while paused. */
+struct weir_step_count {
+    uint64_t in, delivered, filtered, failed;
+};
+
+/* A record that is known to fail, so that a replay does not try it again: the one with a position
+ * in [first, last]. Survives an abort. */
+struct weir_verdict {
+    int64_t first, last;
+    struct weir_err err;
+};
+
+/* The unit of order, ownership and time: one source partition. paused, or its lane. */
+struct weir_task {
+    struct weir_partition part; /* first: the source's view */
+    char *topic;
+    unsigned source;
+    struct weir_task *next;    /* of the engine's list */
+    struct weir_batch *intake; /* lane: the batch that read() is filling */
+    atomic_bool ended;         /* bounded and at its end */
+    uint64_t in_flight;        /* records in pending batches */
+    uint64_t open[WEIR_FATE_COUNT], closing[WEIR_FATE_COUNT]; /* two layers of the delta */
+    _Atomic int64_t last_time_ms; /* event time of the last record written; 0: none */
+    struct weir_verdict *verdicts;
+    size_t verdict_count;
+    int64_t seen_committed, moved_ns; /* when `committed` was last seen to move, or no lag */
+};
+
+/* A step of the graph. Immutable after open. */
+struct weir_stage {
+    const struct weir_component *component;
+    void *self;
+    const char *name;
+    const void *config;
+    struct weir_place place;
+    unsigned index; /* into lane->step_counts */
+    struct weir_ctx ctx;
+};
+
+/* Where a chain ends: a sink, for the records of which `when` holds. */
+struct weir_outlet {
+    unsigned sink;
+    const struct weir_expr *when; /* NULL: all */
+};
+
+struct weir_chain {
+    struct weir_stage *stages;
+    size_t stage_count;
+    struct weir_outlet *outlets;
+    size_t outlet_count;
+    struct weir_branch *branches;
+    size_t branch_count;
+};
+
+struct weir_branch {
+    const char *name;
+    const struct weir_expr *when;
+    struct weir_chain chain;
+};
+
+struct weir_source {
+    const struct weir_component *component;
+    void *self;
+    const char *name; /* for logs and metrics */
+    struct weir_ctx ctx;
+    const void *config;
+    bool exhausted;
+};
+
+struct weir_sink {
+    const struct weir_component *component;
+    void *self;
+    const char *name;
+    struct weir_ctx ctx;
+    const void *config;
+};
+
+/* An object that components of a pipeline share (a producer). control. */
+struct weir_shared {
+    char *key;
+    void *object;
+    void (*destroy)(void *object);
+    struct weir_shared *next;
+};
+
+/* What steps and sinks evaluate with; one per lane. */
+struct weir_jq_run;
+struct weir_run {
+    struct weir_lane *lane;
+    struct weir_batch *batch;
+    struct weir_jq_run *jq;
+    const struct weir_stage *stage; /* for logs */
+    struct weir_record *input;      /* the record that the step is looking at */
+    struct weir_record **out;       /* results of the step under way, in the batch's arena */
+    size_t out_count, out_capacity;
+};
+
+/* What a halted lane asks of the control thread. */
+enum weir_lane_call {
+    WEIR_LANE_RUNS,
+    WEIR_LANE_WANTS_ABORT, /* the epoch cannot be completed as it is; replay it */
+    WEIR_LANE_WANTS_STOP,  /* commit what is written, then end the pipeline with err */
+    WEIR_LANE_WANTS_END,   /* a sink cannot go on: end at once */
+};
+
+/* A thread that owns tasks and runs their batches to completion. */
+struct weir_lane {
+    struct weir_engine *engine;
+    unsigned index;
+    pthread_t thread;
+    int wake_fd;
+    struct weir_strbuf scratch;
+    struct weir_run run;
+    struct weir_intake {
+        struct weir_lane *lane;
+        unsigned source;
+        struct weir_batch *first, *last; /* batches of this read, in order of first record */
+        size_t records;
+    } intake;
+    struct weir_batch *free_batches;
+    /* Batches whose outputs are not all handed to the sinks yet, oldest first. */
+    struct weir_batch *pending_first, *pending_last;
+    size_t pending_bytes;
+    atomic_size_t pending_shown; /* the same, for the gauge */
+    bool blocked;                /* a sink was full: look again soon */
+    bool halted;                 /* failed: reads no more */
+    atomic_int call;             /* enum weir_lane_call: what control should do */
+    struct weir_err err;         /* why */
+    struct weir_step_count *step_counts;
+};
+
+/* How lanes are stopped between two batches; see gate.c. */
+struct weir_gate {
+    pthread_mutex_t lock;
+    pthread_cond_t parked_changed, opened;
+    atomic_bool closed;
+    atomic_bool leave_partial; /* an abort: half-written batches may be left */
+    atomic_bool quit;
+    unsigned parked, depth;
+};
+
+enum weir_epoch_state {
+    WEIR_EPOCH_OPEN,       /* lanes write */
+    WEIR_EPOCH_CONFIRMING, /* sealed; waiting for the sinks; lanes write the next one */
+    WEIR_EPOCH_WAITING,    /* aborted; until retry_at_ns nothing is read or written */
+};
+
+struct weir_engine {
+    const struct weir_pipeline_config *config;
+    struct weir_engine_options options;
+    struct weir_plan plan;
+    const struct weir_clock *clock;
+    struct weir_log log;
+    struct weir_random random;
+    struct weir_arena arena; /* pipeline lifetime: instances, graph */
+    struct weir_source *sources;
+    size_t source_count;
+    struct weir_sink *sinks;
+    size_t sink_count;
+    struct weir_chain chain;
+    unsigned stage_count;
+    struct weir_shared *shared;
+    void *domain; /* instance of plan.domain; NULL without one */
+    struct weir_ctx domain_ctx;
+    struct weir_state_log *state_log; /* NULL without one */
+    struct weir_lane *lanes;
+    unsigned lane_count;
+    struct weir_gate gate;
+    bool threads_running;
+    int wake_fd;
+    struct weir_task *tasks;
+    size_t task_count;
+    struct weir_metrics *metrics;
+    struct weir_observer *observer;
+
+    atomic_bool reading;               /* lanes may read */
+    atomic_bool writable;              /* lanes may hand outputs to the sinks */
+    atomic_int_fast64_t read_budget;   /* records this epoch may still read; bisection sets it */
+    atomic_int_fast64_t epoch_records; /* read since the epoch opened */
+    atomic_int_fast64_t settled;       /* batches written since the epoch opened */
+    uint64_t run;                      /* raised by every abort and revocation (paused) */
+    uint64_t epoch;                    /* number of the open one */
+    enum weir_epoch_state state;
+    int64_t opened_ns, interval_ns, retry_at_ns;
+    int64_t commit_started_ns; /* when the closing epoch was sealed; 0: none is */
+    bool dirty; /* something to commit even if no record moved */
+    unsigned aborts_in_row;
+    /* While a record that the target refuses is sought: how many records an epoch may have (0: not
+     * seeking), and how many are left to look through. */
+    int64_t bisect_limit, bisect_left;
+    int64_t sealed_records;               /* of the closing epoch */
+    int64_t fences_ms[WEIR_RESTARTS_MAX]; /* when it was fenced lately */
+    bool restarting;
+
+    atomic_bool stop_requested;
+    _Atomic int64_t stop_asked_ns; /* when; 0: never */
+    atomic_bool hands_over; /* … so that another engine goes on from there */
+    bool stopping; /* no more reading; ends when everything is written and committed */
+    bool finished, opened;
+    bool left_behind; /* stopped without committing the last epoch */
+    bool assigned;    /* had an assignment since the start */
+    int64_t gauged_ns;
+    pthread_mutex_t shown_lock; /* guards the snapshot for the HTTP thread */
+    struct weir_strbuf shown;
+    struct weir_strbuf shown_behind; /* reasons why its partitions are not ready */
+    bool shown_assigned, shown_committing;
+    struct weir_engine_progress shown_progress;
+    int64_t stop_deadline_ns;
+    weir_status result;
+    struct weir_err err; /* why it ended, when not clean */
+};
+
+/* lane.c */
+void weir_lane_init(struct weir_lane *lane, struct weir_engine *engine, unsigned index);
+void weir_lane_done(struct weir_lane *lane);
+/* One round: write what is pending, read, process, write. True if something moved. lane. */
+bool weir_lane_step(struct weir_lane *lane);
+/* Writes pending batches until a sink is full. lane, or paused. */
+bool weir_lane_write_pending(struct weir_lane *lane);
+/* A batch of which some outputs are written and some are not. */
+bool weir_lane_is_partial(const struct weir_lane *lane);
+/* Throws away pending batches of a task, or of all tasks (NULL). paused. */
+void weir_lane_discard(struct weir_lane *lane, const struct weir_task *task);
+void *weir_lane_main(void *lane);
+void weir_lane_wake(struct weir_lane *lane);
+/* Halts the lane and tells control. The first call counts. lane. */
+void weir_lane_fail(struct weir_lane *lane, enum weir_lane_call call, const struct weir_err *err);
+
+/* chain.c */
+/* Runs a batch through the graph; fills batch->outputs and the tally. A failure that stops the
+ * pipeline cuts the batch at that record and is left in lane->err. */
+void weir_chain_process(struct weir_lane *lane, struct weir_batch *batch);
+/* Remembers that a record cannot be written, for the replay after an abort. */
+void weir_chain_condemn(struct weir_task *task,
+                        int64_t first,
+                        int64_t last,
+                        const struct weir_err *err);
+
+/* gate.c */
+void weir_gate_init(struct weir_gate *gate);
+void weir_gate_done(struct weir_gate *gate);
+/* Stops the lanes; false if one is still inside a batch at the deadline. Nests. control. */
+bool weir_gate_close(struct weir_engine *engine, bool leave_partial, int64_t deadline_ns);
+void weir_gate_open(struct weir_engine *engine);
+/* Lane side: parks while the gate is closed. False: the lane is to end. */
+bool weir_gate_pass(struct weir_lane *lane);
+
+/* epoch.c */
+/* Drives the epoch as far as it goes without waiting. control. */
+void weir_epoch_tick(struct weir_engine *engine, int64_t now_ns);
+/* Commits everything written so far before it returns, or aborts. control. */
+void weir_epoch_commit_now(struct weir_engine *engine, int64_t deadline_ns);
+void weir_epoch_abort(struct weir_engine *engine, const struct weir_err *why);
+/* Anything written or moved since the last commit? paused or control between epochs. */
+bool weir_epoch_is_clean(const struct weir_engine *engine);
+int64_t weir_epoch_deadline_ns(const struct weir_engine *engine);
+
+/* engine.c */
+/* Stops reading, commits what can be committed, then ends with err. control. */
+void weir_engine_drain(struct weir_engine *engine, const struct weir_err *err);
+/* Ends at once; a fenced engine starts over as a new member first, a few times. control. */
+void weir_engine_end(struct weir_engine *engine, const struct weir_err *err);
+/* Tells the sources to read on from each task's `read`. paused. */
+WEIR_MUST_USE weir_status weir_engine_seek(struct weir_engine *engine, struct weir_err *err);
+/* Commits the sealed epoch in the domain; stores it where positions are kept. control. */
+WEIR_MUST_USE weir_status weir_engine_commit_domain(struct weir_engine *engine,
+                                                    struct weir_err *err);
+WEIR_MUST_USE weir_status weir_engine_store_positions(struct weir_engine *engine,
+                                                      struct weir_err *err);
+void weir_engine_serve_sinks(struct weir_engine *engine);
+
+/* status.c */
+void weir_engine_publish(struct weir_engine *engine);
+
+/* graph.c */
+void weir_graph_build(struct weir_engine *engine);
+/* Opens sinks, steps, sources; on failure close ends what was opened. */
+WEIR_MUST_USE weir_status weir_graph_open(struct weir_engine *engine, struct weir_err *err);
+void weir_graph_close(struct weir_engine *engine);
+
+/* run.c */
+void weir_run_init(struct weir_run *run, struct weir_lane *lane);
+void weir_run_done(struct weir_run *run);
+void weir_run_reset(struct weir_run *run);
+
+#endif

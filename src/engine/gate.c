@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The gate: how the control thread gets the lanes to stand still between two batches. It is the
+ * only synchronisation between them. Everything that changes ownership, positions or the epoch
+ * happens while the gate is closed, so that those parts are written like a single-threaded program.
+ *
+ * The surprising part: a lane may be inside a batch whose outputs are half handed over to a full
+ * sink. If it parked there, the closing epoch would hold outputs of a record whose position it does
+ * not commit. So such a lane does not park until the batch is written, unless the gate is closed
+ * for an abort, where both halves are thrown away together. Meanwhile control keeps serving the
+ * sinks, because that is what makes room. A lane that was parked half-written by such a gate, and
+ * has not woken yet when the next one closes, is sent on to finish its batch.
+ *
+ * Without threads (the simulator) lanes only move when control steps them, and the gate steps
+ * half-written batches to their end.
+ */
+#include <errno.h>
+#include <time.h>
+
+#include "base/assert.h"
+#include "engine/engine_priv.h"
+
+void weir_gate_init(struct weir_gate *gate)
+{
+    pthread_mutex_init(&gate->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&gate->parked_changed, &attributes);
+    pthread_cond_init(&gate->opened, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+void weir_gate_done(struct weir_gate *gate)
+{
+    WEIR_ASSERT(gate->parked == 0);
+    pthread_cond_destroy(&gate->opened);
+    pthread_cond_destroy(&gate->parked_changed);
+    pthread_mutex_destroy(&gate->lock);
+}
+
+static bool gate_holds(const struct weir_gate *gate, const struct weir_lane *lane)
+{
+    /* Acquire pairs with the release in close: what control prepared before is seen. */
+    return atomic_load_explicit(&gate->closed, memory_order_acquire) &&
+           (atomic_load_explicit(&gate->leave_partial, memory_order_acquire) ||
+            !weir_lane_is_partial(lane));
+}
+
+bool weir_gate_pass(struct weir_lane *lane)
+{
+    struct weir_gate *gate = &lane->engine->gate;
+    if (!gate_holds(gate, lane)) {
+        return true;
+    }
+    pthread_mutex_lock(&gate->lock);
+    gate->parked++;
+    pthread_cond_signal(&gate->parked_changed);
+    while (gate_holds(gate, lane) && !atomic_load_explicit(&gate->quit, memory_order_relaxed)) {
+        pthread_cond_wait(&gate->opened, &gate->lock);
+    }
+    gate->parked--;
+    bool go_on = !atomic_load_explicit(&gate->quit, memory_order_relaxed);
+    pthread_mutex_unlock(&gate->lock);
+    return go_on;
+}
+
+static void gate_serve_sinks(struct weir_engine *engine)
+{
+    for (size_t i = 0; i < engine->sink_count; i++) {
+        struct weir_sink *sink = &engine->sinks[i];
+        if (sink->component->ops.sink->poll != NULL) {
+            /* What fails here fails again, and is judged, in the next tick. */
+            struct weir_err ignored = {0};
+            (void)!sink->component->ops.sink->poll(sink->self, &ignored);
+        }
+    }
+}
+
+static bool gate_close_inline(struct weir_engine *engine, bool leave_partial)
+{
+    for (unsigned i = 0; i < engine->lane_count && !leave_partial; i++) {
+        struct weir_lane *lane = &engine->lanes[i];
+        for (int round = 0; weir_lane_is_partial(lane); round++) {
+            if (round == 1000) {
+                return false;
+            }
+            gate_serve_sinks(engine);
+            weir_lane_write_pending(lane);
+        }
+    }
+    return true;
+}
+
+/* Every lane is parked where this gate wants it. Under the gate's lock. */
+static bool gate_is_still(const struct weir_engine *engine, bool leave_partial)
+{
+    bool still = engine->gate.parked == engine->lane_count;
+    for (unsigned i = 0; still && !leave_partial && i < engine->lane_count; i++) {
+        still = !weir_lane_is_partial(&engine->lanes[i]);
+    }
+    return still;
+}
+
+static bool gate_wait_parked(struct weir_engine *engine, bool leave_partial, int64_t deadline_ns)
+{
+    struct weir_gate *gate = &engine->gate;
+    pthread_mutex_lock(&gate->lock);
+    while (!gate_is_still(engine, leave_partial)) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += 1000000;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_nsec -= 1000000000;
+            until.tv_sec++;
+        }
+        if (pthread_cond_timedwait(&gate->parked_changed, &gate->lock, &until) == ETIMEDOUT) {
+            pthread_mutex_unlock(&gate->lock);
+            gate_serve_sinks(engine);
+            for (unsigned i = 0; i < engine->lane_count; i++) {
+                weir_lane_wake(&engine->lanes[i]);
+            }
+            if (weir_clock_monotonic_ns(engine->clock) > deadline_ns) {
+                return false;
+            }
+            pthread_mutex_lock(&gate->lock);
+        }
+    }
+    pthread_mutex_unlock(&gate->lock);
+    return true;
+}
+
+bool weir_gate_close(struct weir_engine *engine, bool leave_partial, int64_t deadline_ns)
+{
+    struct weir_gate *gate = &engine->gate;
+    if (gate->depth > 0) {
+        gate->depth++;
+        return true;
+    }
+    bool stopped;
+    if (!engine->threads_running) {
+        stopped = gate_close_inline(engine, leave_partial);
+    } else {
+        atomic_store_explicit(&gate->leave_partial, leave_partial, memory_order_release);
+        atomic_store_explicit(&gate->closed, true, memory_order_release);
+        for (unsigned i = 0; i < engine->lane_count; i++) {
+            weir_lane_wake(&engine->lanes[i]);
+        }
+        stopped = gate_wait_parked(engine, leave_partial, deadline_ns);
+    }
+    gate->depth = 1;
+    if (!stopped) {
+        weir_gate_open(engine);
+    }
+    return stopped;
+}
+
+void weir_gate_open(struct weir_engine *engine)
+{
+    struct weir_gate *gate = &engine->gate;
+    WEIR_ASSERT(gate->depth > 0);
+    if (--gate->depth > 0 || !engine->threads_running) {
+        return;
+    }
+    pthread_mutex_lock(&gate->lock);
+    atomic_store_explicit(&gate->closed, false, memory_order_release);
+    atomic_store_explicit(&gate->leave_partial, false, memory_order_release);
+    pthread_cond_broadcast(&gate->opened);
+    pthread_mutex_unlock(&gate->lock);
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Builds what runs from what was configured: instances of sources, steps and sinks, the chain and
+ * its branches. Instances live in the pipeline's arena, zeroed; the engine calls open and close.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "engine/engine_priv.h"
+
+static struct weir_ctx graph_ctx(struct weir_engine *engine, const char *name, unsigned index)
+{
+    struct weir_log *log = weir_arena_alloc(&engine->arena, sizeof(*log));
+    WEIR_ASSERT(log != NULL);
+    *log = weir_log_named(&engine->log, name);
+    return (struct weir_ctx){
+        .engine = engine,
+        .pipeline = engine->config->name,
+        .instance = engine->config->instance,
+        .path = name,
+        .log = log,
+        .clock = engine->clock,
+        .index = index,
+        .lanes = engine->lane_count,
+        .transactional = engine->plan.domain != NULL,
+        .transaction_timeout_ms = engine->config->transaction_timeout,
+        .in_flight_bytes = engine->config->in_flight / 4,
+    };
+}
+
+static void *graph_instance(struct weir_engine *engine, const struct weir_component *component)
+{
+    void *self = weir_arena_calloc(&engine->arena, 1, component->self_size + 1);
+    WEIR_ASSERT(self != NULL);
+    return self;
+}
+
+static void chain_build_stages(struct weir_engine *engine,
+                               struct weir_chain *chain,
+                               const struct weir_items *steps,
+                               const char *prefix)
+{
+    chain->stage_count = steps->count;
+    chain->stages = weir_arena_calloc(&engine->arena, steps->count, sizeof(*chain->stages));
+    for (size_t i = 0; i < steps->count; i++) {
+        const struct weir_step_config *step = WEIR_ITEMS_AT(struct weir_step_config, steps, i);
+        const struct weir_described *described = step->component.described;
+        const char *base = (const char *)described - offsetof(struct weir_component, described);
+        struct weir_stage *stage = &chain->stages[i];
+        stage->component = (const struct weir_component *)(const void *)base;
+        stage->name = step->name != NULL ? step->name
+                                         : weir_arena_printf(&engine->arena, "%ssteps[%zu].%s",
+                                                             prefix, i, described->name);
+        stage->place = step->component.place;
+        stage->index = engine->stage_count++;
+        stage->config = step->component.config;
+        stage->ctx = graph_ctx(engine, stage->name, stage->index);
+        stage->self = graph_instance(engine, stage->component);
+    }
+}
+
+static void chain_build_outlets(struct weir_engine *engine,
+                                struct weir_chain *chain,
+                                const struct weir_items *sinks,
+                                unsigned *next_sink)
+{
+    chain->outlet_count = sinks->count;
+    chain->outlets = weir_arena_calloc(&engine->arena, sinks->count, sizeof(*chain->outlets));
+    for (size_t i = 0; i < sinks->count; i++) {
+        const struct weir_sink_config *sink = WEIR_ITEMS_AT(struct weir_sink_config, sinks, i);
+        chain->outlets[i].sink = (*next_sink)++;
+        chain->outlets[i].when = sink->when.program == NULL ? NULL : &sink->when;
+    }
+}
+
+static void graph_build_ends(struct weir_engine *engine)
+{
+    engine->source_count = engine->plan.source_count;
+    engine->sources =
+        weir_arena_calloc(&engine->arena, engine->source_count, sizeof(*engine->sources));
+    for (unsigned i = 0; i < engine->source_count; i++) {
+        const struct weir_plan_edge *edge = &engine->plan.sources[i];
+        struct weir_source *source = &engine->sources[i];
+        source->component = edge->component;
+        source->config = edge->config;
+        source->name = edge->label != NULL ? edge->label : edge->name;
+        source->ctx = graph_ctx(engine, source->name, i);
+        source->self = graph_instance(engine, edge->component);
+    }
+    engine->sink_count = engine->plan.sink_count;
+    engine->sinks = weir_arena_calloc(&engine->arena, engine->sink_count, sizeof(*engine->sinks));
+    for (unsigned i = 0; i < engine->sink_count; i++) {
+        const struct weir_plan_edge *edge = &engine->plan.sinks[i];
+        struct weir_sink *sink = &engine->sinks[i];
+        sink->component = edge->component;
+        sink->config = edge->config;
+        sink->name = edge->label != NULL ? edge->label : edge->name;
+        sink->ctx = graph_ctx(engine, sink->name, i);
+        sink->self = graph_instance(engine, edge->component);
+    }
+}
+
+void weir_graph_build(struct weir_engine *engine)
+{
+    const struct weir_pipeline_config *config = engine->config;
+    engine->stage_count = 0;
+    unsigned next_sink = 0;
+    graph_build_ends(engine);
+    struct weir_chain *chain = &engine->chain;
+    chain_build_stages(engine, chain, &config->steps, "");
+    chain_build_outlets(engine, chain, &config->sinks, &next_sink);
+    chain->branch_count = config->branches.count;
+    chain->branches =
+        weir_arena_calloc(&engine->arena, chain->branch_count, sizeof(*chain->branches));
+    for (size_t i = 0; i < chain->branch_count; i++) {
+        const struct weir_branch_config *from =
+            WEIR_ITEMS_AT(struct weir_branch_config, &config->branches, i);
+        struct weir_branch *branch = &chain->branches[i];
+        branch->name =
+            from->name != NULL ? from->name : weir_arena_printf(&engine->arena, "branches[%zu]", i);
+        branch->when = from->when.program == NULL ? NULL : &from->when;
+        char *prefix = weir_arena_printf(&engine->arena, "%s.", branch->name);
+        chain_build_stages(engine, &branch->chain, &from->steps, prefix);
+        chain_build_outlets(engine, &branch->chain, &from->sinks, &next_sink);
+    }
+    WEIR_ASSERT(next_sink == engine->sink_count);
+}
+
+static weir_status chain_open(struct weir_chain *chain, struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; i < chain->stage_count && status == WEIR_OK; i++) {
+        struct weir_stage *stage = &chain->stages[i];
+        memset(stage->self, 0, stage->component->self_size);
+        status = stage->component->open(stage->self, stage->config, &stage->ctx, err);
+        if (status != WEIR_OK) {
+            weir_err_path(err, stage->name);
+        }
+    }
+    for (size_t i = 0; i < chain->branch_count && status == WEIR_OK; i++) {
+        status = chain_open(&chain->branches[i].chain, err);
+    }
+    return status;
+}
+
+static void chain_close(struct weir_chain *chain)
+{
+    for (size_t i = 0; i < chain->stage_count; i++) {
+        if (chain->stages[i].component->close != NULL) {
+            chain->stages[i].component->close(chain->stages[i].self);
+            memset(chain->stages[i].self, 0, chain->stages[i].component->self_size);
+        }
+    }
+    for (size_t i = 0; i < chain->branch_count; i++) {
+        chain_close(&chain->branches[i].chain);
+    }
+}
+
+weir_status weir_graph_open(struct weir_engine *engine, struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; i < engine->sink_count && status == WEIR_OK; i++) {
+        struct weir_sink *sink = &engine->sinks[i];
+        memset(sink->self, 0, sink->component->self_size);
+        status = sink->component->open(sink->self, sink->config, &sink->ctx, err);
+        if (status != WEIR_OK) {
+            weir_err_path(err, sink->name);
+        }
+    }
+    if (status == WEIR_OK) {
+        status = chain_open(&engine->chain, err);
+    }
+    for (size_t i = 0; i < engine->source_count && status == WEIR_OK; i++) {
+        struct weir_source *source = &engine->sources[i];
+        memset(source->self, 0, source->component->self_size);
+        source->exhausted = false;
+        status = source->component->open(source->self, source->config, &source->ctx, err);
+        if (status != WEIR_OK) {
+            weir_err_path(err, source->name);
+        }
+    }
+    return status;
+}
+
+/* Instances are zeroed: when a later start fails half-way, those it did not come to are closed
+ * once more. */
+void weir_graph_close(struct weir_engine *engine)
+{
+    for (size_t i = 0; i < engine->source_count; i++) {
+        const struct weir_source *source = &engine->sources[i];
+        source->component->close(source->self);
+        memset(source->self, 0, source->component->self_size);
+    }
+    chain_close(&engine->chain);
+    for (size_t i = 0; i < engine->sink_count; i++) {
+        const struct weir_sink *sink = &engine->sinks[i];
+        sink->component->close(sink->self);
+        memset(sink->self, 0, sink->component->self_size);
+    }
+}

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A lane runs batches to completion: read, process, hand the outputs to the sinks. A batch whose
+ * outputs cannot be handed over now (the sinks are full, or a commit is under way and its domain
+ * takes nothing) waits in the lane's pending list, in order; when that list holds its share of the
+ * memory budget, the lane stops reading. Not reading is the whole of back-pressure.
+ *
+ * A task's `written` position moves when the last output of a batch is handed over, never before:
+ * it is what the next epoch commits. So an epoch may close at any moment between two batches,
+ * whatever is pending.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/failpoint.h"
+#include "base/limits.h"
+#include "engine/engine_priv.h"
+#include "engine/observe.h"
+
+void weir_lane_init(struct weir_lane *lane, struct weir_engine *engine, unsigned index)
+{
+    *lane = (struct weir_lane){.engine = engine, .index = index};
+    lane->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    WEIR_ASSERT(lane->wake_fd >= 0);
+    weir_strbuf_init(&lane->scratch, WEIR_RECORD_BYTES_MAX);
+    lane->intake.lane = lane;
+    lane->step_counts = weir_calloc(engine->stage_count, sizeof(*lane->step_counts));
+    weir_run_init(&lane->run, lane);
+}
+
+void weir_lane_done(struct weir_lane *lane)
+{
+    if (lane->engine == NULL) {
+        return;
+    }
+    weir_lane_discard(lane, NULL);
+    while (lane->free_batches != NULL) {
+        struct weir_batch *next = lane->free_batches->link;
+        weir_batch_free(lane->free_batches);
+        lane->free_batches = next;
+    }
+    weir_run_done(&lane->run);
+    weir_free(lane->step_counts);
+    weir_strbuf_done(&lane->scratch);
+    close(lane->wake_fd);
+}
+
+void weir_lane_wake(struct weir_lane *lane)
+{
+    uint64_t one = 1;
+    /* EAGAIN: the counter is full, the lane is awake anyway. */
+    ssize_t written = write(lane->wake_fd, &one, sizeof(one));
+    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+}
+
+static struct weir_batch *lane_take_batch(struct weir_lane *lane)
+{
+    struct weir_batch *batch = lane->free_batches;
+    if (batch == NULL) {
+        return weir_batch_new(&lane->scratch);
+    }
+    lane->free_batches = batch->link;
+    batch->link = NULL;
+    return batch;
+}
+
+static void lane_release_batch(struct weir_lane *lane, struct weir_batch *batch)
+{
+    weir_batch_clear(batch);
+    batch->link = lane->free_batches;
+    lane->free_batches = batch;
+}
+
+/* --- intake ------------------------------------------------------------------------------------*/
+
+static struct weir_batch *intake_batch(struct weir_intake *intake, struct weir_task *task)
+{
+    if (task->intake == NULL) {
+        struct weir_lane *lane = intake->lane;
+        struct weir_batch *batch = lane_take_batch(lane);
+        batch->task = task;
+        batch->run = lane->engine->run;
+        batch->next = task->part.read;
+        batch->read_ns = weir_clock_monotonic_ns(lane->engine->clock);
+        batch->origin = lane->engine->sources[task->source].component->ops.source->origin;
+        task->intake = batch;
+        if (intake->last == NULL) {
+            intake->first = batch;
+        } else {
+            intake->last->link = batch;
+        }
+        intake->last = batch;
+    }
+    return task->intake;
+}
+
+struct weir_record *
+weir_intake_record(struct weir_intake *intake, struct weir_partition *partition, void *ref)
+{
+    struct weir_task *task = (struct weir_task *)partition;
+    WEIR_ASSERT(partition->lane == intake->lane->index);
+    struct weir_batch *batch = intake_batch(intake, task);
+    struct weir_record *record = weir_batch_append(batch);
+    if (record == NULL) {
+        return NULL;
+    }
+    if (ref != NULL && !weir_batch_hold(batch, ref, batch->origin)) {
+        batch->count--;
+        return NULL;
+    }
+    record->source_ref = ref;
+    intake->records++;
+    return record;
+}
+
+void weir_intake_advance(struct weir_intake *intake,
+                         struct weir_partition *partition,
+                         int64_t position)
+{
+    if (position > partition->read) {
+        struct weir_batch *batch = intake_batch(intake, (struct weir_task *)partition);
+        batch->next = position;
+    }
+}
+
+void weir_intake_end(struct weir_intake *intake, struct weir_partition *partition)
+{
+    WEIR_ASSERT(partition->lane == intake->lane->index);
+    ((struct weir_task *)partition)->ended = true;
+}
+
+/* Positions only move forward within a run: a record behind `read` is a stale delivery. */
+static void intake_seal(struct weir_batch *batch)
+{
+    struct weir_task *task = batch->task;
+    int64_t expected = task->part.read;
+    for (size_t i = 0; i < batch->count; i++) {
+        WEIR_ASSERT(batch->records[i].position >= expected);
+        expected = batch->records[i].position + 1;
+        batch->bytes += batch->records[i].raw.size + batch->records[i].key.size;
+    }
+    if (batch->next < expected) {
+        batch->next = expected;
+    }
+    task->part.read = batch->next;
+    task->in_flight += batch->count;
+    task->intake = NULL;
+}
+
+/* --- writing -----------------------------------------------------------------------------------*/
+
+void weir_lane_fail(struct weir_lane *lane, enum weir_lane_call call, const struct weir_err *err)
+{
+    lane->halted = true;
+    if (lane->err.status == WEIR_OK) {
+        lane->err = *err;
+        /* Release: control reads err after it has seen the call. */
+        atomic_store_explicit(&lane->call, (int)call, memory_order_release);
+    }
+    uint64_t one = 1;
+    ssize_t written = write(lane->engine->wake_fd, &one, sizeof(one));
+    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+}
+
+static void lane_settle(struct weir_lane *lane, struct weir_batch *batch)
+{
+    struct weir_task *task = batch->task;
+    WEIR_ASSERT(batch->run == lane->engine->run);
+    WEIR_ASSERT(batch->next >= task->part.written);
+    size_t settled = 0;
+    for (int fate = 0; fate < WEIR_FATE_COUNT; fate++) {
+        task->open[fate] += batch->tally[fate];
+        settled += batch->tally[fate];
+    }
+    WEIR_ASSERT(settled <= task->in_flight);
+    task->in_flight -= settled;
+    task->part.written = batch->next;
+    atomic_fetch_add_explicit(&lane->engine->settled, 1, memory_order_relaxed);
+    if (batch->count > 0) {
+        atomic_store_explicit(&task->last_time_ms, batch->records[batch->count - 1].time_ms,
+                              memory_order_relaxed);
+        int64_t now_ns = weir_clock_monotonic_ns(lane->engine->clock);
+        weir_engine_observe(lane->engine, lane->index, batch, now_ns - batch->read_ns);
+        weir_failpoint(WEIR_FAILPOINT_AFTER_PRODUCE);
+    }
+}
+
+/* True when all outputs are handed over. */
+static bool lane_write_batch(struct weir_lane *lane, struct weir_batch *batch)
+{
+    struct weir_engine *engine = lane->engine;
+    for (; batch->sink_at < batch->output_count; batch->sink_at++, batch->cursor = 0) {
+        struct weir_output *output = &batch->outputs[batch->sink_at];
+        struct weir_sink *sink = &engine->sinks[batch->sink_at];
+        if (batch->cursor == output->count) {
+            continue;
+        }
+        struct weir_err err = {0};
+        weir_status status = sink->component->ops.sink->write(
+            sink->self, lane->index, batch, output->records, output->count, &batch->cursor, &err);
+        enum weir_class class = weir_status_class(status);
+        if (status == WEIR_AGAIN || class == WEIR_CLASS_UNAVAILABLE ||
+            class == WEIR_CLASS_TRANSIENT) {
+            lane->blocked = true;
+            return false;
+        }
+        if (class == WEIR_CLASS_FATAL) {
+            weir_err_path(&err, sink->name);
+            weir_lane_fail(lane, WEIR_LANE_WANTS_END, &err);
+            return false;
+        }
+        if (status != WEIR_OK) {
+            WEIR_ASSERT(batch->cursor < output->count);
+            int64_t position = output->records[batch->cursor]->position;
+            weir_chain_condemn(batch->task, position, position, &err);
+            weir_lane_fail(lane, WEIR_LANE_WANTS_ABORT, &err);
+            return false;
+        }
+        WEIR_ASSERT(batch->cursor == output->count);
+        if (weir_fault_is(WEIR_FAULT_SEND_TWICE)) {
+            size_t cursor = output->count - 1;
+            struct weir_err twice = {0};
+            (void)!sink->component->ops.sink->write(sink->self, lane->index, batch, output->records,
+                                                    output->count, &cursor, &twice);
+        }
+    }
+    return true;
+}
+
+bool weir_lane_is_partial(const struct weir_lane *lane)
+{
+    const struct weir_batch *batch = lane->pending_first;
+    return batch != NULL && (batch->sink_at > 0 || batch->cursor > 0);
+}
+
+bool weir_lane_write_pending(struct weir_lane *lane)
+{
+    bool moved = false;
+    lane->blocked = false;
+    while (lane->pending_first != NULL &&
+           atomic_load_explicit(&lane->engine->writable, memory_order_acquire)) {
+        struct weir_batch *batch = lane->pending_first;
+        if (!lane_write_batch(lane, batch)) {
+            break;
+        }
+        lane->pending_first = batch->link;
+        if (lane->pending_first == NULL) {
+            lane->pending_last = NULL;
+        }
+        lane->pending_bytes -= batch->bytes;
+        atomic_store_explicit(&lane->pending_shown, lane->pending_bytes, memory_order_relaxed);
+        lane_settle(lane, batch);
+        lane_release_batch(lane, batch);
+        moved = true;
+    }
+    return moved;
+}
+
+static void lane_push_pending(struct weir_lane *lane, struct weir_batch *batch)
+{
+    batch->bytes += batch->arena.used_bytes + batch->count * sizeof(struct weir_record);
+    batch->link = NULL;
+    if (lane->pending_last == NULL) {
+        lane->pending_first = batch;
+    } else {
+        lane->pending_last->link = batch;
+    }
+    lane->pending_last = batch;
+    lane->pending_bytes += batch->bytes;
+    atomic_store_explicit(&lane->pending_shown, lane->pending_bytes, memory_order_relaxed);
+}
+
+void weir_lane_discard(struct weir_lane *lane, const struct weir_task *task)
+{
+    struct weir_batch **place = &lane->pending_first;
+    lane->pending_last = NULL;
+    while (*place != NULL) {
+        struct weir_batch *batch = *place;
+        if (task == NULL || batch->task == task) {
+            *place = batch->link;
+            lane->pending_bytes -= batch->bytes;
+            lane_release_batch(lane, batch);
+        } else {
+            lane->pending_last = batch;
+            place = &batch->link;
+        }
+    }
+    lane->blocked = false;
+}
+
+/* What of the budget was not used. The end of a bisection may have lifted it meanwhile. */
+static void lane_return_budget(struct weir_engine *engine, int64_t unused)
+{
+    int64_t left = atomic_load_explicit(&engine->read_budget, memory_order_relaxed);
+    while (left != INT64_MAX &&
+           !atomic_compare_exchange_weak_explicit(&engine->read_budget, &left, left + unused,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
+/* --- the round ---------------------------------------------------------------------------------*/
+
+static size_t lane_budget(struct weir_lane *lane, size_t want)
+{
+    struct weir_engine *engine = lane->engine;
+    int64_t left = atomic_load_explicit(&engine->read_budget, memory_order_relaxed);
+    while (left != INT64_MAX) { /* INT64_MAX: no bisection under way */
+        if (left <= 0) {
+            return 0;
+        }
+        int64_t take = left < (int64_t)want ? left : (int64_t)want;
+        /* Relaxed: the budget only bounds how many records an epoch has. */
+        if (atomic_compare_exchange_weak_explicit(&engine->read_budget, &left, left - take,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+            return (size_t)take;
+        }
+    }
+    return want;
+}
+
+static void lane_finish_intake(struct weir_lane *lane)
+{
+    struct weir_intake *intake = &lane->intake;
+    for (struct weir_batch *batch = intake->first; batch != NULL;) {
+        struct weir_batch *next = batch->link;
+        batch->link = NULL;
+        intake_seal(batch);
+        if (lane->halted) { /* a batch before it failed: nothing behind counts as read */
+            struct weir_task *task = batch->task;
+            task->in_flight -= batch->count;
+            lane_release_batch(lane, batch);
+        } else {
+            weir_chain_process(lane, batch);
+            lane_push_pending(lane, batch);
+            weir_lane_write_pending(lane);
+        }
+        batch = next;
+    }
+    intake->first = intake->last = NULL;
+    intake->records = 0;
+}
+
+static bool lane_read_source(struct weir_lane *lane, unsigned index)
+{
+    struct weir_engine *engine = lane->engine;
+    struct weir_source *source = &engine->sources[index];
+    size_t max = lane_budget(lane, (size_t)engine->config->batch_size);
+    if (max == 0) {
+        return false;
+    }
+    lane->intake.source = index;
+    struct weir_err err = {0};
+    weir_status status =
+        source->component->ops.source->read(source->self, lane->index, &lane->intake, max, &err);
+    size_t records = lane->intake.records;
+    if (records < max) {
+        lane_return_budget(engine, (int64_t)(max - records));
+    }
+    bool moved = lane->intake.first != NULL;
+    if (records > 0) {
+        atomic_fetch_add_explicit(&engine->epoch_records, (int64_t)records, memory_order_relaxed);
+        weir_failpoint(WEIR_FAILPOINT_AFTER_POLL);
+    }
+    lane_finish_intake(lane);
+    if (status != WEIR_OK && status != WEIR_AGAIN && status != WEIR_END &&
+        weir_status_class(status) != WEIR_CLASS_UNAVAILABLE) {
+        weir_err_path(&err, source->name);
+        weir_lane_fail(lane, WEIR_LANE_WANTS_STOP, &err);
+    }
+    return moved;
+}
+
+bool weir_lane_step(struct weir_lane *lane)
+{
+    struct weir_engine *engine = lane->engine;
+    bool moved = false;
+    if (lane->pending_first != NULL) {
+        moved = weir_lane_write_pending(lane);
+    }
+    if (lane->blocked || lane->halted ||
+        !atomic_load_explicit(&engine->reading, memory_order_acquire) ||
+        (lane->pending_first != NULL &&
+         lane->pending_bytes >= (size_t)engine->config->in_flight / 4 / engine->lane_count)) {
+        return moved;
+    }
+    for (unsigned i = 0; i < engine->source_count && !lane->halted && !lane->blocked; i++) {
+        moved |= lane_read_source(lane, i);
+    }
+    return moved;
+}
+
+void *weir_lane_main(void *argument)
+{
+    struct weir_lane *lane = argument;
+    while (weir_gate_pass(lane)) {
+        if (weir_lane_step(lane)) {
+            continue;
+        }
+        struct pollfd wait = {.fd = lane->wake_fd, .events = POLLIN};
+        /* A full sink tells nobody when it has room again. */
+        int timeout_ms = lane->blocked ? 2 : -1;
+        if (poll(&wait, 1, timeout_ms) > 0) {
+            uint64_t count;
+            ssize_t got = read(lane->wake_fd, &count, sizeof(count));
+            WEIR_ASSERT(got == (ssize_t)sizeof(count) || errno == EAGAIN);
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The guarantee, from what the components declare:
+ *
+ *   all sources and sinks commit in one domain             exactly-once, by its transaction
+ *   local sources and sinks with extents, positions and
+ *   extents in one entry of the state log                  exactly-once, by that entry
+ *   every source can be replayed from a stored position    at-least-once
+ *   a source that nobody can reposition                    at-most-once
+ *
+ * Nothing is assumed: a component that declares nothing gets the weakest row.
+ */
+#include "engine/plan.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/limits.h"
+#include "conf/pipeline.h"
+
+const char *weir_guarantee_name(enum weir_guarantee guarantee)
+{
+    static const char *const names[] = {"at-most-once", "at-least-once", "effectively-once",
+                                        "exactly-once"};
+    return names[guarantee];
+}
+
+static const struct weir_component *component_of(const struct weir_described *described)
+{
+    const char *base = (const char *)described - offsetof(struct weir_component, described);
+    return (const struct weir_component *)(const void *)base;
+}
+
+static void edge_fill(struct weir_plan_edge *edge,
+                      struct weir_arena *arena,
+                      const struct weir_chosen *chosen,
+                      const char *label,
+                      const char *role,
+                      size_t index,
+                      size_t count)
+{
+    edge->component = component_of(chosen->described);
+    edge->config = chosen->config;
+    edge->place = chosen->place;
+    edge->label = label;
+    edge->name =
+        count == 1 ? weir_arena_printf(arena, "%s.%s", role, chosen->described->name)
+                   : weir_arena_printf(arena, "%ss[%zu].%s", role, index, chosen->described->name);
+}
+
+/* Sinks in the order of the graph: the pipeline's, then each branch's. */
+static void plan_list_sinks(struct weir_plan *plan,
+                            const struct weir_pipeline_config *config,
+                            struct weir_arena *arena)
+{
+    size_t count = config->sinks.count;
+    for (size_t i = 0; i < config->branches.count; i++) {
+        count += WEIR_ITEMS_AT(struct weir_branch_config, &config->branches, i)->sinks.count;
+    }
+    plan->sinks = weir_arena_calloc(arena, count, sizeof(*plan->sinks));
+    for (size_t i = 0; i < config->sinks.count; i++) {
+        const struct weir_sink_config *sink =
+            WEIR_ITEMS_AT(struct weir_sink_config, &config->sinks, i);
+        edge_fill(&plan->sinks[plan->sink_count++], arena, &sink->component, sink->name, "sink", i,
+                  config->sinks.count);
+    }
+    for (size_t i = 0; i < config->branches.count; i++) {
+        const struct weir_branch_config *branch =
+            WEIR_ITEMS_AT(struct weir_branch_config, &config->branches, i);
+        char *role = branch->name == NULL ? weir_arena_printf(arena, "branches[%zu].sink", i)
+                                          : weir_arena_printf(arena, "%s.sink", branch->name);
+        for (size_t k = 0; k < branch->sinks.count; k++) {
+            const struct weir_sink_config *sink =
+                WEIR_ITEMS_AT(struct weir_sink_config, &branch->sinks, k);
+            edge_fill(&plan->sinks[plan->sink_count++], arena, &sink->component, sink->name, role,
+                      k, branch->sinks.count);
+        }
+    }
+}
+
+/* --- the domain --------------------------------------------------------------------------------*/
+
+static weir_status edge_domain(const struct weir_plan_edge *edge,
+                               bool connect,
+                               struct weir_strbuf *out,
+                               struct weir_err *err)
+{
+    weir_strbuf_init(out, 65536);
+    return edge->component->domain_name(edge->config, connect, out, err);
+}
+
+static weir_status edges_share_domain(const struct weir_plan_edge *a,
+                                      const struct weir_plan_edge *b,
+                                      bool connect,
+                                      bool *ret_same,
+                                      struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    *ret_same = false;
+    for (int round = 0; round < (connect ? 2 : 1) && status == WEIR_OK && !*ret_same; round++) {
+        struct weir_strbuf first, second;
+        weir_strbuf_init(&second, 0);
+        status = edge_domain(a, round == 1, &first, err);
+        if (status == WEIR_OK) {
+            status = edge_domain(b, round == 1, &second, err);
+        }
+        *ret_same = status == WEIR_OK &&
+                    weir_slice_equal(weir_strbuf_view(&first), weir_strbuf_view(&second));
+        weir_strbuf_done(&first);
+        weir_strbuf_done(&second);
+    }
+    return status;
+}
+
+/* Sets plan->domain when everything commits together; else says in `why` what does not. */
+static weir_status plan_find_domain(struct weir_plan *plan, bool connect, struct weir_err *err)
+{
+    const struct weir_plan_edge *first = &plan->sources[0];
+    const struct weir_domain_ops *domain = first->component->domain;
+    bool writes = false;
+    for (size_t i = 0; i < plan->source_count + plan->sink_count; i++) {
+        bool is_source = i < plan->source_count;
+        struct weir_plan_edge *edge =
+            is_source ? &plan->sources[i] : &plan->sinks[i - plan->source_count];
+        if (edge->component->discards) {
+            snprintf(edge->why, sizeof(edge->why), "discards its records");
+            edge->guarantee = WEIR_EXACTLY_ONCE;
+            continue;
+        }
+        writes = writes || !is_source;
+        bool same = false;
+        if (domain != NULL && edge->component->domain == domain) {
+            weir_status status = edges_share_domain(first, edge, connect, &same, err);
+            if (status != WEIR_OK) {
+                return status;
+            }
+        }
+        if (same) {
+            edge->guarantee = WEIR_EXACTLY_ONCE;
+            snprintf(edge->why, sizeof(edge->why),
+                     is_source ? "positions are committed in the transaction"
+                               : "outputs are part of the transaction");
+        } else {
+            snprintf(edge->why, sizeof(edge->why), "does not commit together with %s", first->name);
+            if (plan->why[0] == '\0') {
+                snprintf(plan->why, sizeof(plan->why), "%.90s does not commit together with %.90s",
+                         edge->name, first->name);
+            }
+        }
+    }
+    if (plan->why[0] == '\0' && writes) {
+        plan->domain = domain;
+        snprintf(plan->why, sizeof(plan->why),
+                 "positions and outputs are one transaction of one system");
+    }
+    return WEIR_OK;
+}
+
+/* --- without a domain --------------------------------------------------------------------------*/
+
+static weir_status plan_use_log(struct weir_plan *plan,
+                                const struct weir_pipeline_config *config,
+                                struct weir_err *err)
+{
+    bool local = false, shared = false, durable = false;
+    for (size_t i = 0; i < plan->source_count; i++) {
+        local = local || plan->sources[i].component->positions == WEIR_POSITIONS_LOG;
+        shared = shared || !plan->sources[i].component->exclusive;
+    }
+    for (size_t i = 0; i < plan->sink_count; i++) {
+        durable = durable || plan->sinks[i].component->durable;
+    }
+    if (config->state.log == WEIR_STATE_FILE && shared) {
+        weir_status status = weir_fail(
+            err, WEIR_CONFIG, "state.log: file needs sources that only this process reads");
+        weir_err_hint(err, "Leave `state` out: positions lie in the consumer group.");
+        return status;
+    }
+    plan->uses_log = local && (config->state.log == WEIR_STATE_FILE ||
+                               (config->state.log == WEIR_STATE_AUTO && durable));
+    if (config->state.dir != NULL) {
+        snprintf(plan->log_dir, sizeof(plan->log_dir), "%s", config->state.dir);
+    } else {
+        snprintf(plan->log_dir, sizeof(plan->log_dir), "%s.state", config->name);
+    }
+    return WEIR_OK;
+}
+
+static void plan_judge_source(const struct weir_plan *plan, struct weir_plan_edge *edge)
+{
+    switch (edge->component->positions) {
+    case WEIR_POSITIONS_NONE:
+        edge->guarantee = WEIR_AT_MOST_ONCE;
+        snprintf(edge->why, sizeof(edge->why),
+                 "cannot be read again: what was in flight is gone after a crash");
+        return;
+    case WEIR_POSITIONS_GROUP:
+        edge->guarantee = WEIR_AT_LEAST_ONCE;
+        snprintf(edge->why, sizeof(edge->why),
+                 "positions are committed in its group, after the outputs are safe");
+        return;
+    case WEIR_POSITIONS_LOG:
+        edge->guarantee = plan->uses_log ? WEIR_EXACTLY_ONCE : WEIR_AT_LEAST_ONCE;
+        snprintf(edge->why, sizeof(edge->why),
+                 plan->uses_log ? "positions are kept in the state log"
+                                : "positions are not kept: each start reads from the beginning");
+        return;
+    }
+    WEIR_UNREACHABLE();
+}
+
+static void plan_judge_sink(const struct weir_plan *plan, struct weir_plan_edge *edge)
+{
+    const struct weir_component *component = edge->component;
+    if (component->discards) {
+        edge->guarantee = WEIR_EXACTLY_ONCE;
+        snprintf(edge->why, sizeof(edge->why), "discards its records");
+        return;
+    }
+    bool extent = plan->uses_log && component->ops.sink->mark != NULL;
+    edge->guarantee = extent ? WEIR_EXACTLY_ONCE : WEIR_AT_LEAST_ONCE;
+    snprintf(edge->why, sizeof(edge->why),
+             extent ? "its lengths are kept in the state log beside the positions"
+                    : "outputs are flushed before positions; a crash between them repeats some");
+}
+
+static void plan_take_weakest(struct weir_plan *plan)
+{
+    const struct weir_plan_edge *weakest = &plan->sources[0];
+    for (size_t i = 0; i < plan->source_count; i++) {
+        plan_judge_source(plan, &plan->sources[i]);
+        weakest = plan->sources[i].guarantee < weakest->guarantee ? &plan->sources[i] : weakest;
+    }
+    for (size_t i = 0; i < plan->sink_count; i++) {
+        plan_judge_sink(plan, &plan->sinks[i]);
+        weakest = plan->sinks[i].guarantee < weakest->guarantee ? &plan->sinks[i] : weakest;
+    }
+    plan->guarantee = weakest->guarantee;
+    if (plan->guarantee == WEIR_EXACTLY_ONCE) {
+        snprintf(plan->why, sizeof(plan->why),
+                 "positions and file lengths are one entry of the state log");
+    } else {
+        snprintf(plan->why, sizeof(plan->why), "%.100s: %.140s", weakest->name, weakest->why);
+    }
+}
+
+/* --- the wish ----------------------------------------------------------------------------------*/
+
+static weir_status plan_check_wish(struct weir_plan *plan,
+                                   const struct weir_pipeline_config *config,
+                                   struct weir_err *err)
+{
+    enum weir_guarantee wish = WEIR_AT_LEAST_ONCE;
+    switch ((enum weir_guarantee_wish)config->guarantee) {
+    case WEIR_WISH_STRONGEST:
+        return WEIR_OK;
+    case WEIR_WISH_EXACTLY_ONCE:
+        wish = WEIR_EXACTLY_ONCE;
+        break;
+    case WEIR_WISH_EFFECTIVELY_ONCE:
+        wish = WEIR_EFFECTIVELY_ONCE;
+        break;
+    case WEIR_WISH_AT_LEAST_ONCE:
+        wish = WEIR_AT_LEAST_ONCE;
+        break;
+    case WEIR_WISH_AT_MOST_ONCE:
+        wish = WEIR_AT_MOST_ONCE;
+        break;
+    }
+    bool weaker = wish == WEIR_AT_LEAST_ONCE && plan->guarantee == WEIR_EXACTLY_ONCE;
+    if (plan->guarantee == wish || weaker) {
+        plan->guarantee = wish;
+        return WEIR_OK;
+    }
+    weir_status status =
+        weir_fail(err, WEIR_CONFIG, "guarantee: %s cannot be had; this pipeline is %s (%.180s)",
+                  weir_guarantee_name(wish), weir_guarantee_name(plan->guarantee), plan->why);
+    weir_err_hint(err,
+                  "Write `guarantee: %s`, leave it out for the strongest there is, or change the "
+                  "edge that is named.",
+                  weir_guarantee_name(plan->guarantee));
+    weir_err_path(err, "guarantee");
+    return status;
+}
+
+static unsigned plan_lanes(const struct weir_pipeline_config *config)
+{
+    if (config->lanes > 0) {
+        return (unsigned)config->lanes;
+    }
+    cpu_set_t cpus;
+    int count = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+    /* A cgroup's quota counts too: "max 100000" or "50000 100000". */
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
+    long long quota, period;
+    if (file != NULL) {
+        if (fscanf(file, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0) {
+            long long whole = (quota + period - 1) / period;
+            count = whole < count ? (int)whole : count;
+        }
+        fclose(file);
+    }
+    count = count < 1 ? 1 : count;
+    return count > WEIR_LANES_MAX ? WEIR_LANES_MAX : (unsigned)count;
+}
+
+weir_status weir_plan_make(struct weir_plan *plan,
+                           const struct weir_pipeline_config *config,
+                           struct weir_arena *arena,
+                           bool connect,
+                           struct weir_err *err)
+{
+    *plan = (struct weir_plan){.source_count = config->sources.count};
+    plan->sources = weir_arena_calloc(arena, plan->source_count, sizeof(*plan->sources));
+    for (size_t i = 0; i < plan->source_count; i++) {
+        const struct weir_source_config *source =
+            WEIR_ITEMS_AT(struct weir_source_config, &config->sources, i);
+        edge_fill(&plan->sources[i], arena, &source->component, source->name, "source", i,
+                  plan->source_count);
+    }
+    plan_list_sinks(plan, config, arena);
+    WEIR_ASSERT(plan->source_count > 0);
+    WEIR_ASSERT(plan->sink_count > 0);
+    plan->lanes = plan_lanes(config);
+    weir_status status = WEIR_OK;
+    if (config->guarantee != WEIR_WISH_AT_LEAST_ONCE) {
+        status = plan_find_domain(plan, connect, err);
+    }
+    if (status == WEIR_OK) {
+        status = plan_use_log(plan, config, err);
+    }
+    if (status != WEIR_OK) {
+        return status;
+    }
+    if (plan->domain != NULL) {
+        plan->guarantee = WEIR_EXACTLY_ONCE;
+    } else {
+        plan_take_weakest(plan);
+    }
+    /* Short where positions are cheap to commit, or where memory is held until they are. */
+    bool brief = plan->guarantee != WEIR_AT_LEAST_ONCE;
+    plan->commit_interval_ms = config->commit_interval > 0 ? config->commit_interval
+                               : brief                     ? 100
+                                                           : 1000;
+    return plan_check_wish(plan, config, err);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a pipeline can promise, computed from what its components declare: the weakest edge decides.
+ * Computed once, before anything is opened; `weir explain` prints it, the engine obeys it.
+ */
+#ifndef WEIR_ENGINE_PLAN_H
+#define WEIR_ENGINE_PLAN_H
+
+#include <weir/component.h>
+
+enum weir_guarantee {
+    WEIR_AT_MOST_ONCE,
+    WEIR_AT_LEAST_ONCE,
+    WEIR_EFFECTIVELY_ONCE,
+    WEIR_EXACTLY_ONCE,
+};
+
+const char *weir_guarantee_name(enum weir_guarantee guarantee); /* "exactly-once" */
+
+/* One side of the pipeline. */
+struct weir_plan_edge {
+    const struct weir_component *component;
+    const void *config;
+    const char *name;  /* "source.kafka", "sinks[1].file" */
+    const char *label; /* the user's name:, or NULL */
+    struct weir_place place;
+    enum weir_guarantee guarantee; /* what this edge allows */
+    char why[256];                 /* a sentence */
+};
+
+struct weir_plan {
+    enum weir_guarantee guarantee;
+    char why[256];
+    const struct weir_domain_ops *domain; /* commits outputs and positions together; NULL: none */
+    bool uses_log;                        /* positions (and file lengths) lie in the state log */
+    char log_dir[1024];
+    int64_t commit_interval_ms;
+    unsigned lanes;
+    struct weir_plan_edge *sources, *sinks;
+    size_t source_count, sink_count;
+};
+
+struct weir_pipeline_config;
+
+/* Everything is allocated in the arena. Fails with WEIR_CONFIG when a written `guarantee:` cannot
+ * be had. connect: compares systems by their identity where addresses differ. */
+WEIR_MUST_USE weir_status weir_plan_make(struct weir_plan *plan,
+                                         const struct weir_pipeline_config *config,
+                                         struct weir_arena *arena,
+                                         bool connect,
+                                         struct weir_err *err);
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What steps and sinks may do with a record while its batch is processed: evaluate expressions,
+ * pass results on, log. Values that an expression makes live in the run's heap, which is dropped
+ * when the batch is processed: whatever must live longer is serialised or copied into the batch
+ * before.
+ */
+#include <string.h>
+
+#include <weir/jq.h>
+
+#include "base/assert.h"
+#include "engine/engine_priv.h"
+
+void weir_run_init(struct weir_run *run, struct weir_lane *lane)
+{
+    *run = (struct weir_run){.lane = lane, .jq = weir_jq_run_new(NULL)};
+}
+
+void weir_run_done(struct weir_run *run)
+{
+    weir_jq_run_free(run->jq);
+}
+
+void weir_run_reset(struct weir_run *run)
+{
+    weir_jq_run_reset(run->jq);
+}
+
+struct weir_batch *weir_run_batch(struct weir_run *run)
+{
+    return run->batch;
+}
+
+/* $record, for the programs that read it. */
+static weir_status
+run_show_record(struct weir_run *run, struct weir_record *record, struct weir_err *err)
+{
+    _Static_assert(sizeof(struct weir_jq_header) == sizeof(struct weir_header), "same layout");
+    weir_status status = weir_record_read_headers(run->batch, record, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    const struct weir_task *task = run->batch->task;
+    const struct weir_jq_record shown = {
+        .key = record->key,
+        .topic = weir_slice_of(task->topic),
+        .partition = task->part.index,
+        .offset = record->position,
+        .time_ms = record->time_ms,
+        .has_time = (record->flags & WEIR_RECORD_NO_TIME) == 0,
+        .headers = (const struct weir_jq_header *)(const void *)record->headers,
+        .header_count = record->header_count,
+    };
+    weir_jq_run_set_record(run->jq, &shown);
+    return WEIR_OK;
+}
+
+static weir_status run_input(struct weir_run *run,
+                             const struct weir_expr *expr,
+                             struct weir_record *record,
+                             struct weir_value *ret_input,
+                             struct weir_err *err)
+{
+    struct weir_jq_facts facts = weir_jq_facts(expr->program);
+    weir_status status = WEIR_OK;
+    if (facts.uses_record) {
+        status = run_show_record(run, record, err);
+    }
+    return status == WEIR_OK ? weir_record_json(run->batch, record, ret_input, err) : status;
+}
+
+weir_status weir_expr_test(struct weir_run *run,
+                           const struct weir_expr *expr,
+                           struct weir_record *record,
+                           bool *ret_pass,
+                           struct weir_err *err)
+{
+    struct weir_value input;
+    weir_status status = run_input(run, expr, record, &input, err);
+    return status == WEIR_OK ? weir_jq_test(run->jq, expr->program, input, ret_pass, err) : status;
+}
+
+weir_status weir_expr_text(struct weir_run *run,
+                           const struct weir_expr *expr,
+                           struct weir_record *record,
+                           struct weir_slice *ret_text,
+                           struct weir_err *err)
+{
+    struct weir_value input, value;
+    weir_status status = run_input(run, expr, record, &input, err);
+    if (status == WEIR_OK) {
+        status = weir_jq_one(run->jq, expr->program, input, &value, err);
+    }
+    if (status != WEIR_OK) {
+        return status;
+    }
+    if (weir_value_kind(value) == WEIR_KIND_NULL) {
+        *ret_text = (struct weir_slice){NULL, 0};
+        return WEIR_OK;
+    }
+    struct weir_slice text = weir_value_text(value);
+    if (text.data == NULL) {
+        struct weir_strbuf *scratch = run->batch->scratch;
+        weir_strbuf_clear(scratch);
+        weir_value_write(value, scratch, 0);
+        if (scratch->failed) {
+            return weir_fail(err, WEIR_TOO_LARGE, "the result is too long");
+        }
+        text = weir_strbuf_view(scratch);
+    }
+    *ret_text = weir_arena_copy(&run->batch->arena, text);
+    return ret_text->data == NULL ? weir_fail(err, WEIR_LIMIT, "the batch has no memory left")
+                                  : WEIR_OK;
+}
+
+weir_status
+weir_expr_each(struct weir_run *run,
+               const struct weir_expr *expr,
+               struct weir_record *record,
+               weir_status (*take)(void *context, struct weir_value value, struct weir_err *err),
+               void *context,
+               struct weir_err *err)
+{
+    struct weir_value input;
+    weir_status status = run_input(run, expr, record, &input, err);
+    return status == WEIR_OK ? weir_jq_each(run->jq, expr->program, input, take, context, err)
+                             : status;
+}
+
+bool weir_emit(struct weir_run *run, const struct weir_record *record)
+{
+    struct weir_arena *arena = &run->batch->arena;
+    if (run->out_count == run->out_capacity) {
+        size_t capacity = run->out_capacity == 0 ? run->batch->count : run->out_capacity * 2;
+        struct weir_record **out = weir_arena_alloc(arena, capacity * sizeof(*out));
+        if (out == NULL) {
+            return false;
+        }
+        if (run->out_count > 0) {
+            memcpy(out, run->out, run->out_count * sizeof(*out));
+        }
+        run->out = out;
+        run->out_capacity = capacity;
+    }
+    if (record != run->input) {
+        struct weir_record *copy = weir_arena_alloc(arena, sizeof(*copy));
+        if (copy == NULL) {
+            return false;
+        }
+        *copy = *record;
+        run->out[run->out_count++] = copy;
+    } else {
+        run->out[run->out_count++] = run->input;
+    }
+    return true;
+}
+
+void weir_run_log(struct weir_run *run, const struct weir_record *record, struct weir_slice text)
+{
+    const struct weir_task *task = run->batch->task;
+    struct weir_log log = weir_log_named(&run->lane->engine->log, run->stage->name);
+    WEIR_LOG_INFO(&log, "record", WEIR_F("topic", (const char *)task->topic),
+                  WEIR_F("partition", task->part.index), WEIR_F("offset", record->position),
+                  WEIR_F("text", text));
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the engine shows of itself. The control thread writes a snapshot once a second; the HTTP
+ * thread reads the snapshot, never the engine, so that looking costs the pipeline nothing.
+ */
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "engine/engine_priv.h"
+#include "engine/metrics.h"
+
+enum { STALLED_SHOWN = 10 };
+
+static void put_text(struct weir_strbuf *out, const char *text)
+{
+    weir_value_write(weir_value_string(weir_slice_of(text)), out, 0);
+}
+
+static void put_reason(struct weir_strbuf *out, const char *text)
+{
+    weir_strbuf_printf(out, "%s\n", text);
+}
+
+static void status_tasks(const struct weir_engine *engine, struct weir_strbuf *out)
+{
+    weir_strbuf_text(out, "\"partitions\":[");
+    for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        weir_strbuf_text(out, task == engine->tasks ? "{\"source\":" : ",{\"source\":");
+        put_text(out, engine->sources[task->source].name);
+        weir_strbuf_text(out, ",\"topic\":");
+        put_text(out, task->topic);
+        weir_strbuf_printf(out, ",\"partition\":%d,\"committed\":%" PRId64, task->part.index,
+                           task->part.committed);
+        int64_t end = atomic_load_explicit(&task->part.end, memory_order_relaxed);
+        if (end >= 0) {
+            int64_t lag = end - task->part.committed;
+            weir_strbuf_printf(out, ",\"end\":%" PRId64 ",\"lag\":%" PRId64, end,
+                               lag < 0 ? 0 : lag);
+        }
+        weir_strbuf_text(out, "}");
+    }
+    weir_strbuf_text(out, "]");
+}
+
+static const char *state_name(enum weir_epoch_state state)
+{
+    switch (state) {
+    case WEIR_EPOCH_OPEN:
+        return "open";
+    case WEIR_EPOCH_CONFIRMING:
+        return "confirming";
+    case WEIR_EPOCH_WAITING:
+        return "waiting";
+    }
+    return "?";
+}
+
+static struct weir_engine_progress sum_progress(const struct weir_engine *engine)
+{
+    struct weir_engine_progress sum = {.is_known = engine->tasks != NULL};
+    for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        int64_t end = atomic_load_explicit(&task->part.end, memory_order_relaxed);
+        sum.is_known = sum.is_known && end >= 0 && task->part.committed <= end;
+        sum.done += task->part.committed;
+        sum.total += end;
+    }
+    return sum;
+}
+
+/* Notes whether the partition moves; true: it has more to read, and has stood for too long. */
+static bool
+task_is_stalled(struct weir_task *task, int64_t lag, int64_t now_ns, int64_t patience_ms)
+{
+    if (lag <= 0 || task->moved_ns == 0 || task->part.committed != task->seen_committed) {
+        task->seen_committed = task->part.committed;
+        task->moved_ns = now_ns;
+    }
+    return now_ns - task->moved_ns > patience_ms * WEIR_NS_PER_MS;
+}
+
+/* Why the partitions are not ready, a line each. */
+static void judge_partitions(struct weir_engine *engine, struct weir_strbuf *out)
+{
+    const struct weir_http_config *http = engine->config->http;
+    weir_strbuf_clear(out);
+    if (http == NULL) {
+        return;
+    }
+    int64_t now_ns = weir_clock_monotonic_ns(engine->clock);
+    int64_t patience_ms = http->stalled_after + engine->plan.commit_interval_ms;
+    int64_t behind = 0;
+    size_t stalled = 0;
+    for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        int64_t end = atomic_load_explicit(&task->part.end, memory_order_relaxed);
+        int64_t lag = end > task->part.committed ? end - task->part.committed : 0;
+        behind += lag;
+        if (task_is_stalled(task, lag, now_ns, patience_ms) && stalled++ < STALLED_SHOWN) {
+            weir_strbuf_printf(out,
+                               "%s %s partition %d stands at %" PRId64 " for %" PRId64
+                               " s with %" PRId64 " more to read\n",
+                               engine->sources[task->source].name, task->topic, task->part.index,
+                               task->part.committed,
+                               (now_ns - task->moved_ns) / (1000 * WEIR_NS_PER_MS), lag);
+        }
+    }
+    if (stalled > STALLED_SHOWN) {
+        weir_strbuf_printf(out, "%zu partitions more stand still\n", stalled - STALLED_SHOWN);
+    }
+    if (http->ready_max_lag > 0 && behind > http->ready_max_lag) {
+        weir_strbuf_printf(out, "the lag is %" PRId64 ", over ready_max_lag (%" PRId64 ")\n",
+                           behind, http->ready_max_lag);
+    }
+}
+
+void weir_engine_publish(struct weir_engine *engine)
+{
+    pthread_mutex_lock(&engine->shown_lock);
+    struct weir_strbuf *out = &engine->shown;
+    weir_strbuf_clear(out);
+    weir_strbuf_text(out, "\"pipeline\":");
+    put_text(out, engine->config->name);
+    weir_strbuf_text(out, ",\"guarantee\":");
+    put_text(out, weir_guarantee_name(engine->plan.guarantee));
+    weir_strbuf_printf(out, ",\"lanes\":%u,\"epoch\":{\"number\":%" PRIu64 ",\"state\":\"%s\"},",
+                       engine->lane_count, engine->epoch, state_name(engine->state));
+    status_tasks(engine, out);
+    judge_partitions(engine, &engine->shown_behind);
+    engine->shown_progress = sum_progress(engine);
+    engine->shown_assigned = engine->assigned;
+    engine->shown_committing = engine->state != WEIR_EPOCH_WAITING && engine->aborts_in_row < 3;
+    pthread_mutex_unlock(&engine->shown_lock);
+}
+
+bool weir_engine_is_ready(struct weir_engine *engine, struct weir_strbuf *reasons)
+{
+    pthread_mutex_lock(&engine->shown_lock);
+    bool assigned = engine->shown_assigned, committing = engine->shown_committing;
+    bool behind = engine->shown_behind.size > 0;
+    weir_strbuf_slice(reasons, weir_strbuf_view(&engine->shown_behind));
+    pthread_mutex_unlock(&engine->shown_lock);
+    if (!assigned) {
+        put_reason(reasons, "the sources have not told which partitions are this process's");
+    }
+    if (!committing) {
+        put_reason(reasons, "epochs do not commit");
+    }
+    if (atomic_load_explicit(&engine->stop_requested, memory_order_relaxed)) {
+        put_reason(reasons, atomic_load_explicit(&engine->hands_over, memory_order_relaxed)
+                                ? "the configuration is being reloaded"
+                                : "the process is stopping");
+        return false;
+    }
+    return assigned && committing && !behind;
+}
+
+void weir_engine_progress(struct weir_engine *engine, struct weir_engine_progress *ret_progress)
+{
+    pthread_mutex_lock(&engine->shown_lock);
+    *ret_progress = engine->shown_progress;
+    pthread_mutex_unlock(&engine->shown_lock);
+    ret_progress->records = (uint64_t)weir_metrics_sum(engine->metrics, WEIR_METRIC_MESSAGES);
+}
+
+void weir_engine_status(struct weir_engine *engine, struct weir_strbuf *out)
+{
+    pthread_mutex_lock(&engine->shown_lock);
+    weir_strbuf_slice(out, weir_strbuf_view(&engine->shown));
+    pthread_mutex_unlock(&engine->shown_lock);
+    weir_strbuf_text(out, out->size > 0 ? "," : "");
+    weir_metrics_status(engine->metrics, out);
+}

@@ -1,0 +1,640 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The medium `file` of the state log. The file grows by one entry an epoch and is rewritten with
+ * its last entry alone when it passes a megabyte: written aside, synced, renamed, and the
+ * directory synced, so that at every instant one whole log is there.
+ */
+#include "state/state_log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <weir/strbuf.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/failpoint.h"
+
+enum {
+    LOG_FORMAT = 1,
+    LOG_BYTES_MAX = 1 << 20,       /* rewritten beyond this */
+    LOG_ENTRY_BYTES_MAX = 1 << 28, /* a larger size field is damage */
+    ENTRY_HEAD = 16,               /* magic, size, epoch */
+    CHECKSUM = 8,
+    SECTION_HEAD = 5,
+    SECTION_POSITION = 1,
+    SECTION_MARK = 2,
+};
+
+static const char header_magic[8] = "weirlog1";
+static const char entry_magic[4] = "WEPO";
+
+struct log_position {
+    char *source, *topic;
+    int32_t partition;
+    int64_t position;
+};
+
+struct log_mark {
+    char *sink;
+    char *bytes;
+    size_t size;
+};
+
+struct weir_state_log {
+    char *dir, *pipeline;
+    int dir_fd, lock_fd, fd;
+    int64_t size_bytes;
+    size_t cut_bytes;
+    uint64_t epoch;
+    bool broken; /* a write or sync failed, or it was opened to be read */
+    int64_t written_ms;
+    struct log_position *positions;
+    size_t position_count;
+    struct log_mark *marks;
+    size_t mark_count;
+    struct weir_strbuf entry;
+};
+
+/* --- contents ----------------------------------------------------------------------------------*/
+
+static void put_u32(struct weir_strbuf *buf, uint32_t value)
+{
+    uint8_t bytes[4];
+    for (int i = 0; i < 4; i++) {
+        bytes[i] = (uint8_t)(value >> (8 * i));
+    }
+    weir_strbuf_append(buf, bytes, sizeof(bytes));
+}
+
+static void put_u64(struct weir_strbuf *buf, uint64_t value)
+{
+    put_u32(buf, (uint32_t)value);
+    put_u32(buf, (uint32_t)(value >> 32));
+}
+
+static uint32_t get_u32(const char *at)
+{
+    uint32_t value = 0;
+    for (int i = 0; i < 4; i++) {
+        value |= (uint32_t)(uint8_t)at[i] << (8 * i);
+    }
+    return value;
+}
+
+static uint64_t get_u64(const char *at)
+{
+    return (uint64_t)get_u32(at) | (uint64_t)get_u32(at + 4) << 32;
+}
+
+static void set_u32(struct weir_strbuf *buf, size_t at, uint32_t value)
+{
+    for (size_t i = 0; i < 4; i++) {
+        buf->data[at + i] = (char)(uint8_t)(value >> (8 * i));
+    }
+}
+
+static struct log_position *find_position(const struct weir_state_log *log,
+                                          const char *source,
+                                          const char *topic,
+                                          int32_t partition)
+{
+    for (size_t i = 0; i < log->position_count; i++) {
+        struct log_position *row = &log->positions[i];
+        if (row->partition == partition && strcmp(row->topic, topic) == 0 &&
+            strcmp(row->source, source) == 0) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+static struct log_mark *find_mark(const struct weir_state_log *log, const char *sink)
+{
+    for (size_t i = 0; i < log->mark_count; i++) {
+        if (strcmp(log->marks[i].sink, sink) == 0) {
+            return &log->marks[i];
+        }
+    }
+    return NULL;
+}
+
+uint64_t weir_state_log_epoch(const struct weir_state_log *log)
+{
+    return log->epoch;
+}
+
+size_t weir_state_log_cut_bytes(const struct weir_state_log *log)
+{
+    return log->cut_bytes;
+}
+
+bool weir_state_log_get_position(const struct weir_state_log *log,
+                                 const char *source,
+                                 const char *topic,
+                                 int32_t partition,
+                                 int64_t *ret_position)
+{
+    const struct log_position *row = find_position(log, source, topic, partition);
+    if (row != NULL) {
+        *ret_position = row->position;
+    }
+    return row != NULL;
+}
+
+bool weir_state_log_position_at(const struct weir_state_log *log,
+                                size_t index,
+                                struct weir_state_position *ret_position)
+{
+    if (index >= log->position_count) {
+        return false;
+    }
+    const struct log_position *row = &log->positions[index];
+    *ret_position =
+        (struct weir_state_position){row->source, row->topic, row->partition, row->position};
+    return true;
+}
+
+int64_t weir_state_log_written_ms(const struct weir_state_log *log)
+{
+    return log->epoch == 0 ? 0 : log->written_ms;
+}
+
+bool weir_state_log_get_mark(const struct weir_state_log *log,
+                             const char *sink,
+                             struct weir_slice *ret_mark)
+{
+    const struct log_mark *row = find_mark(log, sink);
+    if (row != NULL) {
+        *ret_mark = (struct weir_slice){row->bytes, row->size};
+    }
+    return row != NULL;
+}
+
+void weir_state_log_put_position(struct weir_state_log *log,
+                                 const char *source,
+                                 const char *topic,
+                                 int32_t partition,
+                                 int64_t position)
+{
+    struct log_position *row = find_position(log, source, topic, partition);
+    if (row == NULL) {
+        log->positions =
+            weir_realloc(log->positions, log->position_count + 1, sizeof(*log->positions));
+        row = &log->positions[log->position_count++];
+        *row = (struct log_position){
+            .source = weir_strdup(source), .topic = weir_strdup(topic), .partition = partition};
+    }
+    row->position = position;
+}
+
+void weir_state_log_put_mark(struct weir_state_log *log, const char *sink, struct weir_slice mark)
+{
+    struct log_mark *row = find_mark(log, sink);
+    if (row == NULL) {
+        log->marks = weir_realloc(log->marks, log->mark_count + 1, sizeof(*log->marks));
+        row = &log->marks[log->mark_count++];
+        *row = (struct log_mark){.sink = weir_strdup(sink)};
+    }
+    weir_free(row->bytes);
+    row->bytes = weir_strndup(mark.data, mark.size);
+    row->size = mark.size;
+}
+
+/* --- reading -----------------------------------------------------------------------------------*/
+
+/* The size of a sound entry at `at`, 0 if there is none. */
+static size_t entry_size(const char *at, size_t left)
+{
+    if (left < ENTRY_HEAD + CHECKSUM || memcmp(at, entry_magic, sizeof(entry_magic)) != 0) {
+        return 0;
+    }
+    size_t size = get_u32(at + 4);
+    if (size < ENTRY_HEAD + CHECKSUM || size > left || size > LOG_ENTRY_BYTES_MAX) {
+        return 0;
+    }
+    uint64_t checksum = XXH3_64bits(at, size - CHECKSUM);
+    return checksum == get_u64(at + size - CHECKSUM) ? size : 0;
+}
+
+/* A name that ends within the section; NULL otherwise. Moves *at behind it. */
+static const char *section_name(const char **at, const char *end)
+{
+    const char *name = *at;
+    const char *stop = memchr(name, '\0', (size_t)(end - name));
+    if (stop == NULL) {
+        return NULL;
+    }
+    *at = stop + 1;
+    return name;
+}
+
+static bool section_apply(struct weir_state_log *log, int type, const char *at, size_t size)
+{
+    const char *end = at + size;
+    if (type == SECTION_POSITION) {
+        const char *source = section_name(&at, end);
+        const char *topic = source == NULL ? NULL : section_name(&at, end);
+        if (topic == NULL || end - at != 12) {
+            return false;
+        }
+        weir_state_log_put_position(log, source, topic, (int32_t)get_u32(at),
+                                    (int64_t)get_u64(at + 4));
+        return true;
+    }
+    if (type == SECTION_MARK) {
+        const char *sink = section_name(&at, end);
+        if (sink == NULL) {
+            return false;
+        }
+        weir_state_log_put_mark(log, sink, (struct weir_slice){at, (size_t)(end - at)});
+        return true;
+    }
+    return false;
+}
+
+static bool entry_apply(struct weir_state_log *log, const char *entry, size_t size)
+{
+    const char *at = entry + ENTRY_HEAD;
+    const char *end = entry + size - CHECKSUM;
+    while (at < end) {
+        if (end - at < SECTION_HEAD) {
+            return false;
+        }
+        size_t section = get_u32(at + 1);
+        if (section > (size_t)(end - at) - SECTION_HEAD ||
+            !section_apply(log, (uint8_t)at[0], at + SECTION_HEAD, section)) {
+            return false;
+        }
+        at += SECTION_HEAD + section;
+    }
+    log->epoch = get_u64(entry + 8);
+    return true;
+}
+
+static weir_status log_damaged(const struct weir_state_log *log, size_t at, struct weir_err *err)
+{
+    weir_status status =
+        weir_fail(err, WEIR_CORRUPT, "%s/state.log is damaged at byte %zu", log->dir, at);
+    weir_err_hint(err,
+                  "Restore the directory from a copy, or remove it to begin anew (outputs since "
+                  "the beginning will be repeated).");
+    return status;
+}
+
+static void header_write(const struct weir_state_log *log, struct weir_strbuf *out)
+{
+    weir_strbuf_append(out, header_magic, sizeof(header_magic));
+    put_u32(out, LOG_FORMAT);
+    put_u32(out, (uint32_t)strlen(log->pipeline));
+    weir_strbuf_text(out, log->pipeline);
+    put_u64(out, XXH3_64bits(out->data, out->size));
+}
+
+static weir_status header_check(const struct weir_state_log *log,
+                                struct weir_slice text,
+                                size_t *ret_size,
+                                struct weir_err *err)
+{
+    const size_t fixed = sizeof(header_magic) + 8;
+    if (text.size < fixed || memcmp(text.data, header_magic, sizeof(header_magic)) != 0) {
+        return log_damaged(log, 0, err);
+    }
+    uint32_t format = get_u32(text.data + sizeof(header_magic));
+    size_t name = get_u32(text.data + sizeof(header_magic) + 4);
+    if (name > text.size - fixed || text.size - fixed - name < CHECKSUM ||
+        XXH3_64bits(text.data, fixed + name) != get_u64(text.data + fixed + name)) {
+        return log_damaged(log, 0, err);
+    }
+    if (format != LOG_FORMAT) {
+        weir_status status = weir_fail(
+            err, WEIR_CONFIG, "%s/state.log has format %u, this build reads 1", log->dir, format);
+        weir_err_hint(err, "Use the version of weir that wrote it, or another `state.dir`.");
+        return status;
+    }
+    if (name != strlen(log->pipeline) || memcmp(text.data + fixed, log->pipeline, name) != 0) {
+        weir_status status = weir_fail(err, WEIR_CONFIG, "%s belongs to the pipeline \"%.*s\"",
+                                       log->dir, (int)name, text.data + fixed);
+        weir_err_hint(err, "Give each pipeline its own `state.dir`.");
+        return status;
+    }
+    *ret_size = fixed + name + CHECKSUM;
+    return WEIR_OK;
+}
+
+/* Applies the last sound entry; *ret_end is where the next one goes. */
+static weir_status log_replay(struct weir_state_log *log,
+                              struct weir_slice text,
+                              size_t *ret_end,
+                              struct weir_err *err)
+{
+    size_t at = 0;
+    weir_status status = header_check(log, text, &at, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    size_t last = 0, last_size = 0;
+    for (size_t size; (size = entry_size(text.data + at, text.size - at)) > 0; at += size) {
+        last = at;
+        last_size = size;
+    }
+    for (size_t behind = at + 1; behind < text.size; behind++) {
+        if (entry_size(text.data + behind, text.size - behind) > 0) {
+            return log_damaged(log, at, err);
+        }
+    }
+    if (last_size > 0 && !entry_apply(log, text.data + last, last_size)) {
+        return log_damaged(log, last, err);
+    }
+    *ret_end = at;
+    return WEIR_OK;
+}
+
+/* --- files -------------------------------------------------------------------------------------*/
+
+static weir_status log_io(struct weir_state_log *log, const char *what, struct weir_err *err)
+{
+    log->broken = true;
+    weir_status status =
+        weir_fail(err, WEIR_FATAL, "cannot %s %s/state.log: %s", what, log->dir, strerror(errno));
+    weir_err_hint(err, "Check the disk; the last committed epoch is safe.");
+    return status;
+}
+
+static weir_status write_all(int fd, const char *data, size_t size, int64_t at)
+{
+    while (size > 0) {
+        ssize_t written = pwrite(fd, data, size, at);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written <= 0) {
+            return WEIR_IO;
+        }
+        data += written;
+        at += written;
+        size -= (size_t)written;
+    }
+    return WEIR_OK;
+}
+
+static weir_status read_all(int fd, struct weir_strbuf *out)
+{
+    char piece[65536];
+    for (;;) {
+        ssize_t got = read(fd, piece, sizeof(piece));
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got <= 0) {
+            return got == 0 && !out->failed ? WEIR_OK : WEIR_IO;
+        }
+        weir_strbuf_append(out, piece, (size_t)got);
+    }
+}
+
+/* A new file with the header and, if there is one, the entry; takes the place of the log. */
+static weir_status
+log_rewrite(struct weir_state_log *log, struct weir_slice entry, struct weir_err *err)
+{
+    int fd = openat(log->dir_fd, "state.log.new", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return log_io(log, "create", err);
+    }
+    struct weir_strbuf text;
+    weir_strbuf_init(&text, LOG_ENTRY_BYTES_MAX + 65536);
+    header_write(log, &text);
+    weir_strbuf_slice(&text, entry);
+    WEIR_ASSERT(!text.failed);
+    int64_t size_bytes = (int64_t)text.size;
+    bool written = write_all(fd, text.data, text.size, 0) == WEIR_OK && fdatasync(fd) == 0 &&
+                   renameat(log->dir_fd, "state.log.new", log->dir_fd, "state.log") == 0 &&
+                   fsync(log->dir_fd) == 0;
+    weir_strbuf_done(&text);
+    if (!written) {
+        weir_status status = log_io(log, "write", err);
+        close(fd);
+        return status;
+    }
+    /* Room for the next entries, so that a disk that others fill does not end the pipeline. Not
+     * every file system can; then entries are written without. */
+    (void)!fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOG_BYTES_MAX);
+    if (log->fd >= 0) {
+        close(log->fd);
+    }
+    log->fd = fd;
+    log->size_bytes = size_bytes;
+    return WEIR_OK;
+}
+
+static void log_note_time(struct weir_state_log *log)
+{
+    struct stat info;
+    if (fstat(log->fd, &info) == 0) {
+        log->written_ms = (int64_t)info.st_mtim.tv_sec * 1000 + info.st_mtim.tv_nsec / 1000000;
+    }
+}
+
+static weir_status log_load(struct weir_state_log *log, struct weir_err *err)
+{
+    log->fd = openat(log->dir_fd, "state.log", O_RDWR | O_CLOEXEC);
+    if (log->fd < 0 && errno == ENOENT) {
+        return log_rewrite(log, (struct weir_slice){"", 0}, err);
+    }
+    if (log->fd < 0) {
+        return log_io(log, "open", err);
+    }
+    log_note_time(log);
+    struct weir_strbuf text;
+    weir_strbuf_init(&text, (size_t)LOG_ENTRY_BYTES_MAX * 2);
+    weir_status status = read_all(log->fd, &text) == WEIR_OK ? WEIR_OK : log_io(log, "read", err);
+    size_t end = 0;
+    if (status == WEIR_OK) {
+        status = log_replay(log, weir_strbuf_view(&text), &end, err);
+    }
+    if (status == WEIR_OK && end < text.size) {
+        log->cut_bytes = text.size - end;
+        if (ftruncate(log->fd, (off_t)end) != 0 || fdatasync(log->fd) != 0) {
+            status = log_io(log, "cut", err);
+        }
+    }
+    log->size_bytes = (int64_t)end;
+    weir_strbuf_done(&text);
+    return status;
+}
+
+static weir_status log_enter_dir(struct weir_state_log *log, struct weir_err *err)
+{
+    if (mkdir(log->dir, 0700) != 0 && errno != EEXIST) {
+        weir_status status =
+            weir_fail(err, WEIR_CONFIG, "cannot create %s: %s", log->dir, strerror(errno));
+        weir_err_hint(err, "Set `state.dir` to a directory that can be written.");
+        return status;
+    }
+    log->dir_fd = open(log->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    log->lock_fd =
+        log->dir_fd < 0 ? -1 : openat(log->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (log->lock_fd < 0) {
+        return weir_fail(err, WEIR_CONFIG, "cannot use %s: %s", log->dir, strerror(errno));
+    }
+    if (flock(log->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        weir_status status =
+            weir_fail(err, WEIR_CONFIG, "%s is in use by another process", log->dir);
+        weir_err_hint(err,
+                      "A pipeline that reads local files runs once; stop the other process or give "
+                      "this one its own `state.dir`.");
+        return status;
+    }
+    return WEIR_OK;
+}
+
+static struct weir_state_log *log_new(const char *dir, const char *pipeline)
+{
+    struct weir_state_log *log = weir_calloc(1, sizeof(*log));
+    log->dir = weir_strdup(dir);
+    log->pipeline = weir_strdup(pipeline);
+    log->dir_fd = log->lock_fd = log->fd = -1;
+    weir_strbuf_init(&log->entry, LOG_ENTRY_BYTES_MAX);
+    return log;
+}
+
+struct weir_state_log *
+weir_state_log_open(const char *dir, const char *pipeline, struct weir_err *err)
+{
+    struct weir_state_log *log = log_new(dir, pipeline);
+    weir_status status = log_enter_dir(log, err);
+    if (status == WEIR_OK) {
+        status = log_load(log, err);
+    }
+    if (status != WEIR_OK) {
+        weir_state_log_close(log);
+        return NULL;
+    }
+    return log;
+}
+
+/* What has a name is whole: a rewritten log gets its name last. */
+static weir_status log_look(struct weir_state_log *log, struct weir_err *err)
+{
+    log->broken = true;
+    log->dir_fd = open(log->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    log->fd = log->dir_fd < 0 ? -1 : openat(log->dir_fd, "state.log", O_RDONLY | O_CLOEXEC);
+    if (log->fd < 0) {
+        return errno == ENOENT ? WEIR_OK : log_io(log, "open", err);
+    }
+    log_note_time(log);
+    struct weir_strbuf text;
+    weir_strbuf_init(&text, (size_t)LOG_ENTRY_BYTES_MAX * 2);
+    weir_status status = read_all(log->fd, &text) == WEIR_OK ? WEIR_OK : log_io(log, "read", err);
+    size_t end = 0;
+    if (status == WEIR_OK) {
+        status = log_replay(log, weir_strbuf_view(&text), &end, err);
+    }
+    weir_strbuf_done(&text);
+    return status;
+}
+
+struct weir_state_log *
+weir_state_log_read(const char *dir, const char *pipeline, struct weir_err *err)
+{
+    struct weir_state_log *log = log_new(dir, pipeline);
+    if (log_look(log, err) != WEIR_OK) {
+        weir_state_log_close(log);
+        return NULL;
+    }
+    return log;
+}
+
+void weir_state_log_close(struct weir_state_log *log)
+{
+    if (log == NULL) {
+        return;
+    }
+    const int fds[] = {log->fd, log->lock_fd, log->dir_fd};
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+    }
+    for (size_t i = 0; i < log->position_count; i++) {
+        weir_free(log->positions[i].source);
+        weir_free(log->positions[i].topic);
+    }
+    for (size_t i = 0; i < log->mark_count; i++) {
+        weir_free(log->marks[i].sink);
+        weir_free(log->marks[i].bytes);
+    }
+    weir_free(log->positions);
+    weir_free(log->marks);
+    weir_strbuf_done(&log->entry);
+    weir_free(log->dir);
+    weir_free(log->pipeline);
+    weir_free(log);
+}
+
+/* --- writing -----------------------------------------------------------------------------------*/
+
+static void entry_write(struct weir_state_log *log, uint64_t epoch)
+{
+    struct weir_strbuf *out = &log->entry;
+    weir_strbuf_clear(out);
+    weir_strbuf_append(out, entry_magic, sizeof(entry_magic));
+    put_u32(out, 0);
+    put_u64(out, epoch);
+    for (size_t i = 0; i < log->position_count; i++) {
+        const struct log_position *row = &log->positions[i];
+        size_t source = strlen(row->source) + 1, topic = strlen(row->topic) + 1;
+        weir_strbuf_push(out, SECTION_POSITION);
+        put_u32(out, (uint32_t)(source + topic + 12));
+        weir_strbuf_append(out, row->source, source);
+        weir_strbuf_append(out, row->topic, topic);
+        put_u32(out, (uint32_t)row->partition);
+        put_u64(out, (uint64_t)row->position);
+    }
+    for (size_t i = 0; i < log->mark_count; i++) {
+        const struct log_mark *row = &log->marks[i];
+        size_t sink = strlen(row->sink) + 1;
+        weir_strbuf_push(out, SECTION_MARK);
+        put_u32(out, (uint32_t)(sink + row->size));
+        weir_strbuf_append(out, row->sink, sink);
+        weir_strbuf_append(out, row->bytes, row->size);
+    }
+    if (!out->failed) {
+        set_u32(out, 4, (uint32_t)(out->size + CHECKSUM));
+        put_u64(out, XXH3_64bits(out->data, out->size));
+    }
+}
+
+weir_status weir_state_log_commit(struct weir_state_log *log, uint64_t epoch, struct weir_err *err)
+{
+    if (log->broken) {
+        return weir_fail(err, WEIR_FATAL, "%s/state.log failed before", log->dir);
+    }
+    entry_write(log, epoch);
+    if (log->entry.failed) {
+        return weir_fail(err, WEIR_FATAL, "an entry of the state log is too large");
+    }
+    weir_failpoint(WEIR_FAILPOINT_BEFORE_LOG_SYNC);
+    struct weir_slice entry = weir_strbuf_view(&log->entry);
+    if (log->size_bytes + (int64_t)entry.size > LOG_BYTES_MAX) {
+        weir_status status = log_rewrite(log, entry, err);
+        if (status != WEIR_OK) {
+            return status;
+        }
+    } else {
+        if (write_all(log->fd, entry.data, entry.size, log->size_bytes) != WEIR_OK ||
+            fdatasync(log->fd) != 0) {
+            return log_io(log, "write", err);
+        }
+        log->size_bytes += (int64_t)entry.size;
+    }
+    log->epoch = epoch;
+    weir_failpoint(WEIR_FAILPOINT_AFTER_LOG_SYNC);
+    return WEIR_OK;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The state log: what weir itself remembers durably about a pipeline, one entry per epoch. The same
+ * bytes on every medium; this is the medium `file`.
+ *
+ *     header   magic "weirlog1" | u32 format | u32 size | pipeline name | u64 checksum
+ *     entry    magic "WEPO" | u32 size | u64 epoch | sections … | u64 checksum
+ *     section  u8 type | u32 size | content
+ *                1 position   source \0 topic \0 | i32 partition | i64 position
+ *                2 mark       sink \0 | bytes (a file sink's name and length)
+ *
+ * Little-endian; checksums are XXH3 (64 bits) over everything before them in the header or entry.
+ * An entry is the whole truth as of its epoch, so restoring reads the last one. A torn tail (the
+ * crash happened while it was written) is recognised by its checksum and cut; damage in front of a
+ * sound entry is refused, never used. An entry is committed when fdatasync returned; after a failed
+ * sync the log answers nothing but that failure (the kernel may have dropped the pages).
+ *
+ * One process at a time: the directory is locked. Owned by the control thread.
+ */
+#ifndef WEIR_STATE_STATE_LOG_H
+#define WEIR_STATE_STATE_LOG_H
+
+#include <stdint.h>
+
+#include <weir/slice.h>
+#include <weir/status.h>
+
+struct weir_state_log;
+
+/* Creates the directory if needed. NULL: WEIR_CONFIG (another process has it, or it belongs to
+ * another pipeline), WEIR_CORRUPT, WEIR_FATAL. */
+struct weir_state_log *
+weir_state_log_open(const char *dir, const char *pipeline, struct weir_err *err);
+/* The same for looking only, also while another process has it: takes no lock, creates and changes
+ * nothing, and may not be committed. An empty log when there is none. */
+struct weir_state_log *
+weir_state_log_read(const char *dir, const char *pipeline, struct weir_err *err);
+void weir_state_log_close(struct weir_state_log *log);
+
+/* The epoch of the last committed entry; 0: there is none. */
+uint64_t weir_state_log_epoch(const struct weir_state_log *log);
+/* How many bytes of a torn entry were cut at opening. */
+size_t weir_state_log_cut_bytes(const struct weir_state_log *log);
+bool weir_state_log_get_position(const struct weir_state_log *log,
+                                 const char *source,
+                                 const char *topic,
+                                 int32_t partition,
+                                 int64_t *ret_position);
+/* The index-th position, in no order; false behind the last. Names are borrowed until close. */
+struct weir_state_position {
+    const char *source, *topic;
+    int32_t partition;
+    int64_t position;
+};
+bool weir_state_log_position_at(const struct weir_state_log *log,
+                                size_t index,
+                                struct weir_state_position *ret_position);
+/* When the last entry was written, by the file's time; 0: there is none. */
+int64_t weir_state_log_written_ms(const struct weir_state_log *log);
+/* Borrowed until the next put of the same sink. */
+bool weir_state_log_get_mark(const struct weir_state_log *log,
+                             const char *sink,
+                             struct weir_slice *ret_mark);
+
+/* Changes go into the next entry. */
+void weir_state_log_put_position(struct weir_state_log *log,
+                                 const char *source,
+                                 const char *topic,
+                                 int32_t partition,
+                                 int64_t position);
+void weir_state_log_put_mark(struct weir_state_log *log, const char *sink, struct weir_slice mark);
+WEIR_MUST_USE weir_status weir_state_log_commit(struct weir_state_log *log,
+                                                uint64_t epoch,
+                                                struct weir_err *err);
+
+#endif

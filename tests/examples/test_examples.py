@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Goal: every pipeline that weir shows to people is a valid one.
+
+Method: `weir check` reads each file of examples/, and each ```yaml block of the documentation that
+is a pipeline or a part of one (a part is completed by what it lacks). A block whose first line is a
+comment that begins with "wrong" or "impossible" must be refused. Variables without a default are set, and
+files named by ${file:…} are there.
+"""
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+KEYS = r"(?:name|source|sources|steps|sink|sinks|branches):"
+MISSING = (
+    (r"^name:", "name: example\n"),
+    (r"^sources?:", "source: {kafka: {brokers: localhost:9092, topic: example}}\n"),
+    (r"^(?:sinks?|branches):", "sink: drop\n"),
+)
+
+
+def blocks(text):
+    for match in re.finditer(r"^( *)```yaml\n(.*?)^ *```$", text, re.M | re.S):
+        body = re.sub(rf"^{match.group(1)}", "", match.group(2), flags=re.M)
+        if re.search(rf"^{KEYS}", body, re.M):
+            yield text.count("\n", 0, match.start()) + 1, body
+
+
+def complete(body):
+    for pattern, line in MISSING:
+        if not re.search(pattern, body, re.M):
+            body += line
+    return body
+
+
+def cases():
+    for path in sorted((ROOT / "examples").rglob("*.yaml")):
+        yield str(path.relative_to(ROOT)), path.read_text()
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    for path in pages:
+        if path.exists():
+            for line, body in blocks(path.read_text()):
+                yield f"{path.relative_to(ROOT)}:{line}", complete(body)
+
+
+def main():
+    count = failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in cases():
+            path = pathlib.Path(folder, "pipeline.yaml")
+            secret = pathlib.Path(folder, "secret")
+            for file, content in ((path, re.sub(r"\$\{file:[^}]*\}", f"${{file:{secret}}}", text)),
+                                  (secret, "value\n")):
+                file.write_text(content)
+                file.chmod(0o600)
+            env = {**os.environ, **{variable: "value" for variable in re.findall(r"\$\{(\w+)\}", text)}}
+            done = subprocess.run([os.environ["WEIR_BIN"], "check", str(path)], cwd=folder, env=env,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            count += 1
+            wanted = 78 if re.match(r"# (?:wrong|impossible)", text) else 0
+            if done.returncode != wanted:
+                failed += 1
+                print(f"--- {name}\n{text}---\n{done.stdout.decode()}")
+    print(f"{count} pipelines, {failed} failed")
+    sys.exit(1 if failed or count < 4 else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The pipelines that the tests of the simulator share.
+ */
+#ifndef WEIR_TESTS_SIM_PIPELINES_H
+#define WEIR_TESTS_SIM_PIPELINES_H
+
+#include "world.h"
+
+extern const struct sim_spec sim_pipelines[];
+extern const size_t sim_pipeline_count;
+
+#endif

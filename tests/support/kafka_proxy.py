@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A TCP proxy that understands as much of Kafka's protocol as faults need: it cuts the stream into
+requests and answers, knows which API an answer belongs to (by connection and correlation id), and
+drops, delays or holds chosen ones. The broker must advertise the proxy's port (scripts/kafka start
+--proxy); then every client that is given that address goes through here.
+
+A `Rule` takes effect on the next `times` frames of its API. Threads, not a loop: a proxy carries one
+or two processes of a test, and a held frame must stop only its own connection."""
+import socket
+import struct
+import threading
+import time
+
+from kafka_cluster import Cluster
+
+PRODUCE, METADATA, TXN_OFFSET_COMMIT = 0, 3, 28
+ADD_PARTITIONS_TO_TXN, ADD_OFFSETS_TO_TXN, END_TXN, INIT_PRODUCER_ID = 24, 25, 26, 22
+API_NAMES = {0: "Produce", 24: "AddPartitionsToTxn", 25: "AddOffsetsToTxn", 26: "EndTxn",
+             28: "TxnOffsetCommit", 22: "InitProducerId"}
+
+
+class Rule:
+    """What happens to frames of one API.
+
+    side      "answer" (the broker has acted, the client does not learn it) or "request"
+    action    "drop": swallowed, the connection stays open and silent for that request
+              "cut": swallowed, the connection is closed
+              "delay": kept back for `seconds`
+              "hold": kept back until `release()`
+              "error": the answer says `code` instead of what the broker said (AddOffsetsToTxn and
+              TxnOffsetCommit, of which the last partition)
+    times     how many frames; `hits` says how many it has met so far
+    skip      how many frames of that API pass first
+    """
+
+    def __init__(self, api, action, side="answer", times=1, skip=0, seconds=0.0, code=-1):
+        self.api, self.action, self.side, self.code = api, action, side, code
+        self.left, self.skip, self.seconds = times, skip, seconds
+        self.hits = 0
+        self.released = threading.Event()
+
+    def release(self):
+        self.released.set()
+
+
+class Proxied:
+    """A cluster behind a proxy, shared by the cases of a program: context.shared("proxied", Proxied)."""
+
+    def __init__(self, directory):
+        self.dir = directory
+        self.kafka = Cluster(directory, proxy=True)
+        self.proxy = Proxy(self.kafka)
+
+    def stop(self):
+        self.proxy.close()
+        self.kafka.stop()
+
+
+def proxied(context):
+    """(cluster, proxy) without rules; what the case adds is forgotten at its end."""
+    both = context.shared("proxied", Proxied)
+    context.cleanup(both.proxy.heal)
+    return both.kafka, both.proxy
+
+
+class Proxy:
+    def __init__(self, cluster):
+        self._lock = threading.Lock()
+        self._rules = []
+        self._closing = threading.Event()
+        self._connections = set()
+        self.counts = {}
+        self._listeners = []
+        for ports in cluster.plan["proxy"]:
+            listener = socket.create_server(("127.0.0.1", ports["listen"]))
+            self._listeners.append(listener)
+            threading.Thread(target=self._accept, args=(listener, ports["target"]),
+                             daemon=True).start()
+        self.address = cluster.plan["address"]["proxy"]
+
+    def add(self, *arguments, **options):
+        rule = Rule(*arguments, **options)
+        with self._lock:
+            self._rules.append(rule)
+        return rule
+
+    def heal(self):
+        """Forgets all rules and lets held frames go."""
+        with self._lock:
+            rules, self._rules = self._rules, []
+        for rule in rules:
+            rule.left = 0
+            rule.release()
+
+    def cut(self):
+        """Closes every connection now; new ones are accepted."""
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            _shut(connection)
+
+    def close(self):
+        self._closing.set()
+        for listener in self._listeners:
+            _shut(listener)
+        self.heal()
+        self.cut()
+
+    # ---- one connection: a thread per direction -------------------------------------------------
+
+    def _accept(self, listener, target):
+        while not self._closing.is_set():
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            try:
+                broker = socket.create_connection(("127.0.0.1", target), timeout=5)
+            except OSError:
+                client.close()
+                continue
+            broker.settimeout(None)
+            for connection in (client, broker):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self._lock:
+                self._connections |= {client, broker}
+            apis = {}
+            for side, source, sink in [("request", client, broker), ("answer", broker, client)]:
+                threading.Thread(target=self._carry, args=(side, source, sink, apis),
+                                 daemon=True).start()
+
+    def _carry(self, side, source, sink, apis):
+        try:
+            while True:
+                frame = _frame(source)
+                if side == "request":
+                    api, correlation = struct.unpack_from(">hxxi", frame, 4)
+                    apis[correlation] = api
+                else:
+                    api = apis.pop(struct.unpack_from(">i", frame, 4)[0], None)
+                with self._lock:
+                    self.counts[side, api] = self.counts.get((side, api), 0) + 1
+                frame = self._judged(side, api, frame)
+                if frame is not None:
+                    sink.sendall(frame)
+        except (OSError, EOFError, struct.error):
+            pass
+        finally:
+            _shut(source)
+            _shut(sink)
+            with self._lock:
+                self._connections -= {source, sink}
+
+    def _take(self, side, api):
+        with self._lock:
+            for rule in self._rules:
+                if rule.api != api or rule.side != side or rule.left == 0:
+                    continue
+                if rule.skip > 0:
+                    rule.skip -= 1
+                    return None
+                rule.left -= 1
+                rule.hits += 1
+                return rule
+        return None
+
+    def _judged(self, side, api, frame):
+        """The frame as it is to be sent on, now; None if not at all."""
+        rule = self._take(side, api)
+        if rule is None:
+            return frame
+        if rule.action == "cut":
+            raise EOFError
+        if rule.action == "drop":
+            return None
+        if rule.action == "error":
+            changed = bytearray(frame)
+            struct.pack_into(">h", changed, _ERROR_AT[api] % len(frame), rule.code)
+            return bytes(changed)
+        limit = time.monotonic() + rule.seconds if rule.action == "delay" else None
+        while not rule.released.is_set() and not self._closing.is_set():
+            left = 0.1 if limit is None else min(0.1, limit - time.monotonic())
+            if left <= 0:
+                break
+            # A held request outlives its client: nobody else reads from that connection.
+            rule.released.wait(left)
+        return frame
+
+
+# Where the error code stands: AddOffsetsToTxn 0 is size, correlation, time, code; TxnOffsetCommit 3
+# ends with the last partition's code and three empty lists of tags.
+_ERROR_AT = {ADD_OFFSETS_TO_TXN: 12, TXN_OFFSET_COMMIT: -5}
+
+
+def _frame(source):
+    head = _exactly(source, 4)
+    return head + _exactly(source, struct.unpack(">i", head)[0])
+
+
+def _exactly(source, size):
+    parts = bytearray()
+    while len(parts) < size:
+        part = source.recv(min(1 << 20, size - len(parts)))
+        if not part:
+            raise EOFError
+        parts += part
+    return bytes(parts)
+
+
+def _shut(connection):
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+    connection.close()

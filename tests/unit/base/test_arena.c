@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Goal: an arena hands out aligned, disjoint memory that stays intact until reset, obeys its limit,
+ * and survives a system without memory. Method: fill blocks with patterns and read them all back.
+ */
+#include <weir/arena.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void allocations_are_aligned_and_disjoint(void **state)
+{
+    (void)state;
+    enum { COUNT = 2000 };
+    static unsigned char *blocks[COUNT];
+    static size_t sizes[COUNT];
+    struct weir_arena arena;
+    weir_arena_init(&arena, 0);
+    for (size_t i = 0; i < COUNT; i++) {
+        sizes[i] = i % 97 == 0 ? 300 * i : (i * 7) % 211;
+        blocks[i] = weir_arena_alloc(&arena, sizes[i]);
+        assert_non_null(blocks[i]);
+        assert_int_equal((uintptr_t)blocks[i] % 16, 0);
+        memset(blocks[i], (int)(i & 0xff), sizes[i]);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        for (size_t k = 0; k < sizes[i]; k++) {
+            assert_int_equal(blocks[i][k], i & 0xff);
+        }
+    }
+    weir_arena_done(&arena);
+    assert_int_equal(arena.used_bytes, 0);
+}
+
+static void large_object_leaves_the_current_block_in_use(void **state)
+{
+    (void)state;
+    struct weir_arena arena;
+    weir_arena_init(&arena, 0);
+    char *small = weir_arena_alloc(&arena, 16);
+    char *large = weir_arena_alloc(&arena, 8 * 1024 * 1024);
+    char *next = weir_arena_alloc(&arena, 16);
+    assert_non_null(large);
+    assert_ptr_equal(next, small + 16);
+    weir_arena_done(&arena);
+}
+
+static void limit_is_obeyed(void **state)
+{
+    (void)state;
+    enum { LIMIT = 64 * 1024 };
+    struct weir_arena arena;
+    weir_arena_init(&arena, LIMIT);
+    assert_null(weir_arena_alloc(&arena, LIMIT));
+    assert_null(weir_arena_alloc(&arena, SIZE_MAX));
+    assert_null(weir_arena_alloc(&arena, SIZE_MAX - 8));
+    size_t total = 0;
+    while (weir_arena_alloc(&arena, 1000) != NULL) {
+        total += 1000;
+        assert_true(total <= LIMIT);
+        assert_true(arena.used_bytes <= LIMIT);
+    }
+    assert_true(total >= LIMIT / 2);
+    weir_arena_reset(&arena);
+    assert_non_null(weir_arena_alloc(&arena, 1000));
+    weir_arena_done(&arena);
+}
+
+static void reset_keeps_one_block(void **state)
+{
+    (void)state;
+    struct weir_arena arena;
+    weir_arena_init(&arena, 0);
+    for (int i = 0; i < 100; i++) {
+        assert_non_null(weir_arena_alloc(&arena, 10000));
+    }
+    size_t before = arena.used_bytes;
+    weir_arena_reset(&arena);
+    assert_true(arena.used_bytes > 0 && arena.used_bytes < before);
+    size_t kept = arena.used_bytes;
+    assert_non_null(weir_arena_alloc(&arena, kept / 2));
+    assert_int_equal(arena.used_bytes, kept);
+    weir_arena_reset(&arena);
+    assert_int_equal(arena.used_bytes, kept);
+    weir_arena_done(&arena);
+}
+
+static void reset_gives_back_an_oversized_block(void **state)
+{
+    (void)state;
+    struct weir_arena arena;
+    weir_arena_init(&arena, 0);
+    assert_non_null(weir_arena_alloc(&arena, 64u << 20));
+    weir_arena_reset(&arena);
+    assert_int_equal(arena.used_bytes, 0);
+    assert_non_null(weir_arena_alloc(&arena, 1));
+    weir_arena_done(&arena);
+}
+
+static void calloc_zeroes_and_checks_overflow(void **state)
+{
+    (void)state;
+    struct weir_arena arena;
+    weir_arena_init(&arena, 0);
+    memset(weir_arena_alloc(&arena, 3000), 0xff, 3000);
+    weir_arena_reset(&arena);
+    const unsigned char *bytes = weir_arena_calloc(&arena, 300, 10);
+    for (size_t i = 0; i < 3000; i++) {
+        assert_int_equal(bytes[i], 0);
+    }
+    assert_null(weir_arena_calloc(&arena, SIZE_MAX / 16 + 2, 16)); /* wraps to 16 */
+    weir_arena_done(&arena);
+}
+
+static void texts_are_copied_and_terminated(void **state)
+{
+    (void)state;
+    struct weir_arena arena;
+    weir_arena_init(&arena, 0);
+    struct weir_slice copy = weir_arena_copy(&arena, (struct weir_slice){"a\0b", 3});
+    assert_int_equal(copy.size, 3);
+    assert_memory_equal(copy.data, "a\0b\0", 4);
+    copy = weir_arena_copy(&arena, WEIR_SLICE(""));
+    assert_non_null(copy.data);
+    assert_int_equal(copy.size, 0);
+    assert_string_equal(weir_arena_strdup(&arena, "weir"), "weir");
+    assert_string_equal(weir_arena_printf(&arena, "%s-%03d", "part", 7), "part-007");
+    weir_arena_done(&arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(allocations_are_aligned_and_disjoint),
+        cmocka_unit_test(large_object_leaves_the_current_block_in_use),
+        cmocka_unit_test(limit_is_obeyed),
+        cmocka_unit_test(reset_keeps_one_block),
+        cmocka_unit_test(reset_gives_back_an_oversized_block),
+        cmocka_unit_test(calloc_zeroes_and_checks_overflow),
+        cmocka_unit_test(texts_are_copied_and_terminated),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

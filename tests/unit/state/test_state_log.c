@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Goal: whatever a crash or a bad disk leaves of a state log, reopening yields the truth of one
+ * committed epoch or refuses. Method: small logs are cut at every length and damaged at every byte,
+ * and the answers are compared with what each epoch had committed.
+ */
+#include "state/state_log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+
+enum { EPOCHS = 3, NAME_MAX_BYTES = 256 };
+
+struct bytes {
+    char *data;
+    size_t size;
+};
+
+/* --- a directory of its own per test -----------------------------------------------------------*/
+
+static int enter(void **state)
+{
+    static char dir[NAME_MAX_BYTES];
+    const char *base = getenv("TMPDIR");
+    snprintf(dir, sizeof(dir), "%s/weir-state-XXXXXX", base == NULL ? "/tmp" : base);
+    *state = mkdtemp(dir);
+    return *state == NULL;
+}
+
+static const char *path_of(const char *dir, const char *name)
+{
+    static char path[NAME_MAX_BYTES + 32];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return path;
+}
+
+static int leave(void **state)
+{
+    const char *const names[] = {"state.log", "state.log.new", "lock"};
+    for (size_t i = 0; i < 3; i++) {
+        if (unlink(path_of(*state, names[i])) != 0 && errno != ENOENT) {
+            return 1;
+        }
+    }
+    return rmdir(*state);
+}
+
+static struct bytes load(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    struct stat info;
+    assert_int_equal(fstat(fd, &info), 0);
+    struct bytes bytes = {weir_calloc((size_t)info.st_size + 1, 1), (size_t)info.st_size};
+    assert_int_equal(read(fd, bytes.data, bytes.size), info.st_size);
+    close(fd);
+    return bytes;
+}
+
+static void store(const char *path, const char *data, size_t size)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, data, size), size);
+    close(fd);
+}
+
+/* --- logs --------------------------------------------------------------------------------------*/
+
+static struct weir_state_log *open_log(const char *dir)
+{
+    struct weir_err err = {0};
+    struct weir_state_log *log = weir_state_log_open(dir, "orders", &err);
+    assert_non_null(log);
+    return log;
+}
+
+/* What epoch n commits; a function of n, so that any epoch can be recognised. */
+static void commit_epoch(struct weir_state_log *log, uint64_t epoch)
+{
+    struct weir_err err = {0};
+    char mark[32];
+    int size = snprintf(mark, sizeof(mark), "length %d of out", (int)epoch * 1000);
+    weir_state_log_put_position(log, "source.file", "a.jsonl", 0, (int64_t)epoch * 10);
+    weir_state_log_put_position(log, "source.file", "b.jsonl", 7, (int64_t)epoch * 100);
+    weir_state_log_put_mark(log, "sink.file", (struct weir_slice){mark, (size_t)size});
+    assert_int_equal(weir_state_log_commit(log, epoch, &err), WEIR_OK);
+}
+
+/* The log says all that its epoch committed, and nothing else. */
+static void check_epoch(const struct weir_state_log *log, uint64_t epoch)
+{
+    int64_t position = -1;
+    struct weir_slice mark = {NULL, 0};
+    assert_int_equal(weir_state_log_epoch(log), epoch);
+    bool known = weir_state_log_get_position(log, "source.file", "a.jsonl", 0, &position);
+    assert_int_equal(known, epoch > 0);
+    if (epoch == 0) {
+        assert_false(weir_state_log_get_mark(log, "sink.file", &mark));
+        return;
+    }
+    assert_int_equal(position, epoch * 10);
+    assert_true(weir_state_log_get_position(log, "source.file", "b.jsonl", 7, &position));
+    assert_int_equal(position, epoch * 100);
+    assert_true(weir_state_log_get_mark(log, "sink.file", &mark));
+    char expected[32];
+    int size = snprintf(expected, sizeof(expected), "length %d of out", (int)epoch * 1000);
+    assert_int_equal(mark.size, size);
+    assert_memory_equal(mark.data, expected, mark.size);
+}
+
+/* A log of EPOCHS entries; ends[n] is where epoch n ends. */
+static struct bytes small_log(const char *dir, size_t *ends)
+{
+    struct weir_state_log *log = open_log(dir);
+    struct stat info;
+    for (uint64_t epoch = 0; epoch <= EPOCHS; epoch++) {
+        if (epoch > 0) {
+            commit_epoch(log, epoch);
+        }
+        assert_int_equal(stat(path_of(dir, "state.log"), &info), 0);
+        ends[epoch] = (size_t)info.st_size;
+    }
+    weir_state_log_close(log);
+    return load(path_of(dir, "state.log"));
+}
+
+/* --- tests -------------------------------------------------------------------------------------*/
+
+static void new_log_knows_nothing(void **state)
+{
+    struct weir_state_log *log = open_log(*state);
+    check_epoch(log, 0);
+    assert_int_equal(weir_state_log_cut_bytes(log), 0);
+    weir_state_log_close(log);
+}
+
+static void reopened_log_tells_the_last_epoch(void **state)
+{
+    for (uint64_t epoch = 1; epoch <= 5; epoch++) {
+        struct weir_state_log *log = open_log(*state);
+        check_epoch(log, epoch - 1);
+        commit_epoch(log, epoch);
+        check_epoch(log, epoch);
+        weir_state_log_close(log);
+    }
+    struct weir_state_log *log = open_log(*state);
+    int64_t position;
+    struct weir_slice mark;
+    assert_false(weir_state_log_get_position(log, "source.file", "a.jsonl", 1, &position));
+    assert_false(weir_state_log_get_position(log, "source.file", "c.jsonl", 0, &position));
+    assert_false(weir_state_log_get_position(log, "other", "a.jsonl", 0, &position));
+    assert_false(weir_state_log_get_mark(log, "other", &mark));
+    weir_state_log_close(log);
+}
+
+static void changes_without_commit_are_gone(void **state)
+{
+    struct weir_state_log *log = open_log(*state);
+    commit_epoch(log, 1);
+    weir_state_log_put_position(log, "source.file", "a.jsonl", 0, 99);
+    weir_state_log_close(log);
+    log = open_log(*state);
+    check_epoch(log, 1);
+    weir_state_log_close(log);
+}
+
+static void extreme_values_come_back(void **state)
+{
+    struct weir_err err = {0};
+    static char big[100000];
+    memset(big, 0xa5, sizeof(big));
+    struct weir_state_log *log = open_log(*state);
+    weir_state_log_put_position(log, "", "", INT32_MIN, INT64_MIN);
+    weir_state_log_put_position(log, "s", "t", INT32_MAX, INT64_MAX);
+    weir_state_log_put_mark(log, "empty", (struct weir_slice){"", 0});
+    weir_state_log_put_mark(log, "big", (struct weir_slice){big, sizeof(big)});
+    assert_int_equal(weir_state_log_commit(log, UINT64_MAX, &err), WEIR_OK);
+    weir_state_log_close(log);
+    log = open_log(*state);
+    int64_t position;
+    struct weir_slice mark;
+    assert_true(weir_state_log_epoch(log) == UINT64_MAX);
+    assert_true(weir_state_log_get_position(log, "", "", INT32_MIN, &position));
+    assert_true(position == INT64_MIN);
+    assert_true(weir_state_log_get_position(log, "s", "t", INT32_MAX, &position));
+    assert_true(position == INT64_MAX);
+    assert_true(weir_state_log_get_mark(log, "empty", &mark));
+    assert_int_equal(mark.size, 0);
+    assert_true(weir_state_log_get_mark(log, "big", &mark));
+    assert_int_equal(mark.size, sizeof(big));
+    assert_memory_equal(mark.data, big, sizeof(big));
+    weir_state_log_close(log);
+}
+
+static void torn_tail_is_cut_at_every_length(void **state)
+{
+    size_t ends[EPOCHS + 1];
+    struct bytes whole = small_log(*state, ends);
+    for (size_t size = ends[0]; size <= whole.size; size++) {
+        uint64_t epoch = 0;
+        while (epoch < EPOCHS && ends[epoch + 1] <= size) {
+            epoch++;
+        }
+        store(path_of(*state, "state.log"), whole.data, size);
+        struct weir_state_log *log = open_log(*state);
+        check_epoch(log, epoch);
+        assert_int_equal(weir_state_log_cut_bytes(log), size - ends[epoch]);
+        commit_epoch(log, 9); /* and what follows is sound again */
+        weir_state_log_close(log);
+        log = open_log(*state);
+        check_epoch(log, 9);
+        assert_int_equal(weir_state_log_cut_bytes(log), 0);
+        weir_state_log_close(log);
+    }
+    weir_free(whole.data);
+}
+
+static void cut_header_is_refused(void **state)
+{
+    size_t ends[EPOCHS + 1];
+    struct bytes whole = small_log(*state, ends);
+    for (size_t size = 0; size < ends[0]; size++) {
+        struct weir_err err = {0};
+        store(path_of(*state, "state.log"), whole.data, size);
+        assert_null(weir_state_log_open(*state, "orders", &err));
+        assert_int_equal(err.status, WEIR_CORRUPT);
+        assert_true(err.hint[0] != '\0');
+    }
+    weir_free(whole.data);
+}
+
+/* Damage in the last entry looks like a torn one: the epoch before it. Anywhere else: refused. */
+static void damage_at_any_byte_is_noticed(void **state)
+{
+    size_t ends[EPOCHS + 1];
+    struct bytes whole = small_log(*state, ends);
+    for (size_t at = 0; at < whole.size; at++) {
+        for (unsigned bit = 0; bit < 8; bit++) {
+            struct weir_err err = {0};
+            whole.data[at] = (char)(whole.data[at] ^ (1 << bit));
+            store(path_of(*state, "state.log"), whole.data, whole.size);
+            whole.data[at] = (char)(whole.data[at] ^ (1 << bit));
+            struct weir_state_log *log = weir_state_log_open(*state, "orders", &err);
+            if (at < ends[EPOCHS - 1]) {
+                assert_null(log);
+                assert_int_equal(err.status, WEIR_CORRUPT);
+                continue;
+            }
+            assert_non_null(log);
+            check_epoch(log, EPOCHS - 1);
+            assert_int_equal(weir_state_log_cut_bytes(log), ends[EPOCHS] - ends[EPOCHS - 1]);
+            weir_state_log_close(log);
+        }
+    }
+    weir_free(whole.data);
+}
+
+static void refused_log_is_left_as_it_is(void **state)
+{
+    size_t ends[EPOCHS + 1];
+    struct bytes whole = small_log(*state, ends);
+    struct weir_err err = {0};
+    whole.data[ends[0] + 20] ^= 1;
+    store(path_of(*state, "state.log"), whole.data, whole.size);
+    assert_null(weir_state_log_open(*state, "orders", &err));
+    struct bytes after = load(path_of(*state, "state.log"));
+    assert_int_equal(after.size, whole.size);
+    assert_memory_equal(after.data, whole.data, whole.size);
+    weir_free(after.data);
+    weir_free(whole.data);
+}
+
+static void log_of_another_pipeline_is_refused(void **state)
+{
+    struct weir_state_log *log = open_log(*state);
+    commit_epoch(log, 1);
+    weir_state_log_close(log);
+    const char *const names[] = {"order", "orders2", "ordersX", ""};
+    for (size_t i = 0; i < 4; i++) {
+        struct weir_err err = {0};
+        assert_null(weir_state_log_open(*state, names[i], &err));
+        assert_int_equal(err.status, WEIR_CONFIG);
+        assert_non_null(strstr(err.message, "belongs to the pipeline \"orders\""));
+    }
+    log = open_log(*state);
+    check_epoch(log, 1);
+    weir_state_log_close(log);
+}
+
+static void one_process_at_a_time(void **state)
+{
+    struct weir_state_log *log = open_log(*state);
+    commit_epoch(log, 1);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct weir_err err = {0};
+        bool refused = weir_state_log_open(*state, "orders", &err) == NULL &&
+                       strstr(err.message, "in use by another process") != NULL;
+        _exit(refused ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    weir_state_log_close(log);
+    log = open_log(*state);
+    check_epoch(log, 1);
+    weir_state_log_close(log);
+}
+
+static void long_log_is_rewritten(void **state)
+{
+    enum { FILLER = 60000, COMMITS = 40 };
+    static char filler[FILLER];
+    struct weir_err err = {0};
+    struct stat info;
+    bool shrunk = false;
+    int64_t before = 0;
+    struct weir_state_log *log = open_log(*state);
+    for (uint64_t epoch = 1; epoch <= COMMITS; epoch++) {
+        memset(filler, (int)epoch, sizeof(filler));
+        weir_state_log_put_mark(log, "filler", (struct weir_slice){filler, sizeof(filler)});
+        commit_epoch(log, epoch);
+        assert_int_equal(stat(path_of(*state, "state.log"), &info), 0);
+        assert_true(info.st_size <= 1 << 20);
+        shrunk = shrunk || info.st_size < before;
+        before = info.st_size;
+    }
+    assert_true(shrunk);
+    weir_state_log_close(log);
+    log = open_log(*state);
+    check_epoch(log, COMMITS);
+    struct weir_slice mark;
+    assert_true(weir_state_log_get_mark(log, "filler", &mark));
+    assert_memory_equal(mark.data, filler, sizeof(filler));
+    assert_int_equal(access(path_of(*state, "state.log.new"), F_OK), -1);
+    weir_state_log_close(log);
+    (void)err;
+}
+
+/* Died while the new file was written aside: the old one still counts. */
+static void unfinished_rewrite_is_forgotten(void **state)
+{
+    struct weir_state_log *log = open_log(*state);
+    commit_epoch(log, 1);
+    weir_state_log_close(log);
+    store(path_of(*state, "state.log.new"), "half", 4);
+    log = open_log(*state);
+    check_epoch(log, 1);
+    weir_state_log_close(log);
+}
+
+/* After a failed write nothing is committed any more, even when the disk works again. */
+static void failed_write_is_final(void **state)
+{
+    struct weir_err err = {0};
+    struct stat info;
+    struct weir_state_log *log = open_log(*state);
+    commit_epoch(log, 1);
+    assert_int_equal(stat(path_of(*state, "state.log"), &info), 0);
+    struct rlimit usual, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &usual), 0);
+    small = usual;
+    small.rlim_cur = (rlim_t)info.st_size + 10;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    weir_state_log_put_position(log, "source.file", "a.jsonl", 0, 99);
+    weir_status status = weir_state_log_commit(log, 2, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &usual), 0);
+    assert_int_equal(status, WEIR_FATAL);
+    assert_true(err.hint[0] != '\0');
+    struct weir_err again = {0};
+    assert_int_equal(weir_state_log_commit(log, 2, &again), WEIR_FATAL);
+    weir_state_log_close(log);
+    log = open_log(*state);
+    check_epoch(log, 1);
+    assert_int_equal(weir_state_log_cut_bytes(log), 10);
+    weir_state_log_close(log);
+}
+
+static void place_that_cannot_be_used_is_an_error(void **state)
+{
+    struct weir_err err = {0};
+    store(path_of(*state, "state.log"), "x", 1);
+    char path[NAME_MAX_BYTES];
+    snprintf(path, sizeof(path), "%s/state.log", (const char *)*state);
+    assert_null(weir_state_log_open(path, "orders", &err));
+    assert_int_equal(err.status, WEIR_CONFIG);
+    err = (struct weir_err){0};
+    snprintf(path, sizeof(path), "%s/no/such", (const char *)*state);
+    assert_null(weir_state_log_open(path, "orders", &err));
+    assert_int_equal(err.status, WEIR_CONFIG);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, enter, leave)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(new_log_knows_nothing),
+        TEST(reopened_log_tells_the_last_epoch),
+        TEST(changes_without_commit_are_gone),
+        TEST(extreme_values_come_back),
+        TEST(torn_tail_is_cut_at_every_length),
+        TEST(cut_header_is_refused),
+        TEST(damage_at_any_byte_is_noticed),
+        TEST(refused_log_is_left_as_it_is),
+        TEST(log_of_another_pipeline_is_refused),
+        TEST(one_process_at_a_time),
+        TEST(long_log_is_rewritten),
+        TEST(unfinished_rewrite_is_forgotten),
+        TEST(failed_write_is_final),
+        TEST(place_that_cannot_be_used_is_an_error),
+    };
+    return cmocka_run_group_tests_name("state_log", tests, NULL, NULL);
+}

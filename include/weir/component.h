@@ -34,7 +34,7 @@
 #include <weir/strbuf.h>
 
 #define WEIR_ABI                                                                                   \
-    2u /* any change of layout in include/weir raises it; the loader demands equality */
+    3u /* any change of layout in include/weir raises it; the loader demands equality */
 
 /* --- what the engine gives ---------------------------------------------------------------------*/
 
@@ -55,6 +55,7 @@ struct weir_ctx {
     bool transactional; /* outputs and positions commit together in the component's domain */
     int64_t transaction_timeout_ms;
     int64_t in_flight_bytes; /* this component's share of the process's budget */
+    bool marked;             /* steps: an earlier step sets the watermark; records do not */
 };
 
 /* One source partition that this process owns. Source: fills the first part at assignment.
@@ -74,6 +75,7 @@ struct weir_assignment {
     const char *topic;
     int32_t index;
     int64_t position; /* ≥ 0: where reading begins. Also what counts as committed. */
+    int32_t partition_count; /* how many partitions the topic has; 0: unknown, or not fixed */
     void *source_data;
 };
 
@@ -102,6 +104,9 @@ void *weir_ctx_share(struct weir_ctx *ctx,
                      void *argument,
                      void (*destroy)(void *object),
                      struct weir_err *err);
+/* control, in a step's open: the index of the sink of that name, which then gets nothing but what
+ * weir_emit_to sends; "dead_letter" names the one under that key. False: there is none. */
+bool weir_ctx_sink(struct weir_ctx *ctx, const char *name, unsigned *ret_index);
 /* control: a stop was asked for longer than shutdown_timeout ago; give up what can be given up. */
 bool weir_ctx_must_hurry(const struct weir_ctx *ctx);
 /* control: random bytes; reproducible under test. */
@@ -132,6 +137,18 @@ WEIR_MUST_USE weir_status weir_expr_text(struct weir_run *run,
                                          struct weir_record *record,
                                          struct weir_slice *ret_text,
                                          struct weir_err *err);
+/* Exactly one result, any value. It lives until the batch is processed, as what it was read from. */
+WEIR_MUST_USE weir_status weir_expr_value(struct weir_run *run,
+                                          const struct weir_expr *expr,
+                                          struct weir_record *record,
+                                          struct weir_value *ret_value,
+                                          struct weir_err *err);
+/* The same with another input than a record. */
+WEIR_MUST_USE weir_status weir_expr_of(struct weir_run *run,
+                                       const struct weir_expr *expr,
+                                       struct weir_value input,
+                                       struct weir_value *ret_value,
+                                       struct weir_err *err);
 /* Calls `take` with each of the 0..n results; what it returns other than WEIR_OK ends the
  * evaluation and is returned. */
 WEIR_MUST_USE weir_status weir_expr_each(struct weir_run *run,
@@ -144,6 +161,16 @@ WEIR_MUST_USE weir_status weir_expr_each(struct weir_run *run,
                                          struct weir_err *err);
 /* Passes a record on (the struct is copied). False: no memory. */
 WEIR_MUST_USE bool weir_emit(struct weir_run *run, const struct weir_record *record);
+/* For steps that keep state. The fate of the record under way: it became part of the state
+ * (counted as ok although nothing was passed on), or came too late for all of its windows. */
+void weir_run_absorbed(struct weir_run *run);
+void weir_run_late(struct weir_run *run);
+/* Gives a late record to the sink that `late: {to: NAME}` names; index from weir_ctx_sink. */
+WEIR_MUST_USE bool
+weir_emit_to(struct weir_run *run, unsigned sink, const struct weir_record *record);
+/* Tells the following steps that nothing earlier than this comes any more. Results that this
+ * released are emitted before. */
+WEIR_MUST_USE bool weir_emit_watermark(struct weir_run *run, int64_t watermark_ms);
 struct weir_batch *weir_run_batch(struct weir_run *run);
 /* A line of the `log` step, with topic, partition, offset. */
 void weir_run_log(struct weir_run *run, const struct weir_record *record, struct weir_slice text);
@@ -186,6 +213,9 @@ struct weir_source_ops {
 
 /* --- steps -------------------------------------------------------------------------------------*/
 
+/* A step that sets `stateful` has a struct weir_state (weir/state.h) per task. What it changes
+ * there is committed with the outputs, or undone. It evaluates everything that can fail before it
+ * changes anything: after a failure of a record its state must be as if the record had not come. */
 struct weir_step_ops {
     /* lane: decides the fate of one record: passes on 0..n results with weir_emit. A failure is the
      * record's; whatever it had emitted is taken back. */
@@ -193,6 +223,16 @@ struct weir_step_ops {
                          struct weir_run *run,
                          struct weir_record *record,
                          struct weir_err *err);
+    /* lane: the watermark of the step's input moved to this (from a step before it, or INT64_MAX:
+     * the input has ended and `on_end: close` asks for what is still open; that is not stored as
+     * the clock). Time does not go back. May be NULL: passed on to the next step. */
+    weir_status (*advance)(void *self,
+                           struct weir_run *run,
+                           int64_t watermark_ms,
+                           struct weir_err *err);
+    /* lane, some ten times a second, also when no record comes: processing time, ms since the
+     * epoch. NULL: the step does not look at it. */
+    weir_status (*tick)(void *self, struct weir_run *run, int64_t now_ms, struct weir_err *err);
 };
 
 /* --- sinks -------------------------------------------------------------------------------------*/
@@ -247,6 +287,37 @@ struct weir_commit {
     size_t source_count;
 };
 
+/* The state log of a domain: per shard (a task: the partition's index) a sequence of entries, each
+ * opaque bytes, that become durable with the commit they are part of. Source: PROTOCOLS, state log;
+ * Kafka: one topic, a partition per shard. All on the control thread. */
+struct weir_state_log_ops {
+    /* After the domain's open, before the first restore: the log of that name ("orders.state") with
+     * so many shards, made if need be. WEIR_CONFIG: it is there with other settings or another
+     * number of shards. *ret_entry_max: the most bytes of one entry. */
+    weir_status (*open)(void *self,
+                        const char *name,
+                        int32_t shards,
+                        size_t *ret_entry_max,
+                        struct weir_err *err);
+    /* Hands over every committed entry of the shard, oldest first; first waits until whatever was
+     * under way when the partition changed hands is decided. `take` may be called for entries that
+     * are older than what was cut. Nothing of the shard is processed meanwhile. */
+    weir_status (*restore)(void *self,
+                           int32_t shard,
+                           weir_status (*take)(void *context,
+                                               struct weir_slice entry,
+                                               struct weir_err *err),
+                           void *context,
+                           struct weir_err *err);
+    /* Between begin and commit: the entry becomes part of the commit. `epoch` grows from append to
+     * append within a process; several entries may have the same. */
+    weir_status (*append)(
+        void *self, int32_t shard, uint64_t epoch, struct weir_slice entry, struct weir_err *err);
+    /* After a commit: what was appended before the first entry of `epoch` (and is not from this
+     * process) is not needed any more. May be put off or left out; never fails the pipeline. */
+    void (*cut)(void *self, int32_t shard, uint64_t epoch);
+};
+
 /* Outputs and positions of one system committing together (a Kafka transaction). */
 struct weir_domain_ops {
     size_t self_size;
@@ -267,6 +338,7 @@ struct weir_domain_ops {
     weir_status (*commit)(void *self, const struct weir_commit *commit, struct weir_err *err);
     /* control: nothing of the open epoch becomes visible. */
     weir_status (*abort)(void *self, struct weir_err *err);
+    const struct weir_state_log_ops *state_log; /* NULL: cannot keep state */
 };
 
 /* --- the component -----------------------------------------------------------------------------*/
@@ -279,6 +351,8 @@ struct weir_component {
     bool bounded;                  /* sources: may end by themselves */
     bool exclusive;                /* sources: only this process can read it (file, stdin) */
     bool deterministic;            /* steps, sources: same input, same output */
+    bool stateful;                 /* steps: has a struct weir_state per task */
+    uint32_t state_version;        /* stateful steps: layout of what they store */
     bool durable;                  /* sinks: what was written survives (not stdout, not drop) */
     bool discards;                 /* sinks: takes part in every guarantee (drop) */
     const struct weir_domain_ops *domain; /* NULL: no atomic commit with others */

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The engine's side of a step's state (include/weir/state.h): the memory table and its two layers
+ * of changes.
+ *
+ *     open      since the last seal            undone by rollback
+ *     closing   sealed, being committed        undone by rollback, kept by commit
+ *     table     committed
+ *
+ * Entries change in place. The first change of an entry within an epoch saves what it was (the undo
+ * list of the open epoch); the same list says what has changed, so that seal can write the delta.
+ * Commit forgets the closing list; rollback walks both lists backwards. So a record costs one
+ * lookup, and an abort costs what was changed.
+ *
+ * A delta: absolute values, so that applying it twice, or over a newer snapshot part, does no harm.
+ *     u8 1 | i64 clock                                     the clock, when it has moved
+ *     u8 2 | i64 timer | varint key size | varint value size | key | value        put
+ *     u8 3 | varint key size | key                         dropped
+ * A snapshot part is the same (puts only), some slabs at a time, while the table goes on changing;
+ * restoring = parts of a snapshot with base epoch b, then every delta after b.
+ */
+#ifndef WEIR_STATE_TABLE_H
+#define WEIR_STATE_TABLE_H
+
+#include <weir/state.h>
+#include <weir/strbuf.h>
+
+struct weir_state_limits {
+    size_t keys_max, bytes_max; /* 0: none */
+    bool evict_oldest;          /* at the cap: drop the entries that were made first; else refuse */
+};
+
+/* limits may be NULL. */
+struct weir_state *weir_state_new(const struct weir_state_limits *limits);
+void weir_state_free(struct weir_state *state);
+
+/* paused, or the lane. Something has changed since the last seal. */
+bool weir_state_is_dirty(const struct weir_state *state);
+/* Open becomes closing; appends the delta (nothing when nothing changed; out may be NULL: not
+ * wanted). Closing must be empty. */
+void weir_state_seal(struct weir_state *state, struct weir_strbuf *out);
+/* The closing layer is durable. */
+void weir_state_commit(struct weir_state *state);
+/* Both layers are undone; timers are as they were. */
+void weir_state_rollback(struct weir_state *state);
+/* How many entries the last weir_state_rollback or restoring… put is refused: counters for metrics. */
+uint64_t weir_state_evicted(const struct weir_state *state);
+
+/* Applies a delta or a snapshot part, as committed. Layers must be empty. WEIR_CORRUPT: not well
+ * formed; the state is then useless. */
+WEIR_MUST_USE weir_status weir_state_apply(struct weir_state *state,
+                                           struct weir_slice delta,
+                                           struct weir_err *err);
+/* Appends puts of entries from the cursor on until about `bytes` are appended; false when the end
+ * was reached. May be called between batches over many epochs. Includes the clock in the first
+ * part. Values are those of the open layer: the caller writes parts only right after a seal, or
+ * knows that deltas follow. */
+bool weir_state_snapshot_part(struct weir_state *state,
+                              struct weir_state_cursor *cursor,
+                              size_t bytes,
+                              struct weir_strbuf *out);
+
+#endif

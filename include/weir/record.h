@@ -34,7 +34,12 @@ enum weir_record_flags {
     WEIR_RECORD_RAW = 1,  /* `raw` is valid */
     WEIR_RECORD_JSON = 2, /* `json` is valid */
     WEIR_RECORD_NO_TIME = 4,
+    WEIR_RECORD_WATERMARK = 8, /* no record: nothing before time_ms comes any more (engine) */
+    WEIR_RECORD_TICK = 16,     /* no record: processing time is time_ms (engine) */
 };
+
+/* The ordinal of a record that comes from none of the batch (made by a timer). */
+#define WEIR_NO_ORDINAL UINT32_MAX
 
 struct weir_record {
     struct weir_slice key; /* data == NULL: no key */

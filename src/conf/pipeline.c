@@ -42,6 +42,13 @@ static const struct weir_field sink_fields[] = {
 };
 #undef S
 
+#define S struct weir_dead_letter_config
+static const struct weir_field dead_letter_fields[] = {
+    WEIR_F_COMPONENT(S, component, WEIR_ROLE_SINK, .help = "The sink and its options."),
+    WEIR_FIELDS_END,
+};
+#undef S
+
 #define S struct weir_branch_config
 static const struct weir_rule branch_rules[] = {
     {WEIR_RULE_EXACTLY_ONE, {"sink", "sinks"}, "A branch ends in one sink, or in several in a list."},
@@ -74,11 +81,20 @@ static const struct weir_choice guarantee_choices[] = {
 static const struct weir_choice on_error_choices[] = {
     {"stop", WEIR_ON_ERROR_STOP, "The pipeline stops at the record and says where it is."},
     {"skip", WEIR_ON_ERROR_SKIP, "The record is left out, counted and logged."},
+    {"dead_letter", WEIR_ON_ERROR_DEAD_LETTER,
+     "The record goes to `dead_letter`, as it was read, with the reason in headers."},
+    WEIR_CHOICES_END,
+};
+
+static const struct weir_choice on_end_choices[] = {
+    {"close", WEIR_END_CLOSE, "Windows that are still open are emitted."},
+    {"hold", WEIR_END_HOLD, "They stay open for the next run."},
     WEIR_CHOICES_END,
 };
 
 static const struct weir_choice state_log_choices[] = {
-    {"auto", WEIR_STATE_AUTO, "A file if a source needs one, else none."},
+    {"auto", WEIR_STATE_AUTO, "In the source's own system where it can, in a file for local sources."},
+    {"kafka", WEIR_STATE_KAFKA, "A topic NAME.state, written in the transaction of the positions."},
     {"file", WEIR_STATE_FILE, "A file in `dir`."},
     {"none", WEIR_STATE_NONE, "Nothing is kept; a restart begins from the start."},
     WEIR_CHOICES_END,
@@ -121,7 +137,8 @@ static const struct weir_field http_fields[] = {
 
 static const struct weir_field state_fields[] = {
     WEIR_F_ENUM(struct weir_state_config, log, state_log_choices, .fallback = "auto",
-                .help = "Where positions are kept that no source's own system keeps."),
+                .help = "Where the state of steps is kept, and positions that no source's own system "
+                        "keeps."),
     WEIR_F_STR(struct weir_state_config, dir, .unset = "NAME.state", .example = "/var/lib/weir",
                .help = "The folder of the file log; made if it is not there."),
     WEIR_FIELDS_END,
@@ -169,8 +186,17 @@ const struct weir_field weir_pipeline_fields[] = {
     WEIR_F_ENUM(S, guarantee, guarantee_choices, .unset = "the strongest that can be had",
                 .help = "What is promised. Written, it is exactly that, or an error at start with "
                         "the reason."),
-    WEIR_F_ENUM(S, on_error, on_error_choices, .fallback = "stop",
+    WEIR_F_ENUM(S, on_error, on_error_choices,
+                .unset = "dead_letter if there is one, else stop",
                 .help = "What happens to a record that can never be processed."),
+    WEIR_F_OBJECT_PTR(S, dead_letter, struct weir_dead_letter_config, dead_letter_fields,
+                      .example = "{kafka: {topic: orders.dead}}",
+                      .help = "Where records go that can never be processed: key and value as they "
+                              "were read, headers `weir.error`, `weir.step`, `weir.source`, "
+                              "`weir.topic`, `weir.partition`, `weir.offset` and `weir.time`. They "
+                              "are part of the commit that skips the record."),
+    WEIR_F_ENUM(S, on_end, on_end_choices, .fallback = "close",
+                .help = "What happens to open windows when all sources have come to their end."),
     WEIR_F_INT(S, batch_size, .fallback = "500", .min = 1, .max = 100000,
                .help = "Records that are taken from a source at a time, at most."),
     WEIR_F_DURATION(S, commit_interval, .min = 1, .max = 3600000,
@@ -207,6 +233,10 @@ static const char *process_getenv(const void *context, const char *name)
 static void normalise(struct weir_loaded *loaded)
 {
     struct weir_pipeline_config *config = &loaded->config;
+    if (config->on_error == 0) {
+        config->on_error =
+            config->dead_letter != NULL ? WEIR_ON_ERROR_DEAD_LETTER : WEIR_ON_ERROR_STOP;
+    }
     if (config->source != NULL) {
         config->sources = (struct weir_items){config->source, 1};
     }

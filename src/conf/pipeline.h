@@ -23,11 +23,18 @@ enum weir_guarantee_wish {
 enum weir_on_error {
     WEIR_ON_ERROR_STOP = 1,
     WEIR_ON_ERROR_SKIP,
+    WEIR_ON_ERROR_DEAD_LETTER,
+};
+
+enum weir_on_end {
+    WEIR_END_CLOSE = 1,
+    WEIR_END_HOLD,
 };
 
 enum weir_state_medium {
     WEIR_STATE_AUTO = 1,
     WEIR_STATE_FILE,
+    WEIR_STATE_KAFKA,
     WEIR_STATE_NONE,
 };
 
@@ -44,6 +51,10 @@ struct weir_step_config {
 struct weir_sink_config {
     const char *name;      /* may be NULL */
     struct weir_expr when; /* program == NULL: every record */
+    struct weir_chosen component;
+};
+
+struct weir_dead_letter_config {
     struct weir_chosen component;
 };
 
@@ -83,6 +94,8 @@ struct weir_pipeline_config {
     struct weir_sink_config *sink;
     int guarantee; /* enum weir_guarantee_wish */
     int on_error;  /* enum weir_on_error */
+    struct weir_dead_letter_config *dead_letter; /* may be NULL */
+    int on_end;    /* enum weir_on_end */
     int64_t batch_size;
     weir_duration commit_interval; /* 0: by the guarantee */
     int64_t lanes;                 /* 0: by the CPUs */

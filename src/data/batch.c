@@ -38,6 +38,7 @@ void weir_batch_clear(struct weir_batch *batch)
     batch->output_count = 0;
     batch->sink_at = batch->cursor = 0;
     memset(batch->tally, 0, sizeof(batch->tally));
+    batch->is_special = false;
     batch->link = NULL;
 }
 

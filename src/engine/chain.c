@@ -7,9 +7,18 @@
  * the pipeline: then the batch is cut in front of it, so that everything before it is written and
  * committed and the next start begins with the record that failed. A verdict from an earlier
  * attempt (a target that refused the record after it was sent) counts as a failure at once.
+ *
+ * Where steps keep state, records behind the failed one have changed it already, and cannot be cut
+ * off: the record gets its verdict, the epoch is aborted, and the replay stops in front of it
+ * before any step sees it.
+ *
+ * Watermarks and ticks travel between the records as records of their own (flags), to the steps
+ * that look at them, and end where the chain does.
  */
 #include <stdio.h>
 #include <string.h>
+
+#include <weir/clock.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -22,7 +31,94 @@ struct chain_pass {
     struct weir_task *task;
     int64_t cut; /* records from this position on do not count; INT64_MAX: none */
     bool copies; /* outlets get their own copy of a record */
+    bool burying, bury_failed; /* a dead letter is being handed over; was refused */
+    bool known;  /* the cut is by a verdict: nothing behind it was looked at */
+    struct weir_err blame; /* what failed at the cut, for a verdict */
 };
+
+static bool chain_is_special(const struct weir_record *record)
+{
+    return (record->flags & (WEIR_RECORD_WATERMARK | WEIR_RECORD_TICK)) != 0;
+}
+
+/* The fate of the input that a record comes from; NULL: it comes from none. */
+static uint8_t *chain_fate(const struct chain_pass *pass, const struct weir_record *record)
+{
+    return record->ordinal < pass->batch->count ? &pass->batch->fates[record->ordinal] : NULL;
+}
+
+/* Gives the input that a record comes from to the dead-letter sink, once. False: it could not be
+ * taken, which is for the stricter policy. */
+static bool chain_bury(struct chain_pass *pass,
+                       const struct weir_record *record,
+                       const char *path,
+                       const struct weir_err *err)
+{
+    struct weir_engine *engine = pass->lane->engine;
+    struct weir_batch *batch = pass->batch;
+    uint8_t *fate = chain_fate(pass, record);
+    if (pass->burying) { /* the dead letter itself was refused */
+        pass->bury_failed = true;
+        return false;
+    }
+    if (fate != NULL && *fate == WEIR_FATE_DEAD) {
+        return true;
+    }
+    struct weir_record dead = fate == NULL ? *record : batch->records[record->ordinal];
+    struct weir_err ignored = {0};
+    if (weir_record_read_headers(batch, &dead, &ignored) != WEIR_OK) {
+        return false;
+    }
+    const struct {
+        const char *name, *text;
+    } words[] = {
+        {"weir.error", weir_arena_printf(&batch->arena, "%s", err->message)},
+        {"weir.step", path},
+        {"weir.source", engine->sources[pass->task->source].name},
+        {"weir.topic", weir_arena_printf(&batch->arena, "%s", pass->task->topic)},
+        {"weir.partition", weir_arena_printf(&batch->arena, "%d", pass->task->part.index)},
+        {"weir.offset", weir_arena_printf(&batch->arena, "%lld", (long long)dead.position)},
+        {"weir.time", weir_arena_printf(&batch->arena, "%lld",
+                                        (long long)weir_clock_wall_ms(engine->clock))},
+    };
+    size_t added = sizeof(words) / sizeof(words[0]);
+    struct weir_header *headers =
+        weir_arena_alloc(&batch->arena, (dead.header_count + added) * sizeof(*headers));
+    if (headers == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < dead.header_count; i++) {
+        headers[i] = dead.headers[i];
+    }
+    for (size_t i = 0; i < added; i++) {
+        if (words[i].text == NULL) {
+            return false;
+        }
+        headers[dead.header_count + i] = (struct weir_header){
+            weir_slice_of(words[i].name),
+            weir_slice_of(words[i].text),
+        };
+    }
+    dead.headers = headers;
+    dead.header_count += (uint32_t)added;
+    dead.headers_read = true;
+    pass->burying = true;
+    pass->bury_failed = false;
+    bool taken = weir_chain_route(&pass->lane->run, (unsigned)engine->dead_letter, &dead);
+    pass->burying = false;
+    taken = taken && !pass->bury_failed;
+    if (taken) {
+        if (fate != NULL) {
+            *fate = WEIR_FATE_DEAD;
+        }
+        struct weir_log log = weir_log_named(&engine->log, path);
+        WEIR_LOG_WARN(&log, "record given to the dead letters",
+                      WEIR_F("topic", (const char *)pass->task->topic),
+                      WEIR_F("partition", pass->task->part.index), WEIR_F("offset", dead.position),
+                      WEIR_F_ERR(err));
+    }
+    return taken;
+}
 
 static void chain_failed(struct chain_pass *pass,
                          const struct weir_record *record,
@@ -32,10 +128,17 @@ static void chain_failed(struct chain_pass *pass,
     struct weir_engine *engine = pass->lane->engine;
     weir_err_path(err, path);
     weir_engine_count_error(engine, pass->lane->index, path, err->status);
-    if (engine->config->on_error == WEIR_ON_ERROR_SKIP &&
-        weir_status_class(err->status) == WEIR_CLASS_PERMANENT) {
-        if (pass->batch->fates[record->ordinal] != WEIR_FATE_SKIPPED) {
-            pass->batch->fates[record->ordinal] = WEIR_FATE_SKIPPED;
+    bool permanent = weir_status_class(err->status) == WEIR_CLASS_PERMANENT;
+    if (engine->config->on_error == WEIR_ON_ERROR_DEAD_LETTER && permanent &&
+        chain_bury(pass, record, path, err)) {
+        return;
+    }
+    if (engine->config->on_error == WEIR_ON_ERROR_SKIP && permanent) {
+        uint8_t *fate = chain_fate(pass, record);
+        if (fate == NULL || *fate != WEIR_FATE_SKIPPED) {
+            if (fate != NULL) {
+                *fate = WEIR_FATE_SKIPPED;
+            }
             struct weir_log log = weir_log_named(&engine->log, path);
             WEIR_LOG_WARN(&log, "record skipped", WEIR_F("topic", (const char *)pass->task->topic),
                           WEIR_F("partition", pass->task->part.index),
@@ -45,12 +148,49 @@ static void chain_failed(struct chain_pass *pass,
     }
     if (record->position < pass->cut) {
         pass->cut = record->position;
+        pass->blame = *err;
         struct weir_err placed = *err;
         snprintf(placed.message, sizeof(placed.message), "%.64s, partition %d, offset %lld: %.230s",
                  pass->task->topic, pass->task->part.index, (long long)record->position,
                  err->message);
         weir_err_hint(&placed, "Mend the record or the step, or set `on_error: skip`.");
         pass->lane->err = placed;
+    }
+}
+
+void weir_chain_result_failed(struct weir_run *run,
+                              const struct weir_record *result,
+                              struct weir_err *err)
+{
+    chain_failed(run->pass, result, run->stage->name, err);
+}
+
+static void chain_pass_special(struct chain_pass *pass,
+                               const struct weir_stage *stage,
+                               struct weir_record *record)
+{
+    struct weir_run *run = &pass->lane->run;
+    const struct weir_step_ops *ops = stage->component->ops.step;
+    struct weir_err err = {0};
+    weir_status status = WEIR_OK;
+    bool passed = true;
+    if ((record->flags & WEIR_RECORD_WATERMARK) != 0) {
+        if (ops->advance != NULL) {
+            status = ops->advance(stage->self, run, record->time_ms, &err);
+        } else if (stage->is_listened) {
+            passed = weir_emit(run, record);
+        }
+    } else {
+        if (ops->tick != NULL) {
+            status = ops->tick(stage->self, run, record->time_ms, &err);
+        }
+        passed = status != WEIR_OK || weir_emit(run, record);
+    }
+    if (!passed) {
+        status = weir_fail(&err, WEIR_LIMIT, "the batch has no memory left");
+    }
+    if (status != WEIR_OK) {
+        chain_failed(pass, record, stage->name, &err);
     }
 }
 
@@ -71,12 +211,22 @@ static void chain_pass_stage(struct chain_pass *pass,
         }
         size_t mark = run->out_count;
         run->input = record;
+        if (chain_is_special(record)) {
+            chain_pass_special(pass, stage, record);
+            continue;
+        }
+        run->absorbed = run->late = false;
         struct weir_err err = {0};
         weir_status status = stage->component->ops.step->apply(stage->self, run, record, &err);
         counts->in++;
         if (status == WEIR_OK) {
-            counts->delivered += run->out_count > mark;
-            counts->filtered += run->out_count == mark;
+            bool counted = run->out_count > mark || run->absorbed;
+            counts->delivered += counted;
+            counts->filtered += !counted;
+            uint8_t *fate = chain_fate(pass, record);
+            if (fate != NULL && *fate == WEIR_FATE_FILTERED && (run->absorbed || run->late)) {
+                *fate = run->absorbed ? WEIR_FATE_OK : WEIR_FATE_LATE;
+            }
         } else {
             run->out_count = mark;
             counts->failed++;
@@ -117,8 +267,9 @@ static void chain_deliver(struct chain_pass *pass, unsigned index, struct weir_r
         return;
     }
     output->records[output->count++] = record;
-    if (batch->fates[record->ordinal] == WEIR_FATE_FILTERED) {
-        batch->fates[record->ordinal] = WEIR_FATE_OK;
+    uint8_t *fate = chain_fate(pass, record);
+    if (fate != NULL && *fate == WEIR_FATE_FILTERED && !sink->is_routed) {
+        *fate = WEIR_FATE_OK;
     }
 }
 
@@ -143,6 +294,10 @@ static bool chain_select(struct chain_pass *pass,
     }
     size_t kept_count = 0;
     for (size_t i = 0; i < count && records[i]->position < pass->cut; i++) {
+        if (chain_is_special(records[i])) {
+            kept[kept_count++] = records[i];
+            continue;
+        }
         bool holds = false;
         struct weir_err err = {0};
         weir_status status = weir_expr_test(&pass->lane->run, when, records[i], &holds, &err);
@@ -175,6 +330,24 @@ static bool chain_grow(struct weir_arena *arena, struct weir_output *output, siz
     return true;
 }
 
+bool weir_chain_route(struct weir_run *run, unsigned sink, const struct weir_record *record)
+{
+    struct chain_pass *pass = run->pass;
+    struct weir_output *output = &pass->batch->outputs[sink];
+    size_t room = output->capacity - output->count;
+    struct weir_record *copy = weir_arena_alloc(&pass->batch->arena, sizeof(*copy));
+    if (copy == NULL ||
+        (room == 0 && !chain_grow(&pass->batch->arena, output, output->count + 16))) {
+        return false;
+    }
+    *copy = *record;
+    bool copies = pass->copies;
+    pass->copies = false;
+    chain_deliver(pass, sink, copy);
+    pass->copies = copies;
+    return true;
+}
+
 static bool chain_pass_all(struct chain_pass *pass,
                            const struct weir_chain *chain,
                            struct weir_record **records,
@@ -185,6 +358,9 @@ static bool chain_pass_all(struct chain_pass *pass,
     }
     for (size_t i = 0; i < chain->outlet_count; i++) {
         const struct weir_outlet *outlet = &chain->outlets[i];
+        if (pass->lane->engine->sinks[outlet->sink].is_routed) {
+            continue;
+        }
         struct weir_record **selected;
         size_t selected_count;
         const char *path = pass->lane->engine->sinks[outlet->sink].name;
@@ -193,7 +369,9 @@ static bool chain_pass_all(struct chain_pass *pass,
             return false;
         }
         for (size_t k = 0; k < selected_count && selected[k]->position < pass->cut; k++) {
-            chain_deliver(pass, outlet->sink, selected[k]);
+            if (!chain_is_special(selected[k])) {
+                chain_deliver(pass, outlet->sink, selected[k]);
+            }
         }
     }
     for (size_t i = 0; i < chain->branch_count; i++) {
@@ -234,6 +412,20 @@ static void chain_cut(struct chain_pass *pass)
     weir_lane_fail(pass->lane, WEIR_LANE_WANTS_STOP, &err);
 }
 
+/* State was changed by records behind the failed one: the epoch is replayed up to it. */
+static void chain_replay(struct chain_pass *pass)
+{
+    struct weir_err err = pass->lane->err;
+    pass->lane->err = (struct weir_err){0};
+    if (pass->batch->is_special) { /* a timer failed: no record to stop at */
+        weir_lane_fail(pass->lane, WEIR_LANE_WANTS_END, &err);
+        return;
+    }
+    weir_chain_condemn(pass->task, pass->cut, pass->cut, &pass->blame);
+    err.status = WEIR_ABORTED;
+    weir_lane_fail(pass->lane, WEIR_LANE_WANTS_ABORT, &err);
+}
+
 /* The records that are not known to fail already. */
 static size_t chain_apply_verdicts(struct chain_pass *pass, struct weir_record **records)
 {
@@ -257,13 +449,14 @@ static size_t chain_apply_verdicts(struct chain_pass *pass, struct weir_record *
             chain_failed(pass, record, verdict->err.path, &err);
         }
     }
+    pass->known = pass->cut != INT64_MAX;
     return kept;
 }
 
 void weir_chain_process(struct weir_lane *lane, struct weir_batch *batch)
 {
     struct weir_engine *engine = lane->engine;
-    if (batch->count == 0) {
+    if (batch->count == 0 && !batch->is_special) {
         return;
     }
     struct chain_pass pass = {
@@ -274,8 +467,9 @@ void weir_chain_process(struct weir_lane *lane, struct weir_batch *batch)
         .copies = engine->chain.branch_count > 0 || engine->chain.outlet_count > 1,
     };
     lane->run.batch = batch;
+    lane->run.pass = &pass;
     struct weir_record **records =
-        weir_arena_alloc(&batch->arena, batch->count * sizeof(struct weir_record *));
+        weir_arena_alloc(&batch->arena, (batch->count + 1) * sizeof(struct weir_record *));
     batch->fates = weir_arena_calloc(&batch->arena, batch->count, 1);
     batch->outputs =
         weir_arena_calloc(&batch->arena, engine->sink_count, sizeof(struct weir_output));
@@ -283,6 +477,9 @@ void weir_chain_process(struct weir_lane *lane, struct weir_batch *batch)
     if (fits) {
         batch->output_count = engine->sink_count;
         size_t count = chain_apply_verdicts(&pass, records);
+        if (batch->is_special) {
+            records[count++] = &batch->special;
+        }
         fits = chain_pass_all(&pass, &engine->chain, records, count);
     }
     if (!fits) {
@@ -291,17 +488,23 @@ void weir_chain_process(struct weir_lane *lane, struct weir_batch *batch)
                          batch->count);
         weir_err_hint(&err, "Lower `batch_size`.");
         batch->output_count = 0;
-        pass.cut = batch->records[0].position;
-        lane->err = err;
+        pass.cut = batch->is_special ? batch->special.position : batch->records[0].position;
+        pass.known = false;
+        pass.blame = lane->err = err;
     }
     if (pass.cut != INT64_MAX) {
-        chain_cut(&pass);
+        if (engine->stateful_count > 0 && !pass.known) {
+            chain_replay(&pass);
+        } else {
+            chain_cut(&pass);
+        }
     }
     for (size_t i = 0; i < batch->count; i++) {
         batch->tally[batch->fates[i]]++;
     }
     weir_run_reset(&lane->run);
     lane->run.batch = NULL;
+    lane->run.pass = NULL;
 }
 
 void weir_chain_condemn(struct weir_task *task,

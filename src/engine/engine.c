@@ -95,6 +95,19 @@ void *weir_ctx_share(struct weir_ctx *ctx,
     return object;
 }
 
+bool weir_ctx_sink(struct weir_ctx *ctx, const char *name, unsigned *ret_index)
+{
+    struct weir_engine *engine = ctx->engine;
+    for (unsigned i = 0; i < engine->sink_count; i++) {
+        if (strcmp(engine->sinks[i].name, name) == 0) {
+            engine->sinks[i].is_routed = true;
+            *ret_index = i;
+            return true;
+        }
+    }
+    return false;
+}
+
 void weir_source_exhausted(struct weir_ctx *ctx)
 {
     ctx->engine->sources[ctx->index].exhausted = true;
@@ -135,6 +148,13 @@ static struct weir_task *engine_add_task(struct weir_engine *engine,
     if (engine->state_log != NULL) {
         (void)weir_state_log_get_position(engine->state_log, source->name, item->topic, item->index,
                                           &position);
+    }
+    struct weir_err err = {0};
+    if (weir_shard_open(engine, task, item, &position, &err) != WEIR_OK) {
+        if (weir_status_class(err.status) == WEIR_CLASS_UNAVAILABLE) {
+            err.status = WEIR_FENCED; /* leave, and try again as a new member */
+        }
+        weir_engine_end(engine, &err);
     }
     WEIR_ASSERT(position >= 0);
     task->part.read = task->part.written = position;
@@ -180,6 +200,7 @@ static void engine_remove_task(struct weir_engine *engine, struct weir_task *tas
     engine->task_count--;
     weir_lane_discard(&engine->lanes[task->part.lane], task);
     weir_engine_gauge_forget(engine, task);
+    weir_shard_close(task);
     weir_free(task->verdicts);
     weir_free(task->topic);
     weir_free(task);
@@ -192,6 +213,9 @@ void weir_source_revoke(struct weir_ctx *ctx,
 {
     struct weir_engine *engine = ctx->engine;
     int64_t deadline_ns = engine_now(engine) + REVOKE_PATIENCE_MS * WEIR_NS_PER_MS;
+    if (engine->state == WEIR_EPOCH_CONFIRMING && engine->domain != NULL) {
+        weir_epoch_commit_now(engine, deadline_ns); /* until then the lanes cannot finish a batch */
+    }
     bool whole = weir_gate_close(engine, false, deadline_ns);
     if (!whole) {
         bool stopped = weir_gate_close(engine, true, INT64_MAX);
@@ -271,7 +295,10 @@ weir_status weir_engine_commit_domain(struct weir_engine *engine, struct weir_er
                                        .last = engine->stopping,
                                        .sources = sources,
                                        .source_count = engine->source_count};
-    weir_status status = engine->plan.domain->commit(engine->domain, &commit, err);
+    weir_status status = weir_shard_append(engine, engine->epoch, err);
+    if (status == WEIR_OK) {
+        status = engine->plan.domain->commit(engine->domain, &commit, err);
+    }
     for (unsigned i = 0; i < engine->source_count; i++) {
         weir_free((void *)(uintptr_t)sources[i].items);
     }
@@ -304,6 +331,9 @@ static weir_status engine_store_in_log(struct weir_engine *engine, struct weir_e
             weir_state_log_put_position(engine->state_log, source->name, task->topic,
                                         task->part.index, task->part.closing);
         }
+    }
+    if (status == WEIR_OK) {
+        status = weir_shard_append(engine, engine->epoch, err);
     }
     return status == WEIR_OK ? weir_state_log_commit(engine->state_log, engine->epoch, err)
                              : status;
@@ -448,6 +478,33 @@ static bool engine_is_exhausted(const struct weir_engine *engine)
     return true;
 }
 
+/* At the end of the input the lanes emit what windows still hold. control. */
+static bool engine_is_closed_out(struct weir_engine *engine)
+{
+    if (engine->stopping || engine->stateful_count == 0 || engine->config->on_end != WEIR_END_CLOSE) {
+        return true;
+    }
+    if (!atomic_exchange_explicit(&engine->closing_out, true, memory_order_release)) {
+        for (unsigned i = 0; i < engine->lane_count; i++) {
+            weir_lane_wake(&engine->lanes[i]);
+        }
+        return false;
+    }
+    bool stopped = weir_gate_close(engine, false, engine_now(engine) + 100 * WEIR_NS_PER_MS);
+    if (!stopped) {
+        return false;
+    }
+    bool closed = true;
+    for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        closed = closed && task->closed_out;
+    }
+    for (unsigned i = 0; i < engine->lane_count; i++) {
+        closed = closed && engine->lanes[i].pending_first == NULL;
+    }
+    weir_gate_open(engine);
+    return closed;
+}
+
 static void engine_check_end(struct weir_engine *engine)
 {
     bool asked = atomic_load_explicit(&engine->stop_requested, memory_order_relaxed);
@@ -484,7 +541,7 @@ static void engine_check_end(struct weir_engine *engine)
         }
         return;
     }
-    if (!engine_is_drained(engine)) {
+    if (!engine_is_drained(engine) || !engine_is_closed_out(engine)) {
         return;
     }
     weir_epoch_commit_now(engine, engine_now(engine) + 50 * WEIR_NS_PER_MS);
@@ -616,7 +673,7 @@ static weir_status engine_open_domain(struct weir_engine *engine, struct weir_er
         sources[i] = engine->sources[i].self;
     }
     for (size_t i = 0; i < engine->sink_count; i++) {
-        if (engine->sinks[i].component->domain == engine->plan.domain) {
+        if (engine->sinks[i].in_domain) {
             sinks[sink_count++] = engine->sinks[i].self;
         }
     }
@@ -724,6 +781,7 @@ void weir_engine_close(struct weir_engine *engine)
         engine->plan.domain->close(engine->domain);
         weir_free(engine->domain);
         engine->domain = NULL;
+        engine->frame_max = 0;
     }
     weir_graph_close(engine);
     while (engine->shared != NULL) {

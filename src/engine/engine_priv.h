@@ -17,6 +17,7 @@
 
 #include <weir/component.h>
 #include <weir/random.h>
+#include <weir/state.h>
 
 #include "base/limits.h"
 #include "conf/pipeline.h"
@@ -50,6 +51,16 @@ struct weir_task {
     _Atomic int64_t last_time_ms; /* event time of the last record written; 0: none */
     struct weir_verdict *verdicts;
     size_t verdict_count;
+    struct weir_state **states; /* lane: by weir_stage.state_index; NULL: no step keeps state */
+    bool changed;               /* lane: its state did, since the last seal */
+    bool durable;               /* the closing layer of its state is committed; see shard.c */
+    struct weir_shard_log *log; /* control: NULL: the state is not kept */
+    uint64_t snapshot_epoch;    /* control: of its last complete snapshot in the file; 0: none */
+    bool snapshot_wanted;
+    bool closed_out;            /* lane: its open windows were emitted at the end of the input */
+    struct weir_state_size {
+        atomic_size_t keys, bytes;
+    } * sizes; /* by state_index, for the gauges */
     int64_t seen_committed, moved_ns; /* when `committed` was last seen to move, or no lag */
 };
 
@@ -61,6 +72,8 @@ struct weir_stage {
     const void *config;
     struct weir_place place;
     unsigned index; /* into lane->step_counts */
+    int state_index;   /* into task->states; -1: keeps no state */
+    bool is_listened;  /* a later step looks at the watermark */
     struct weir_ctx ctx;
 };
 
@@ -100,6 +113,8 @@ struct weir_sink {
     const char *name;
     struct weir_ctx ctx;
     const void *config;
+    bool in_domain; /* commits with the domain */
+    bool is_routed; /* gets only what steps or the failure policy send it by its index */
 };
 
 /* An object that components of a pipeline share (a producer). control. */
@@ -118,6 +133,8 @@ struct weir_run {
     struct weir_jq_run *jq;
     const struct weir_stage *stage; /* for logs */
     struct weir_record *input;      /* the record that the step is looking at */
+    struct chain_pass *pass;        /* chain.c: the batch's way through the graph */
+    bool absorbed, late;            /* what the step said of the input's fate */
     struct weir_record **out;       /* results of the step under way, in the batch's arena */
     size_t out_count, out_capacity;
 };
@@ -154,6 +171,7 @@ struct weir_lane {
     atomic_int call;             /* enum weir_lane_call: what control should do */
     struct weir_err err;         /* why */
     struct weir_step_count *step_counts;
+    int64_t ticked_ns; /* when its tasks last had a tick */
 };
 
 /* How lanes are stopped between two batches; see gate.c. */
@@ -186,6 +204,12 @@ struct weir_engine {
     size_t sink_count;
     struct weir_chain chain;
     unsigned stage_count;
+    struct weir_stage **stateful; /* the steps that keep state, by state_index */
+    unsigned stateful_count;
+    size_t frame_max; /* of the state log; 0: not opened yet */
+    bool has_ticks;    /* a step looks at processing time */
+    bool has_outside;  /* with a domain: a sink that is not in it, to be confirmed first */
+    int dead_letter;   /* index of the dead-letter sink; -1: none */
     struct weir_shared *shared;
     void *domain; /* instance of plan.domain; NULL without one */
     struct weir_ctx domain_ctx;
@@ -200,6 +224,7 @@ struct weir_engine {
     struct weir_metrics *metrics;
     struct weir_observer *observer;
 
+    atomic_bool closing_out;           /* all input is in: lanes emit what is still open */
     atomic_bool reading;               /* lanes may read */
     atomic_bool writable;              /* lanes may hand outputs to the sinks */
     atomic_int_fast64_t read_budget;   /* records this epoch may still read; bisection sets it */
@@ -253,10 +278,44 @@ void weir_lane_wake(struct weir_lane *lane);
 /* Halts the lane and tells control. The first call counts. lane. */
 void weir_lane_fail(struct weir_lane *lane, enum weir_lane_call call, const struct weir_err *err);
 
+/* shard.c */
+/* Makes the task's states, empty or restored; *position: where reading goes on, if the log knows.
+ * control. */
+WEIR_MUST_USE weir_status weir_shard_open(struct weir_engine *engine,
+                                          struct weir_task *task,
+                                          const struct weir_assignment *item,
+                                          int64_t *position,
+                                          struct weir_err *err);
+void weir_shard_close(struct weir_task *task);
+/* Freezes what has changed. paused. */
+void weir_shard_seal(struct weir_engine *engine, struct weir_task *task);
+/* What was sealed is durable; may be said while lanes run. control. */
+void weir_shard_committed(struct weir_engine *engine, struct weir_task *task);
+/* Hands the sealed frames to the log: the domain's, inside its transaction, or the file's next
+ * entry. control. */
+WEIR_MUST_USE weir_status weir_shard_append(struct weir_engine *engine,
+                                            uint64_t epoch,
+                                            struct weir_err *err);
+/* After a commit: keeps the file from growing without end. control. */
+void weir_shard_tend_file(struct weir_engine *engine);
+/* Back to the last commit. paused. */
+void weir_shard_rollback(struct weir_task *task);
+/* Something has changed since the last seal. lane, or paused. */
+bool weir_shard_is_dirty(const struct weir_task *task);
+/* After a batch: what the gauges show. lane. */
+void weir_shard_settle(struct weir_task *task);
+
 /* chain.c */
 /* Runs a batch through the graph; fills batch->outputs and the tally. A failure that stops the
  * pipeline cuts the batch at that record and is left in lane->err. */
 void weir_chain_process(struct weir_lane *lane, struct weir_batch *batch);
+/* Gives a copy of a record to a sink that nothing else reaches. lane, inside weir_chain_process. */
+WEIR_MUST_USE bool
+weir_chain_route(struct weir_run *run, unsigned sink, const struct weir_record *record);
+/* A result that could not be made: the failure policy decides, the step goes on. */
+void weir_chain_result_failed(struct weir_run *run,
+                              const struct weir_record *result,
+                              struct weir_err *err);
 /* Remembers that a record cannot be written, for the replay after an abort. */
 void weir_chain_condemn(struct weir_task *task,
                         int64_t first,

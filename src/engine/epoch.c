@@ -7,7 +7,7 @@
  *      └─abort, or a commit that failed──▶ WAITING ──begin──▶ OPEN
  *
  * With a domain (a Kafka transaction) the lanes cannot write while it commits; they go on into
- * their pending lists. Without one, the sinks confirm the sealed epoch while the lanes write the
+ * their pending lists. Sinks outside of the domain confirm first. Without one, the sinks confirm the sealed epoch while the lanes write the
  * next: first the outputs are durable, then the state log, then the positions, so that a crash
  * between them repeats and never loses.
  *
@@ -38,7 +38,7 @@ static const struct weir_domain_ops *epoch_domain(const struct weir_engine *engi
 bool weir_epoch_is_clean(const struct weir_engine *engine)
 {
     for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
-        if (task->part.written != task->part.committed) {
+        if (task->part.written != task->part.committed || task->changed) {
             return false;
         }
     }
@@ -140,6 +140,9 @@ static void epoch_seal(struct weir_engine *engine)
             task->closing[fate] += task->open[fate];
             task->open[fate] = 0;
         }
+        if (task->states != NULL) {
+            weir_shard_seal(engine, task);
+        }
     }
     for (size_t i = 0; i < engine->sink_count; i++) {
         struct weir_sink *sink = &engine->sinks[i];
@@ -175,6 +178,9 @@ static void epoch_applied(struct weir_engine *engine)
         task->part.committed = task->part.closing;
         weir_engine_count_fates(engine, task, task->closing);
         memset(task->closing, 0, sizeof(task->closing));
+        if (task->states != NULL) {
+            weir_shard_committed(engine, task);
+        }
         size_t kept = 0;
         for (size_t i = 0; i < task->verdict_count; i++) {
             if (task->verdicts[i].last >= task->part.committed) {
@@ -185,11 +191,12 @@ static void epoch_applied(struct weir_engine *engine)
     }
     weir_engine_count_epoch(engine, true, took_ns);
     engine->commit_started_ns = 0;
+    engine->dirty = false;
+    weir_shard_tend_file(engine);
     if (engine->aborts_in_row > 1) {
         WEIR_LOG_INFO(&engine->log, "committing again", WEIR_F("epoch", engine->epoch - 1));
     }
     engine->aborts_in_row = 0;
-    engine->dirty = false;
     if (engine->bisect_limit > 0) {
         engine->bisect_left -= engine->sealed_records;
         if (engine->bisect_left <= 0) {
@@ -271,7 +278,11 @@ void weir_epoch_abort(struct weir_engine *engine, const struct weir_err *why)
         memset(task->closing, 0, sizeof(task->closing));
         task->in_flight = 0;
         task->ended = false;
+        if (task->states != NULL) {
+            weir_shard_rollback(task);
+        }
     }
+    atomic_store_explicit(&engine->closing_out, false, memory_order_release);
     engine->run++;
     engine->sealed_records = 0;
     engine->left_behind = engine->left_behind || engine->stopping; /* nothing reads it again */
@@ -294,7 +305,12 @@ void weir_epoch_abort(struct weir_engine *engine, const struct weir_err *why)
 
 static void epoch_commit_failed(struct weir_engine *engine, const struct weir_err *err)
 {
-    if (weir_status_class(err->status) == WEIR_CLASS_FATAL) {
+    if (err->status == WEIR_UNKNOWN && engine->stateful_count > 0) {
+        /* Neither layer is known to stand: the state must come from the log again. */
+        struct weir_err restart = *err;
+        restart.status = WEIR_FENCED;
+        weir_engine_end(engine, &restart);
+    } else if (weir_status_class(err->status) == WEIR_CLASS_FATAL) {
         weir_engine_end(engine, err);
     } else {
         weir_epoch_abort(engine, err);
@@ -318,7 +334,7 @@ static weir_status epoch_confirm_sinks(struct weir_engine *engine, struct weir_e
 {
     for (size_t i = 0; i < engine->sink_count; i++) {
         struct weir_sink *sink = &engine->sinks[i];
-        if (sink->component->ops.sink->confirm != NULL) {
+        if (sink->component->ops.sink->confirm != NULL && !sink->in_domain) {
             weir_status status = sink->component->ops.sink->confirm(sink->self, err);
             if (status != WEIR_OK) {
                 return status;
@@ -335,6 +351,10 @@ static bool epoch_confirm(struct weir_engine *engine)
     weir_status status = epoch_confirm_sinks(engine, &err);
     if (status == WEIR_AGAIN) {
         return false;
+    }
+    if (status == WEIR_OK && engine->domain != NULL) {
+        epoch_commit_domain(engine);
+        return true;
     }
     if (status == WEIR_OK) {
         status = weir_engine_store_positions(engine, &err);
@@ -356,38 +376,6 @@ static bool epoch_confirm(struct weir_engine *engine)
         epoch_wake_lanes(engine);
     }
     return true;
-}
-
-/* Seals and, with a domain, commits. False: the lanes could not be stopped in time. */
-static bool epoch_close(struct weir_engine *engine, int64_t deadline_ns)
-{
-    if (!weir_gate_close(engine, false, deadline_ns)) {
-        return false;
-    }
-    epoch_seal(engine);
-    if (engine->domain != NULL) {
-        atomic_store_explicit(&engine->writable, false, memory_order_release);
-        weir_gate_open(engine);
-        epoch_commit_domain(engine);
-    } else {
-        weir_gate_open(engine);
-        engine->state = WEIR_EPOCH_CONFIRMING;
-        epoch_confirm(engine);
-    }
-    return true;
-}
-
-int64_t weir_epoch_deadline_ns(const struct weir_engine *engine)
-{
-    switch (engine->state) {
-    case WEIR_EPOCH_OPEN:
-        return engine->opened_ns + engine->interval_ns;
-    case WEIR_EPOCH_CONFIRMING:
-        return weir_clock_monotonic_ns(engine->clock) + 5 * WEIR_NS_PER_MS;
-    case WEIR_EPOCH_WAITING:
-        return engine->retry_at_ns;
-    }
-    WEIR_UNREACHABLE();
 }
 
 /* A lane that halted: abort and replay, or commit what is written and end. True if it acted. */
@@ -412,6 +400,44 @@ static bool epoch_answer_lanes(struct weir_engine *engine)
         return true;
     }
     return false;
+}
+
+/* Seals and, with a domain, commits. False: the lanes could not be stopped in time. */
+static bool epoch_close(struct weir_engine *engine, int64_t deadline_ns)
+{
+    if (!weir_gate_close(engine, false, deadline_ns)) {
+        return false;
+    }
+    if (epoch_answer_lanes(engine)) { /* one found out that this epoch cannot be committed */
+        weir_gate_open(engine);
+        return true;
+    }
+    epoch_seal(engine);
+    if (engine->domain != NULL) {
+        atomic_store_explicit(&engine->writable, false, memory_order_release);
+    }
+    if (engine->domain != NULL && !engine->has_outside) {
+        weir_gate_open(engine);
+        epoch_commit_domain(engine);
+    } else {
+        weir_gate_open(engine);
+        engine->state = WEIR_EPOCH_CONFIRMING;
+        epoch_confirm(engine);
+    }
+    return true;
+}
+
+int64_t weir_epoch_deadline_ns(const struct weir_engine *engine)
+{
+    switch (engine->state) {
+    case WEIR_EPOCH_OPEN:
+        return engine->opened_ns + engine->interval_ns;
+    case WEIR_EPOCH_CONFIRMING:
+        return weir_clock_monotonic_ns(engine->clock) + 5 * WEIR_NS_PER_MS;
+    case WEIR_EPOCH_WAITING:
+        return engine->retry_at_ns;
+    }
+    WEIR_UNREACHABLE();
 }
 
 void weir_epoch_tick(struct weir_engine *engine, int64_t now_ns)

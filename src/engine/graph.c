@@ -10,7 +10,8 @@
 #include "base/assert.h"
 #include "engine/engine_priv.h"
 
-static struct weir_ctx graph_ctx(struct weir_engine *engine, const char *name, unsigned index)
+static struct weir_ctx
+graph_ctx(struct weir_engine *engine, const char *name, unsigned index, bool in_domain)
 {
     struct weir_log *log = weir_arena_alloc(&engine->arena, sizeof(*log));
     WEIR_ASSERT(log != NULL);
@@ -24,7 +25,7 @@ static struct weir_ctx graph_ctx(struct weir_engine *engine, const char *name, u
         .clock = engine->clock,
         .index = index,
         .lanes = engine->lane_count,
-        .transactional = engine->plan.domain != NULL,
+        .transactional = in_domain,
         .transaction_timeout_ms = engine->config->transaction_timeout,
         .in_flight_bytes = engine->config->in_flight / 4,
     };
@@ -56,7 +57,8 @@ static void chain_build_stages(struct weir_engine *engine,
         stage->place = step->component.place;
         stage->index = engine->stage_count++;
         stage->config = step->component.config;
-        stage->ctx = graph_ctx(engine, stage->name, stage->index);
+        stage->state_index = -1;
+        stage->ctx = graph_ctx(engine, stage->name, stage->index, engine->plan.domain != NULL);
         stage->self = graph_instance(engine, stage->component);
     }
 }
@@ -86,7 +88,7 @@ static void graph_build_ends(struct weir_engine *engine)
         source->component = edge->component;
         source->config = edge->config;
         source->name = edge->label != NULL ? edge->label : edge->name;
-        source->ctx = graph_ctx(engine, source->name, i);
+        source->ctx = graph_ctx(engine, source->name, i, engine->plan.domain != NULL);
         source->self = graph_instance(engine, edge->component);
     }
     engine->sink_count = engine->plan.sink_count;
@@ -97,9 +99,52 @@ static void graph_build_ends(struct weir_engine *engine)
         sink->component = edge->component;
         sink->config = edge->config;
         sink->name = edge->label != NULL ? edge->label : edge->name;
-        sink->ctx = graph_ctx(engine, sink->name, i);
+        sink->in_domain = edge->in_domain;
+        engine->has_outside = engine->has_outside || (engine->plan.domain != NULL && !edge->in_domain &&
+                                                      !edge->component->discards);
+        sink->ctx = graph_ctx(engine, sink->name, i, edge->in_domain);
         sink->self = graph_instance(engine, edge->component);
     }
+}
+
+/* Numbers the steps that keep state; tells each whether an earlier one sets the watermark, and
+ * whether a later one looks at it. */
+static bool
+chain_number(struct weir_engine *engine, struct weir_chain *chain, bool marked, size_t *at)
+{
+    bool listens = false;
+    for (size_t i = 0; i < chain->stage_count; i++) {
+        struct weir_stage *stage = &chain->stages[i];
+        const struct weir_step_ops *ops = stage->component->ops.step;
+        stage->ctx.marked = marked;
+        marked = marked || ops->advance != NULL;
+        engine->has_ticks = engine->has_ticks || ops->tick != NULL;
+        if (stage->component->stateful) {
+            stage->state_index = (int)*at;
+            if (engine->stateful != NULL) {
+                engine->stateful[*at] = stage;
+            }
+            ++*at;
+        }
+    }
+    for (size_t i = 0; i < chain->branch_count; i++) {
+        listens = chain_number(engine, &chain->branches[i].chain, marked, at) || listens;
+    }
+    for (size_t i = chain->stage_count; i-- > 0;) {
+        chain->stages[i].is_listened = listens;
+        listens = listens || chain->stages[i].component->ops.step->advance != NULL;
+    }
+    return listens;
+}
+
+static void graph_number(struct weir_engine *engine)
+{
+    size_t count = 0;
+    (void)chain_number(engine, &engine->chain, false, &count);
+    engine->stateful_count = (unsigned)count;
+    engine->stateful = weir_arena_calloc(&engine->arena, count + 1, sizeof(*engine->stateful));
+    count = 0;
+    (void)chain_number(engine, &engine->chain, false, &count);
 }
 
 void weir_graph_build(struct weir_engine *engine)
@@ -125,7 +170,13 @@ void weir_graph_build(struct weir_engine *engine)
         chain_build_stages(engine, &branch->chain, &from->steps, prefix);
         chain_build_outlets(engine, &branch->chain, &from->sinks, &next_sink);
     }
+    engine->dead_letter = -1;
+    if (config->dead_letter != NULL) {
+        engine->sinks[next_sink].is_routed = true;
+        engine->dead_letter = (int)next_sink++;
+    }
     WEIR_ASSERT(next_sink == engine->sink_count);
+    graph_number(engine);
 }
 
 static weir_status chain_open(struct weir_chain *chain, struct weir_err *err)

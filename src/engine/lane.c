@@ -16,10 +16,13 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/limits.h"
 #include "engine/engine_priv.h"
 #include "engine/observe.h"
+
+enum { TICK_MS = 100 };
 
 void weir_lane_init(struct weir_lane *lane, struct weir_engine *engine, unsigned index)
 {
@@ -179,6 +182,9 @@ static void lane_settle(struct weir_lane *lane, struct weir_batch *batch)
     WEIR_ASSERT(settled <= task->in_flight);
     task->in_flight -= settled;
     task->part.written = batch->next;
+    if (task->states != NULL) {
+        weir_shard_settle(task);
+    }
     atomic_fetch_add_explicit(&lane->engine->settled, 1, memory_order_relaxed);
     if (batch->count > 0) {
         atomic_store_explicit(&task->last_time_ms, batch->records[batch->count - 1].time_ms,
@@ -234,7 +240,8 @@ static bool lane_write_batch(struct weir_lane *lane, struct weir_batch *batch)
 bool weir_lane_is_partial(const struct weir_lane *lane)
 {
     const struct weir_batch *batch = lane->pending_first;
-    return batch != NULL && (batch->sink_at > 0 || batch->cursor > 0);
+    return batch != NULL && (batch->sink_at > 0 || batch->cursor > 0 ||
+                             lane->engine->stateful_count > 0);
 }
 
 bool weir_lane_write_pending(struct weir_lane *lane)
@@ -322,6 +329,81 @@ static size_t lane_budget(struct weir_lane *lane, size_t want)
     return want;
 }
 
+static bool lane_wants_abort(const struct weir_lane *lane)
+{
+    int call = atomic_load_explicit(&lane->call, memory_order_relaxed);
+    return call == WEIR_LANE_WANTS_ABORT || call == WEIR_LANE_WANTS_END;
+}
+
+static void lane_process(struct weir_lane *lane, struct weir_batch *batch)
+{
+    weir_chain_process(lane, batch);
+    if (lane_wants_abort(lane)) { /* the epoch is void: nothing of the batch may get out */
+        struct weir_task *task = batch->task;
+        task->in_flight -= batch->count;
+        lane_release_batch(lane, batch);
+        return;
+    }
+    bool idle = batch->is_special && !weir_shard_is_dirty(batch->task);
+    for (size_t i = 0; idle && i < batch->output_count; i++) {
+        idle = batch->outputs[i].count == 0;
+    }
+    if (idle) { /* a pipeline without work commits nothing */
+        lane_release_batch(lane, batch);
+        return;
+    }
+    lane_push_pending(lane, batch);
+    weir_lane_write_pending(lane);
+}
+
+/* A batch without records that brings a watermark or a tick to the steps of a task. */
+static void
+lane_process_special(struct weir_lane *lane, struct weir_task *task, uint8_t flags, int64_t time_ms)
+{
+    struct weir_batch *batch = lane_take_batch(lane);
+    batch->task = task;
+    batch->run = lane->engine->run;
+    batch->next = task->part.read;
+    batch->read_ns = weir_clock_monotonic_ns(lane->engine->clock);
+    batch->is_special = true;
+    batch->special = (struct weir_record){.flags = flags,
+                                          .time_ms = time_ms,
+                                          .position = task->part.read - 1,
+                                          .ordinal = WEIR_NO_ORDINAL};
+    lane_process(lane, batch);
+}
+
+/* Processing time for the steps that look at it; at the end of the input, the last watermark. True
+ * if a task was served. */
+static bool lane_serve_time(struct weir_lane *lane)
+{
+    struct weir_engine *engine = lane->engine;
+    int64_t now_ns = weir_clock_monotonic_ns(engine->clock);
+    bool closes = atomic_load_explicit(&engine->closing_out, memory_order_acquire);
+    bool ticks = engine->has_ticks &&
+                 atomic_load_explicit(&engine->reading, memory_order_acquire) &&
+                 now_ns - lane->ticked_ns >= TICK_MS * WEIR_NS_PER_MS;
+    bool moved = false;
+    if (ticks) {
+        lane->ticked_ns = now_ns;
+    }
+    for (struct weir_task *task = engine->tasks; task != NULL && (ticks || closes);
+         task = task->next) {
+        if (task->part.lane != lane->index || lane->halted) {
+            continue;
+        }
+        if (ticks) {
+            lane_process_special(lane, task, WEIR_RECORD_TICK, weir_clock_wall_ms(engine->clock));
+        }
+        if (closes && !task->closed_out && !lane->halted) {
+            task->closed_out = true;
+            lane_process_special(lane, task, WEIR_RECORD_WATERMARK, INT64_MAX);
+            moved = true;
+        }
+    }
+    return moved;
+}
+
 static void lane_finish_intake(struct weir_lane *lane)
 {
     struct weir_intake *intake = &lane->intake;
@@ -334,9 +416,7 @@ static void lane_finish_intake(struct weir_lane *lane)
             task->in_flight -= batch->count;
             lane_release_batch(lane, batch);
         } else {
-            weir_chain_process(lane, batch);
-            lane_push_pending(lane, batch);
-            weir_lane_write_pending(lane);
+            lane_process(lane, batch);
         }
         batch = next;
     }
@@ -381,10 +461,17 @@ bool weir_lane_step(struct weir_lane *lane)
     if (lane->pending_first != NULL) {
         moved = weir_lane_write_pending(lane);
     }
-    if (lane->blocked || lane->halted ||
-        !atomic_load_explicit(&engine->reading, memory_order_acquire) ||
-        (lane->pending_first != NULL &&
-         lane->pending_bytes >= (size_t)engine->config->in_flight / 4 / engine->lane_count)) {
+    bool full = lane->pending_first != NULL &&
+                lane->pending_bytes >= (size_t)engine->config->in_flight / 4 / engine->lane_count;
+    if (lane->blocked || lane->halted || full ||
+        atomic_load_explicit(&engine->gate.closed, memory_order_acquire)) {
+        return moved;
+    }
+    if (engine->stateful_count > 0 &&
+        atomic_load_explicit(&engine->writable, memory_order_acquire)) {
+        moved |= lane_serve_time(lane);
+    }
+    if (!atomic_load_explicit(&engine->reading, memory_order_acquire)) {
         return moved;
     }
     for (unsigned i = 0; i < engine->source_count && !lane->halted && !lane->blocked; i++) {
@@ -402,7 +489,7 @@ void *weir_lane_main(void *argument)
         }
         struct pollfd wait = {.fd = lane->wake_fd, .events = POLLIN};
         /* A full sink tells nobody when it has room again. */
-        int timeout_ms = lane->blocked ? 2 : -1;
+        int timeout_ms = lane->blocked ? 2 : lane->engine->has_ticks ? TICK_MS : -1;
         if (poll(&wait, 1, timeout_ms) > 0) {
             uint64_t count;
             ssize_t got = read(lane->wake_fd, &count, sizeof(count));

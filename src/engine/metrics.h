@@ -69,6 +69,12 @@ enum weir_metric_unit {
     X(IN_FLIGHT_LIMIT, "stream_in_flight_limit_bytes", GAUGE, BYTES, "", \
       "The budget for bytes in flight; at the limit sources are not read.", \
       "stream_in_flight_limit_bytes") \
+    X(STATE_BYTES, "stream_state_bytes", GAUGE, BYTES, "step", \
+      "Memory of the state that a step keeps in this process.", \
+      "sum by (step) (stream_state_bytes)") \
+    X(STATE_KEYS, "stream_state_keys", GAUGE, COUNT, "step", \
+      "Entries of the state that a step keeps in this process.", \
+      "sum by (step) (stream_state_keys)") \
     X(RESIDENT_MEMORY, "process_resident_memory_bytes", GAUGE, BYTES, "", \
       "Resident memory of the process.", \
       "process_resident_memory_bytes") \

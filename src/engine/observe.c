@@ -148,6 +148,22 @@ void weir_engine_gauge_forget(struct weir_engine *engine, const struct weir_task
     gauge_partitions(engine, task);
 }
 
+static void gauge_state(struct weir_engine *engine)
+{
+    for (unsigned i = 0; i < engine->stateful_count; i++) {
+        size_t keys = 0, bytes = 0;
+        for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+            keys += atomic_load_explicit(&task->sizes[i].keys, memory_order_relaxed);
+            bytes += atomic_load_explicit(&task->sizes[i].bytes, memory_order_relaxed);
+        }
+        const char *const *labels = WEIR_LABELS(engine->stateful[i]->name);
+        weir_gauge_set(weir_metrics_gauge(engine->metrics, WEIR_METRIC_STATE_KEYS, labels),
+                       (int64_t)keys);
+        weir_gauge_set(weir_metrics_gauge(engine->metrics, WEIR_METRIC_STATE_BYTES, labels),
+                       (int64_t)bytes);
+    }
+}
+
 void weir_engine_gauge(struct weir_engine *engine)
 {
     size_t in_flight = 0;
@@ -162,6 +178,7 @@ void weir_engine_gauge(struct weir_engine *engine)
     for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
         gauge_partitions(engine, task);
     }
+    gauge_state(engine);
     int64_t now_ns = weir_clock_monotonic_ns(engine->clock);
     if (now_ns - engine->observer->ticked_ns > 30 * WEIR_NS_PER_S) {
         engine->observer->ticked_ns = now_ns;

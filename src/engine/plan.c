@@ -8,6 +8,10 @@
  *   every source can be replayed from a stored position    at-least-once
  *   a source that nobody can reposition                    at-most-once
  *
+ * State of steps lies where the positions lie: in the domain's log (the transaction then is used
+ * even if some sinks are not part of it: they are flushed before it), or in the state log. Without
+ * either it is best effort, and a written guarantee is refused.
+ *
  * Nothing is assumed: a component that declares nothing gets the weakest row.
  */
 #include "engine/plan.h"
@@ -50,7 +54,7 @@ static void edge_fill(struct weir_plan_edge *edge,
                    : weir_arena_printf(arena, "%ss[%zu].%s", role, index, chosen->described->name);
 }
 
-/* Sinks in the order of the graph: the pipeline's, then each branch's. */
+/* Sinks in the order of the graph: the pipeline's, then each branch's, then the dead letters'. */
 static void plan_list_sinks(struct weir_plan *plan,
                             const struct weir_pipeline_config *config,
                             struct weir_arena *arena)
@@ -59,6 +63,7 @@ static void plan_list_sinks(struct weir_plan *plan,
     for (size_t i = 0; i < config->branches.count; i++) {
         count += WEIR_ITEMS_AT(struct weir_branch_config, &config->branches, i)->sinks.count;
     }
+    count += config->dead_letter != NULL;
     plan->sinks = weir_arena_calloc(arena, count, sizeof(*plan->sinks));
     for (size_t i = 0; i < config->sinks.count; i++) {
         const struct weir_sink_config *sink =
@@ -77,6 +82,10 @@ static void plan_list_sinks(struct weir_plan *plan,
             edge_fill(&plan->sinks[plan->sink_count++], arena, &sink->component, sink->name, role,
                       k, branch->sinks.count);
         }
+    }
+    if (config->dead_letter != NULL) {
+        edge_fill(&plan->sinks[plan->sink_count++], arena, &config->dead_letter->component,
+                  "dead_letter", "dead_letter", 0, 1);
     }
 }
 
@@ -114,12 +123,29 @@ static weir_status edges_share_domain(const struct weir_plan_edge *a,
     return status;
 }
 
+/* The domain keeps the state, unless something else is written. */
+static bool log_in_domain(const struct weir_pipeline_config *config, const struct weir_plan *plan)
+{
+    const struct weir_component *source = plan->sources[0].component;
+    bool is_kafka = strcmp(source->described.name, "kafka") == 0;
+    return source->domain != NULL && source->domain->state_log != NULL &&
+           (config->state.log == WEIR_STATE_AUTO ||
+            (config->state.log == WEIR_STATE_KAFKA && is_kafka));
+}
+
 /* Sets plan->domain when everything commits together; else says in `why` what does not. */
-static weir_status plan_find_domain(struct weir_plan *plan, bool connect, struct weir_err *err)
+static weir_status plan_find_domain(struct weir_plan *plan,
+                                    const struct weir_pipeline_config *config,
+                                    bool connect,
+                                    struct weir_err *err)
 {
     const struct weir_plan_edge *first = &plan->sources[0];
     const struct weir_domain_ops *domain = first->component->domain;
-    bool writes = false;
+    bool wanted = config->guarantee != WEIR_WISH_AT_LEAST_ONCE;
+    bool writes = false, sources_in = true;
+    if (!wanted && !plan->stateful) {
+        return WEIR_OK;
+    }
     for (size_t i = 0; i < plan->source_count + plan->sink_count; i++) {
         bool is_source = i < plan->source_count;
         struct weir_plan_edge *edge =
@@ -131,18 +157,21 @@ static weir_status plan_find_domain(struct weir_plan *plan, bool connect, struct
         }
         writes = writes || !is_source;
         bool same = false;
+
         if (domain != NULL && edge->component->domain == domain) {
             weir_status status = edges_share_domain(first, edge, connect, &same, err);
             if (status != WEIR_OK) {
                 return status;
             }
         }
+        edge->in_domain = same;
         if (same) {
             edge->guarantee = WEIR_EXACTLY_ONCE;
             snprintf(edge->why, sizeof(edge->why),
                      is_source ? "positions are committed in the transaction"
                                : "outputs are part of the transaction");
         } else {
+            sources_in = sources_in && !is_source;
             snprintf(edge->why, sizeof(edge->why), "does not commit together with %s", first->name);
             if (plan->why[0] == '\0') {
                 snprintf(plan->why, sizeof(plan->why), "%.90s does not commit together with %.90s",
@@ -150,10 +179,16 @@ static weir_status plan_find_domain(struct weir_plan *plan, bool connect, struct
             }
         }
     }
-    if (plan->why[0] == '\0' && writes) {
+    if (plan->why[0] == '\0' && writes && wanted) {
         plan->domain = domain;
+        plan->guarantee = WEIR_EXACTLY_ONCE;
         snprintf(plan->why, sizeof(plan->why),
-                 "positions and outputs are one transaction of one system");
+                 plan->stateful ? "positions, state and outputs are one transaction of one system"
+                                : "positions and outputs are one transaction of one system");
+    }
+    if (plan->stateful && sources_in && log_in_domain(config, plan)) {
+        plan->domain = domain;
+        plan->state_in_domain = true;
     }
     return WEIR_OK;
 }
@@ -178,6 +213,15 @@ static weir_status plan_use_log(struct weir_plan *plan,
         weir_err_hint(err, "Leave `state` out: positions lie in the consumer group.");
         return status;
     }
+    if (config->state.log == WEIR_STATE_KAFKA && !plan->state_in_domain) {
+        weir_status status =
+            weir_fail(err, WEIR_CONFIG,
+                      plan->stateful ? "state.log: kafka needs a Kafka source"
+                                     : "state.log: kafka is for steps that keep state; there is none");
+        weir_err_hint(err, "Leave `state` out: the log is chosen by the source.");
+        weir_err_path(err, "state");
+        return status;
+    }
     plan->uses_log = local && (config->state.log == WEIR_STATE_FILE ||
                                (config->state.log == WEIR_STATE_AUTO && durable));
     if (config->state.dir != NULL) {
@@ -188,8 +232,51 @@ static weir_status plan_use_log(struct weir_plan *plan,
     return WEIR_OK;
 }
 
+static bool steps_keep_state(const struct weir_items *steps)
+{
+    bool keep = false;
+    for (size_t i = 0; i < steps->count; i++) {
+        const struct weir_step_config *step = WEIR_ITEMS_AT(struct weir_step_config, steps, i);
+        keep = keep || component_of(step->component.described)->stateful;
+    }
+    return keep;
+}
+
+static bool config_keeps_state(const struct weir_pipeline_config *config)
+{
+    bool keep = steps_keep_state(&config->steps);
+    for (size_t i = 0; i < config->branches.count; i++) {
+        keep = keep || steps_keep_state(
+                           &WEIR_ITEMS_AT(struct weir_branch_config, &config->branches, i)->steps);
+    }
+    return keep;
+}
+
+static weir_status plan_check_state(struct weir_plan *plan,
+                                    const struct weir_pipeline_config *config,
+                                    struct weir_err *err)
+{
+    plan->state_is_kept = plan->state_in_domain || plan->uses_log;
+    if (!plan->state_is_kept && config->guarantee != WEIR_WISH_STRONGEST) {
+        weir_status status = weir_fail(
+            err, WEIR_CONFIG, "guarantee: a step keeps state, and nothing keeps the state: it is "
+                              "best effort, gone after a restart");
+        weir_err_hint(err, "Leave `guarantee` out, or give the pipeline a state log (`state: {log: "
+                           "kafka}` with a Kafka source, `{log: file}` with a local one).");
+        weir_err_path(err, "guarantee");
+        return status;
+    }
+    return WEIR_OK;
+}
+
 static void plan_judge_source(const struct weir_plan *plan, struct weir_plan_edge *edge)
 {
+    if (plan->state_in_domain) {
+        edge->guarantee = WEIR_EXACTLY_ONCE;
+        snprintf(edge->why, sizeof(edge->why),
+                 "positions and state are committed in one transaction");
+        return;
+    }
     switch (edge->component->positions) {
     case WEIR_POSITIONS_NONE:
         edge->guarantee = WEIR_AT_MOST_ONCE;
@@ -219,6 +306,11 @@ static void plan_judge_sink(const struct weir_plan *plan, struct weir_plan_edge 
         snprintf(edge->why, sizeof(edge->why), "discards its records");
         return;
     }
+    if (plan->state_in_domain && edge->in_domain) {
+        edge->guarantee = WEIR_EXACTLY_ONCE;
+        snprintf(edge->why, sizeof(edge->why), "outputs are part of the transaction");
+        return;
+    }
     bool extent = plan->uses_log && component->ops.sink->mark != NULL;
     edge->guarantee = extent ? WEIR_EXACTLY_ONCE : WEIR_AT_LEAST_ONCE;
     snprintf(edge->why, sizeof(edge->why),
@@ -239,8 +331,10 @@ static void plan_take_weakest(struct weir_plan *plan)
     }
     plan->guarantee = weakest->guarantee;
     if (plan->guarantee == WEIR_EXACTLY_ONCE) {
-        snprintf(plan->why, sizeof(plan->why),
-                 "positions and file lengths are one entry of the state log");
+        snprintf(plan->why, sizeof(plan->why), "%s",
+                 plan->domain != NULL
+                     ? "positions, state and outputs are one transaction of one system"
+                     : "positions and file lengths are one entry of the state log");
     } else {
         snprintf(plan->why, sizeof(plan->why), "%.100s: %.140s", weakest->name, weakest->why);
     }
@@ -325,18 +419,24 @@ weir_status weir_plan_make(struct weir_plan *plan,
     WEIR_ASSERT(plan->sink_count > 0);
     plan->lanes = plan_lanes(config);
     weir_status status = WEIR_OK;
-    if (config->guarantee != WEIR_WISH_AT_LEAST_ONCE) {
-        status = plan_find_domain(plan, connect, err);
+    if (config->on_error == WEIR_ON_ERROR_DEAD_LETTER && config->dead_letter == NULL) {
+        weir_status missing = weir_fail(err, WEIR_CONFIG, "on_error: dead_letter needs a sink for them");
+        weir_err_hint(err, "Write `dead_letter: {kafka: {topic: …}}` beside it.");
+        weir_err_path(err, "on_error");
+        return missing;
     }
+    plan->stateful = config_keeps_state(config);
+    status = plan_find_domain(plan, config, connect, err);
     if (status == WEIR_OK) {
         status = plan_use_log(plan, config, err);
+    }
+    if (status == WEIR_OK && plan->stateful) {
+        status = plan_check_state(plan, config, err);
     }
     if (status != WEIR_OK) {
         return status;
     }
-    if (plan->domain != NULL) {
-        plan->guarantee = WEIR_EXACTLY_ONCE;
-    } else {
+    if (plan->guarantee != WEIR_EXACTLY_ONCE) {
         plan_take_weakest(plan);
     }
     /* Short where positions are cheap to commit, or where memory is held until they are. */

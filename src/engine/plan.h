@@ -24,6 +24,7 @@ struct weir_plan_edge {
     const char *name;  /* "source.kafka", "sinks[1].file" */
     const char *label; /* the user's name:, or NULL */
     struct weir_place place;
+    bool in_domain;                /* commits with plan->domain */
     enum weir_guarantee guarantee; /* what this edge allows */
     char why[256];                 /* a sentence */
 };
@@ -32,6 +33,9 @@ struct weir_plan {
     enum weir_guarantee guarantee;
     char why[256];
     const struct weir_domain_ops *domain; /* commits outputs and positions together; NULL: none */
+    bool stateful;                        /* a step keeps state */
+    bool state_in_domain;                 /* its log is the domain's */
+    bool state_is_kept;                   /* in either log; else it is gone after a restart */
     bool uses_log;                        /* positions (and file lengths) lie in the state log */
     char log_dir[1024];
     int64_t commit_interval_ms;

@@ -114,6 +114,26 @@ weir_status weir_expr_text(struct weir_run *run,
                                   : WEIR_OK;
 }
 
+weir_status weir_expr_value(struct weir_run *run,
+                            const struct weir_expr *expr,
+                            struct weir_record *record,
+                            struct weir_value *ret_value,
+                            struct weir_err *err)
+{
+    struct weir_value input;
+    weir_status status = run_input(run, expr, record, &input, err);
+    return status == WEIR_OK ? weir_jq_one(run->jq, expr->program, input, ret_value, err) : status;
+}
+
+weir_status weir_expr_of(struct weir_run *run,
+                         const struct weir_expr *expr,
+                         struct weir_value input,
+                         struct weir_value *ret_value,
+                         struct weir_err *err)
+{
+    return weir_jq_one(run->jq, expr->program, input, ret_value, err);
+}
+
 weir_status
 weir_expr_each(struct weir_run *run,
                const struct weir_expr *expr,
@@ -154,6 +174,47 @@ bool weir_emit(struct weir_run *run, const struct weir_record *record)
         run->out[run->out_count++] = run->input;
     }
     return true;
+}
+
+bool weir_emit_watermark(struct weir_run *run, int64_t watermark_ms)
+{
+    if (!run->stage->is_listened) {
+        return true;
+    }
+    struct weir_record mark = *run->input;
+    mark.flags = WEIR_RECORD_WATERMARK;
+    mark.time_ms = watermark_ms;
+    mark.ordinal = WEIR_NO_ORDINAL;
+    return weir_emit(run, &mark);
+}
+
+bool weir_emit_to(struct weir_run *run, unsigned sink, const struct weir_record *record)
+{
+    return weir_chain_route(run, sink, record);
+}
+
+void weir_run_absorbed(struct weir_run *run)
+{
+    run->absorbed = true;
+}
+
+void weir_run_late(struct weir_run *run)
+{
+    run->late = true;
+}
+
+void weir_run_result_failed(struct weir_run *run,
+                            const struct weir_record *result,
+                            struct weir_err *err)
+{
+    weir_chain_result_failed(run, result, err);
+}
+
+struct weir_state *weir_run_state(struct weir_run *run)
+{
+    const struct weir_task *task = run->batch->task;
+    WEIR_ASSERT(run->stage->state_index >= 0);
+    return task->states[run->stage->state_index];
 }
 
 void weir_run_log(struct weir_run *run, const struct weir_record *record, struct weir_slice text)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The medium `file` of the state log. The file grows by one entry an epoch and is rewritten with
- * its last entry alone when it passes a megabyte: written aside, synced, renamed, and the
- * directory synced, so that at every instant one whole log is there.
+ * The medium `file` of the state log. The file grows by one entry an epoch. When it passes a
+ * megabyte it is rewritten with what is still needed (its last entry alone, or all from the oldest
+ * snapshot on): written aside, synced, renamed, and the directory synced, so that at every instant
+ * one whole log is there.
  */
 #include "state/state_log.h"
 
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -30,6 +32,7 @@ enum {
     SECTION_HEAD = 5,
     SECTION_POSITION = 1,
     SECTION_MARK = 2,
+    SECTION_FRAME = 3,
 };
 
 static const char header_magic[8] = "weirlog1";
@@ -59,7 +62,14 @@ struct weir_state_log {
     size_t position_count;
     struct log_mark *marks;
     size_t mark_count;
-    struct weir_strbuf entry;
+    struct weir_strbuf entry, frames; /* frames: sections for the next entry */
+    bool has_frames;                  /* some entry has: the file is more than its last entry */
+    int64_t keep_from;                /* where the first entry that is needed begins */
+    struct log_place {
+        uint64_t epoch;
+        int64_t at;
+    } * places; /* of the entries of this process */
+    size_t place_count, place_capacity;
 };
 
 /* --- contents ----------------------------------------------------------------------------------*/
@@ -256,6 +266,10 @@ static bool section_apply(struct weir_state_log *log, int type, const char *at, 
         weir_state_log_put_mark(log, sink, (struct weir_slice){at, (size_t)(end - at)});
         return true;
     }
+    if (type == SECTION_FRAME) { /* read when its shard is restored */
+        log->has_frames = true;
+        return true;
+    }
     return false;
 }
 
@@ -328,6 +342,35 @@ static weir_status header_check(const struct weir_state_log *log,
     return WEIR_OK;
 }
 
+/* The sections of a type, one after the other; NULL behind the last, or where one is torn. Start
+ * with *at == NULL. */
+static const char *
+entry_next(const char *entry, size_t size, int type, const char **at, size_t *ret_size)
+{
+    const char *end = entry + size - CHECKSUM;
+    *at = *at == NULL ? entry + ENTRY_HEAD : *at;
+    while (end - *at >= SECTION_HEAD) {
+        const char *section = *at;
+        size_t content = get_u32(section + 1);
+        if (content > (size_t)(end - section) - SECTION_HEAD) {
+            return NULL;
+        }
+        *at = section + SECTION_HEAD + content;
+        if (section[0] == type) {
+            *ret_size = content;
+            return section + SECTION_HEAD;
+        }
+    }
+    return NULL;
+}
+
+static bool entry_has_frames(const char *entry, size_t size)
+{
+    const char *at = NULL;
+    size_t content;
+    return entry_next(entry, size, SECTION_FRAME, &at, &content) != NULL;
+}
+
 /* Applies the last sound entry; *ret_end is where the next one goes. */
 static weir_status log_replay(struct weir_state_log *log,
                               struct weir_slice text,
@@ -340,7 +383,9 @@ static weir_status log_replay(struct weir_state_log *log,
         return status;
     }
     size_t last = 0, last_size = 0;
+    log->keep_from = (int64_t)at;
     for (size_t size; (size = entry_size(text.data + at, text.size - at)) > 0; at += size) {
+        log->has_frames = log->has_frames || entry_has_frames(text.data + at, size);
         last = at;
         last_size = size;
     }
@@ -384,39 +429,52 @@ static weir_status write_all(int fd, const char *data, size_t size, int64_t at)
     return WEIR_OK;
 }
 
-static weir_status read_all(int fd, struct weir_strbuf *out)
+/* The whole file as memory; released with log_unmap. */
+static weir_status log_map(const struct weir_state_log *log, struct weir_slice *ret_text)
 {
-    char piece[65536];
-    for (;;) {
-        ssize_t got = read(fd, piece, sizeof(piece));
-        if (got < 0 && errno == EINTR) {
-            continue;
+    struct stat info;
+    *ret_text = (struct weir_slice){"", 0};
+    if (fstat(log->fd, &info) != 0) {
+        return WEIR_IO;
+    }
+    if (info.st_size > 0) {
+        void *memory = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, log->fd, 0);
+        if (memory == MAP_FAILED) {
+            return WEIR_IO;
         }
-        if (got <= 0) {
-            return got == 0 && !out->failed ? WEIR_OK : WEIR_IO;
-        }
-        weir_strbuf_append(out, piece, (size_t)got);
+        *ret_text = (struct weir_slice){memory, (size_t)info.st_size};
+    }
+    return WEIR_OK;
+}
+
+static void log_unmap(struct weir_slice text)
+{
+    if (text.size > 0) {
+        munmap((void *)(uintptr_t)text.data, text.size);
     }
 }
 
-/* A new file with the header and, if there is one, the entry; takes the place of the log. */
-static weir_status
-log_rewrite(struct weir_state_log *log, struct weir_slice entry, struct weir_err *err)
+static weir_status log_write_anew(struct weir_state_log *log,
+                                  struct weir_slice kept,
+                                  struct weir_slice entry,
+                                  struct weir_err *err)
 {
     int fd = openat(log->dir_fd, "state.log.new", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) {
         return log_io(log, "create", err);
     }
-    struct weir_strbuf text;
-    weir_strbuf_init(&text, LOG_ENTRY_BYTES_MAX + 65536);
-    header_write(log, &text);
-    weir_strbuf_slice(&text, entry);
-    WEIR_ASSERT(!text.failed);
-    int64_t size_bytes = (int64_t)text.size;
-    bool written = write_all(fd, text.data, text.size, 0) == WEIR_OK && fdatasync(fd) == 0 &&
+    struct weir_strbuf header;
+    weir_strbuf_init(&header, 65536);
+    header_write(log, &header);
+    WEIR_ASSERT(!header.failed);
+    int64_t kept_at = (int64_t)header.size, entry_at = kept_at + (int64_t)kept.size;
+    bool written = write_all(fd, header.data, header.size, 0) == WEIR_OK &&
+                   write_all(fd, kept.data, kept.size, kept_at) == WEIR_OK &&
+                   write_all(fd, entry.data, entry.size, entry_at) == WEIR_OK &&
+                   fdatasync(fd) == 0 &&
                    renameat(log->dir_fd, "state.log.new", log->dir_fd, "state.log") == 0 &&
                    fsync(log->dir_fd) == 0;
-    weir_strbuf_done(&text);
+    weir_strbuf_done(&header);
     if (!written) {
         weir_status status = log_io(log, "write", err);
         close(fd);
@@ -428,9 +486,32 @@ log_rewrite(struct weir_state_log *log, struct weir_slice entry, struct weir_err
     if (log->fd >= 0) {
         close(log->fd);
     }
+    for (size_t i = 0; i < log->place_count; i++) {
+        log->places[i].at += kept_at - log->keep_from;
+    }
     log->fd = fd;
-    log->size_bytes = size_bytes;
+    log->keep_from = kept_at;
+    log->size_bytes = entry_at + (int64_t)entry.size;
     return WEIR_OK;
+}
+
+/* A new file with the header, what is kept of the old one, and the entry, if there is one; takes
+ * the place of the log. */
+static weir_status
+log_rewrite(struct weir_state_log *log, struct weir_slice entry, struct weir_err *err)
+{
+    struct weir_slice old = {"", 0};
+    if (log->fd >= 0 && log->has_frames && log_map(log, &old) != WEIR_OK) {
+        return log_io(log, "read", err);
+    }
+    struct weir_slice kept = {"", 0};
+    if (old.size > 0) {
+        kept = (struct weir_slice){old.data + log->keep_from,
+                                   (size_t)(log->size_bytes - log->keep_from)};
+    }
+    weir_status status = log_write_anew(log, kept, entry, err);
+    log_unmap(old);
+    return status;
 }
 
 static void log_note_time(struct weir_state_log *log)
@@ -451,12 +532,11 @@ static weir_status log_load(struct weir_state_log *log, struct weir_err *err)
         return log_io(log, "open", err);
     }
     log_note_time(log);
-    struct weir_strbuf text;
-    weir_strbuf_init(&text, (size_t)LOG_ENTRY_BYTES_MAX * 2);
-    weir_status status = read_all(log->fd, &text) == WEIR_OK ? WEIR_OK : log_io(log, "read", err);
+    struct weir_slice text;
+    weir_status status = log_map(log, &text) == WEIR_OK ? WEIR_OK : log_io(log, "read", err);
     size_t end = 0;
     if (status == WEIR_OK) {
-        status = log_replay(log, weir_strbuf_view(&text), &end, err);
+        status = log_replay(log, text, &end, err);
     }
     if (status == WEIR_OK && end < text.size) {
         log->cut_bytes = text.size - end;
@@ -465,7 +545,7 @@ static weir_status log_load(struct weir_state_log *log, struct weir_err *err)
         }
     }
     log->size_bytes = (int64_t)end;
-    weir_strbuf_done(&text);
+    log_unmap(text);
     return status;
 }
 
@@ -501,6 +581,7 @@ static struct weir_state_log *log_new(const char *dir, const char *pipeline)
     log->pipeline = weir_strdup(pipeline);
     log->dir_fd = log->lock_fd = log->fd = -1;
     weir_strbuf_init(&log->entry, LOG_ENTRY_BYTES_MAX);
+    weir_strbuf_init(&log->frames, LOG_ENTRY_BYTES_MAX);
     return log;
 }
 
@@ -529,14 +610,14 @@ static weir_status log_look(struct weir_state_log *log, struct weir_err *err)
         return errno == ENOENT ? WEIR_OK : log_io(log, "open", err);
     }
     log_note_time(log);
-    struct weir_strbuf text;
-    weir_strbuf_init(&text, (size_t)LOG_ENTRY_BYTES_MAX * 2);
-    weir_status status = read_all(log->fd, &text) == WEIR_OK ? WEIR_OK : log_io(log, "read", err);
+    struct weir_slice text;
+    weir_status status = log_map(log, &text) == WEIR_OK ? WEIR_OK : log_io(log, "read", err);
     size_t end = 0;
     if (status == WEIR_OK) {
-        status = log_replay(log, weir_strbuf_view(&text), &end, err);
+        status = log_replay(log, text, &end, err);
     }
-    weir_strbuf_done(&text);
+    log->size_bytes = (int64_t)end;
+    log_unmap(text);
     return status;
 }
 
@@ -572,7 +653,9 @@ void weir_state_log_close(struct weir_state_log *log)
     }
     weir_free(log->positions);
     weir_free(log->marks);
+    weir_free(log->places);
     weir_strbuf_done(&log->entry);
+    weir_strbuf_done(&log->frames);
     weir_free(log->dir);
     weir_free(log->pipeline);
     weir_free(log);
@@ -605,10 +688,109 @@ static void entry_write(struct weir_state_log *log, uint64_t epoch)
         weir_strbuf_append(out, row->sink, sink);
         weir_strbuf_append(out, row->bytes, row->size);
     }
+    weir_strbuf_slice(out, weir_strbuf_view(&log->frames));
     if (!out->failed) {
         set_u32(out, 4, (uint32_t)(out->size + CHECKSUM));
         put_u64(out, XXH3_64bits(out->data, out->size));
     }
+}
+
+static void log_note_place(struct weir_state_log *log, uint64_t epoch, int64_t at)
+{
+    if (!log->has_frames) {
+        log->place_count = 0;
+        return;
+    }
+    if (log->place_count == log->place_capacity) {
+        log->place_capacity = log->place_capacity == 0 ? 64 : log->place_capacity * 2;
+        log->places = weir_realloc(log->places, log->place_capacity, sizeof(*log->places));
+    }
+    log->places[log->place_count++] = (struct log_place){epoch, at};
+}
+
+void weir_state_log_cut(struct weir_state_log *log, uint64_t epoch)
+{
+    size_t first = 0;
+    while (first < log->place_count && log->places[first].epoch < epoch) {
+        first++;
+    }
+    if (first < log->place_count) {
+        log->keep_from = log->places[first].at;
+        log->place_count -= first;
+        memmove(log->places, log->places + first, log->place_count * sizeof(*log->places));
+    }
+}
+
+int64_t weir_state_log_bytes(const struct weir_state_log *log)
+{
+    return log->has_frames ? log->size_bytes - log->keep_from : 0;
+}
+
+void weir_state_log_put_frame(struct weir_state_log *log,
+                              const char *source,
+                              const char *topic,
+                              int32_t partition,
+                              struct weir_slice frame)
+{
+    struct weir_strbuf *out = &log->frames;
+    size_t names = strlen(source) + strlen(topic) + 2;
+    weir_strbuf_push(out, SECTION_FRAME);
+    put_u32(out, (uint32_t)(names + 4 + frame.size));
+    weir_strbuf_append(out, source, strlen(source) + 1);
+    weir_strbuf_append(out, topic, strlen(topic) + 1);
+    put_u32(out, (uint32_t)partition);
+    weir_strbuf_slice(out, frame);
+}
+
+static bool frame_is_of(struct weir_slice *frame,
+                        const char *source,
+                        const char *topic,
+                        int32_t partition)
+{
+    const char *at = frame->data, *end = frame->data + frame->size;
+    const char *of_source = section_name(&at, end);
+    const char *of_topic = of_source == NULL ? NULL : section_name(&at, end);
+    if (of_topic == NULL || end - at < 4 || (int32_t)get_u32(at) != partition ||
+        strcmp(of_source, source) != 0 || strcmp(of_topic, topic) != 0) {
+        return false;
+    }
+    *frame = (struct weir_slice){at + 4, (size_t)(end - at) - 4};
+    return true;
+}
+
+weir_status weir_state_log_frames(struct weir_state_log *log,
+                                  const char *source,
+                                  const char *topic,
+                                  int32_t partition,
+                                  weir_status (*take)(void *context,
+                                                      struct weir_slice frame,
+                                                      struct weir_err *err),
+                                  void *context,
+                                  struct weir_err *err)
+{
+    struct weir_slice text;
+    if (!log->has_frames) {
+        return WEIR_OK;
+    }
+    if (log_map(log, &text) != WEIR_OK) {
+        return log_io(log, "read", err);
+    }
+    weir_status status = WEIR_OK;
+    size_t at = (size_t)log->keep_from;
+    for (size_t size; status == WEIR_OK && at < (size_t)log->size_bytes &&
+                      (size = entry_size(text.data + at, text.size - at)) > 0;
+         at += size) {
+        const char *place = NULL;
+        struct weir_slice frame;
+        while (status == WEIR_OK && (frame.data = entry_next(text.data + at, size, SECTION_FRAME,
+                                                             &place, &frame.size)) != NULL) {
+            if (frame_is_of(&frame, source, topic, partition)) {
+                status = take(context, frame, err);
+            }
+        }
+    }
+    log_unmap(text);
+    return status;
 }
 
 weir_status weir_state_log_commit(struct weir_state_log *log, uint64_t epoch, struct weir_err *err)
@@ -622,7 +804,9 @@ weir_status weir_state_log_commit(struct weir_state_log *log, uint64_t epoch, st
     }
     weir_failpoint(WEIR_FAILPOINT_BEFORE_LOG_SYNC);
     struct weir_slice entry = weir_strbuf_view(&log->entry);
-    if (log->size_bytes + (int64_t)entry.size > LOG_BYTES_MAX) {
+    bool much = log->size_bytes + (int64_t)entry.size > LOG_BYTES_MAX;
+    log->has_frames = log->has_frames || log->frames.size > 0;
+    if (much && (!log->has_frames || log->keep_from > log->size_bytes / 2)) {
         weir_status status = log_rewrite(log, entry, err);
         if (status != WEIR_OK) {
             return status;
@@ -635,6 +819,8 @@ weir_status weir_state_log_commit(struct weir_state_log *log, uint64_t epoch, st
         log->size_bytes += (int64_t)entry.size;
     }
     log->epoch = epoch;
+    log_note_place(log, epoch, log->size_bytes - (int64_t)entry.size);
+    weir_strbuf_clear(&log->frames);
     weir_failpoint(WEIR_FAILPOINT_AFTER_LOG_SYNC);
     return WEIR_OK;
 }

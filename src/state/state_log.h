@@ -8,9 +8,12 @@
  *     section  u8 type | u32 size | content
  *                1 position   source \0 topic \0 | i32 partition | i64 position
  *                2 mark       sink \0 | bytes (a file sink's name and length)
+ *                3 shard      source \0 topic \0 | i32 partition | u32 size | a frame of the task's
+ *                             state (state/shard_log.h)
  *
  * Little-endian; checksums are XXH3 (64 bits) over everything before them in the header or entry.
- * An entry is the whole truth as of its epoch, so restoring reads the last one. A torn tail (the
+ * Positions and marks of an entry are the whole truth as of its epoch, so restoring reads the last
+ * one; frames of shards add up, from the first entry in the file to the last. A torn tail (the
  * crash happened while it was written) is recognised by its checksum and cut; damage in front of a
  * sound entry is refused, never used. An entry is committed when fdatasync returned; after a failed
  * sync the log answers nothing but that failure (the kernel may have dropped the pages).
@@ -62,7 +65,27 @@ bool weir_state_log_get_mark(const struct weir_state_log *log,
                              const char *sink,
                              struct weir_slice *ret_mark);
 
+/* Hands over the frames of a shard, oldest first; other than WEIR_OK from `take` ends it. */
+WEIR_MUST_USE weir_status weir_state_log_frames(struct weir_state_log *log,
+                                                const char *source,
+                                                const char *topic,
+                                                int32_t partition,
+                                                weir_status (*take)(void *context,
+                                                                    struct weir_slice frame,
+                                                                    struct weir_err *err),
+                                                void *context,
+                                                struct weir_err *err);
+/* Entries before that epoch are not needed any more (all shards have a newer snapshot). */
+void weir_state_log_cut(struct weir_state_log *log, uint64_t epoch);
+/* Bytes of frames that the file holds. */
+int64_t weir_state_log_bytes(const struct weir_state_log *log);
+
 /* Changes go into the next entry. */
+void weir_state_log_put_frame(struct weir_state_log *log,
+                              const char *source,
+                              const char *topic,
+                              int32_t partition,
+                              struct weir_slice frame);
 void weir_state_log_put_position(struct weir_state_log *log,
                                  const char *source,
                                  const char *topic,

@@ -27,7 +27,6 @@
 
 struct weir_state_limits {
     size_t keys_max, bytes_max; /* 0: none */
-    bool evict_oldest;          /* at the cap: drop the entries that were made first; else refuse */
 };
 
 /* limits may be NULL. */
@@ -43,9 +42,6 @@ void weir_state_seal(struct weir_state *state, struct weir_strbuf *out);
 void weir_state_commit(struct weir_state *state);
 /* Both layers are undone; timers are as they were. */
 void weir_state_rollback(struct weir_state *state);
-/* How many entries the last weir_state_rollback or restoring… put is refused: counters for metrics. */
-uint64_t weir_state_evicted(const struct weir_state *state);
-
 /* Applies a delta or a snapshot part, as committed. Layers must be empty. WEIR_CORRUPT: not well
  * formed; the state is then useless. */
 WEIR_MUST_USE weir_status weir_state_apply(struct weir_state *state,

@@ -18,7 +18,8 @@
 // clang-format off
 #define SIM_CALL_MAP(X) \
     X(OPEN) X(START) X(POLL) X(READ) X(SEEK) X(POSITIONS) X(STOP) X(PREPARE) X(WRITE) \
-    X(SINK_POLL) X(SEAL) X(CONFIRM) X(SINK_ABORT) X(BEGIN) X(SEND_OFFSETS) X(END_TXN) X(TXN_ABORT)
+    X(SINK_POLL) X(SEAL) X(CONFIRM) X(SINK_ABORT) X(BEGIN) X(SEND_OFFSETS) X(END_TXN) X(TXN_ABORT) \
+    X(STATE_OPEN) X(STATE_RESTORE) X(STATE_APPEND)
 // clang-format on
 
 enum sim_call_kind {
@@ -74,6 +75,7 @@ extern long sim_messages_alive;
 
 void sim_trace(struct sim_process *process, const void *bytes, size_t size);
 
-extern const struct weir_component sim_memory_source, sim_memory_sink, sim_repeat_step;
+extern const struct weir_component sim_memory_source, sim_memory_sink, sim_repeat_step,
+    sim_tally_step;
 
 #endif

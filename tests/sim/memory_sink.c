@@ -278,6 +278,7 @@ sim_memory_name(const void *config, bool connect, struct weir_strbuf *out, struc
 
 struct memory_domain {
     struct memory_producer *producer;
+    struct sim_topic *state;
 };
 
 static weir_status memory_domain_open(void *instance,
@@ -448,6 +449,98 @@ static weir_status memory_domain_abort(void *instance, struct weir_err *err)
     return status;
 }
 
+/* --- the state log --------------------------------------------------------------------------*/
+
+/* Entries are bytes, the broker's values text: in hexadecimal. */
+static weir_status memory_state_open(
+    void *instance, const char *name, int32_t shards, size_t *ret_entry_max, struct weir_err *err)
+{
+    struct memory_domain *self = instance;
+    struct sim_process *process = self->producer->process;
+    struct sim_call call;
+    if (!sim_call_enter(&call, process, SIM_CALL_STATE_OPEN)) {
+        return sim_call_fail(&call, err);
+    }
+    self->state = sim_broker_topic(process->broker, name);
+    if (self->state == NULL) {
+        self->state = sim_broker_add_topic(process->broker, name, (size_t)shards);
+    }
+    WEIR_ASSERT(self->state->partition_count == (size_t)shards);
+    *ret_entry_max = 200; /* so that some deltas are split */
+    return sim_call_leave(&call, WEIR_OK, err);
+}
+
+static weir_status memory_state_restore(void *instance,
+                                        int32_t shard,
+                                        weir_status (*take)(void *context,
+                                                            struct weir_slice entry,
+                                                            struct weir_err *err),
+                                        void *context,
+                                        struct weir_err *err)
+{
+    struct memory_domain *self = instance;
+    struct sim_call call;
+    if (!sim_call_enter(&call, self->producer->process, SIM_CALL_STATE_RESTORE)) {
+        return sim_call_fail(&call, err);
+    }
+    const struct sim_partition *partition = &self->state->partitions[shard];
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; i < partition->count && status == WEIR_OK; i++) {
+        const struct sim_entry *entry = &partition->entries[i];
+        if (entry->control || entry->state != SIM_COMMITTED) {
+            continue; /* open: of a process that lost the partition; it can only be aborted */
+        }
+        size_t size = strlen(entry->value) / 2;
+        char *bytes = weir_calloc(size + 1, 1);
+        for (size_t k = 0; k < size; k++) {
+            unsigned byte;
+            int got = sscanf(entry->value + 2 * k, "%2x", &byte);
+            WEIR_ASSERT(got == 1);
+            bytes[k] = (char)byte;
+        }
+        status = take(context, (struct weir_slice){bytes, size}, err);
+        weir_free(bytes);
+    }
+    return sim_call_leave(&call, status, err);
+}
+
+static weir_status memory_state_append(
+    void *instance, int32_t shard, uint64_t epoch, struct weir_slice entry, struct weir_err *err)
+{
+    (void)epoch;
+    struct memory_domain *self = instance;
+    struct memory_producer *producer = self->producer;
+    struct sim_call call;
+    if (!sim_call_enter(&call, producer->process, SIM_CALL_STATE_APPEND)) {
+        return sim_call_fail(&call, err);
+    }
+    WEIR_ASSERT(entry.size <= 200);
+    char text[2 * 200 + 1] = "";
+    for (size_t i = 0; i < entry.size; i++) {
+        snprintf(text + 2 * i, 3, "%02x", (unsigned)(unsigned char)entry.data[i]);
+    }
+    weir_status status =
+        answer_status(sim_txn_write(producer->process->broker, producer->handle, producer->epoch,
+                                    &self->state->partitions[shard], "", text,
+                                    producer->process->number),
+                      err);
+    return sim_call_leave(&call, status, err);
+}
+
+static void memory_state_cut(void *instance, int32_t shard, uint64_t epoch)
+{
+    (void)instance;
+    (void)shard;
+    (void)epoch;
+}
+
+static const struct weir_state_log_ops memory_state_log = {
+    .open = memory_state_open,
+    .restore = memory_state_restore,
+    .append = memory_state_append,
+    .cut = memory_state_cut,
+};
+
 const struct weir_domain_ops sim_memory_domain = {
     .self_size = sizeof(struct memory_domain),
     .open = memory_domain_open,
@@ -455,6 +548,7 @@ const struct weir_domain_ops sim_memory_domain = {
     .begin = memory_domain_begin,
     .commit = memory_domain_commit,
     .abort = memory_domain_abort,
+    .state_log = &memory_state_log,
 };
 
 /* --- the component --------------------------------------------------------------------------*/

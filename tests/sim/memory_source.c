@@ -99,6 +99,8 @@ static void source_take(struct memory_source *self)
         item->link = self->parts;
         self->parts = item;
         items[count++] = (struct weir_assignment){.topic = self->topic->name,
+                                                   .partition_count =
+                                                       (int32_t)self->topic->partition_count,
                                                   .index = (int32_t)p,
                                                   .position = position < 0 ? 0 : position,
                                                   .source_data = item};

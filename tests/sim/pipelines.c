@@ -92,6 +92,18 @@ const struct sim_spec sim_pipelines[] = {
      .chunk = 2,
      .room = 5,
      .instance = true},
+    {.name = "state",
+     .tail = "steps: [tally]\n" TWO_SINKS,
+     .sources = 1,
+     .partitions = 3,
+     .records = 17,
+     .outs = 2,
+     .shapes = {SIM_TALLY, SIM_TALLY},
+     .lanes = 2,
+     .batch_size = 5,
+     .chunk = 3,
+     .room = 4,
+     .stateful = true},
 };
 
 const size_t sim_pipeline_count = sizeof(sim_pipelines) / sizeof(sim_pipelines[0]);

@@ -118,6 +118,7 @@ static int shape_copies(enum sim_shape shape, int number)
 {
     switch (shape) {
     case SIM_PASS:
+    case SIM_TALLY:
         return 1;
     case SIM_REPEAT:
         return number % 3;
@@ -143,6 +144,17 @@ static const struct sim_entry *cursor_settle(const struct sim_world *world,
     return NULL;
 }
 
+/* How many records of its key are before it, modulo 3; those that fail do not count. */
+static int tally_of(const struct sim_spec *spec, const struct sim_entry *input)
+{
+    int number = entry_number(input), before = 0;
+    size_t source = (size_t)(input->value[5] - '0'), index = (size_t)(input->value[11] - '0');
+    for (int n = number % 5 == 0 ? 5 : number % 5; n < number; n += 5) {
+        before += !is_flagged(spec, source, index, n);
+    }
+    return before % 3;
+}
+
 static void output_text(const struct sim_spec *spec,
                         size_t out,
                         const struct sim_entry *input,
@@ -152,6 +164,9 @@ static void output_text(const struct sim_spec *spec,
 {
     if (spec->shapes[out] == SIM_REPEAT) {
         snprintf(text, size, "%.*s,\"i\":%d}", (int)strlen(input->value) - 1, input->value, copy);
+    } else if (spec->shapes[out] == SIM_TALLY) {
+        snprintf(text, size, "%.*s,\"i\":%d}", (int)strlen(input->value) - 1, input->value,
+                 tally_of(spec, input));
     } else {
         snprintf(text, size, "%s", input->value);
     }
@@ -179,7 +194,8 @@ static void check_visible(struct sim_world *world, size_t out, const struct sim_
     }
     int number = entry_number(entry);
     bool earlier = due == NULL || number < entry_number(due) ||
-                   (number == entry_number(due) && entry_copy(entry) < cursor->copy);
+                   (number == entry_number(due) && entry_copy(entry) < cursor->copy &&
+                    world->spec->shapes[out] == SIM_REPEAT);
     if (earlier) {
         world->repeats++;
         if (!world->repeats_allowed) {
@@ -274,6 +290,7 @@ extern const struct weir_component weir_component_filter_step, weir_component_ma
 
 static const struct weir_component *const components[] = {
     &sim_memory_source,        &sim_memory_sink,         &sim_repeat_step,
+    &sim_tally_step,
     &weir_component_drop_sink, &weir_component_map_step, &weir_component_filter_step,
     &weir_component_key_step,  &weir_component_log_step,
 };

@@ -31,6 +31,7 @@ enum sim_shape {
     SIM_PASS,   /* the record itself */
     SIM_REPEAT, /* n % 3 records */
     SIM_ODD,    /* the record itself, if n is odd */
+    SIM_TALLY,  /* the record with its number among those of its key, modulo 3 */
 };
 
 struct sim_spec {
@@ -44,6 +45,7 @@ struct sim_spec {
     bool instance;      /* static members and transactional ids */
     bool skip;          /* on_error */
     bool poison_in_commit;
+    bool stateful; /* has a step that keeps state: always in transactions */
     const char *flag; /* put into the records below: poison, refused, unfit; NULL: none */
     int flagged[3];   /* numbers, of source 0, partition 0; 0: none */
 };

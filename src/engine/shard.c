@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A task's share of the pipeline's state: one table per step that keeps state, changed by the
+ * task's lane, committed and undone with the epoch, written into the state log with it. The log is
+ * the domain's (appended inside its transaction) or the pipeline's file.
+ *
+ * The surprising part: when a commit succeeds the lanes are running, and a table is its lane's. So
+ * the success is only noted (`durable`), and the closing layer dropped when the lanes stand still
+ * the next time: before the next seal, or before a rollback, which must not undo it.
+ */
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/clock.h"
+#include "engine/engine_priv.h"
+#include "state/shard_log.h"
+
+enum { FRAME_MAX = 64 << 20, FILE_SNAPSHOT_BYTES = 32 << 20 };
+
+static const struct weir_state_log_ops *shard_ops(const struct weir_engine *engine)
+{
+    return engine->plan.state_in_domain ? engine->plan.domain->state_log : NULL;
+}
+
+static weir_status shard_open_log(struct weir_engine *engine,
+                                  const struct weir_assignment *item,
+                                  struct weir_err *err)
+{
+    char name[300];
+    if (engine->frame_max > 0) {
+        return WEIR_OK;
+    }
+    if (item->partition_count < 1) {
+        return weir_fail(err, WEIR_CONFIG, "state needs a source that knows how many partitions \"%s\" has",
+                         item->topic);
+    }
+    snprintf(name, sizeof(name), "%s.state", engine->config->name);
+    return shard_ops(engine)->open(engine->domain, name, item->partition_count, &engine->frame_max,
+                                   err);
+}
+
+static weir_status shard_take(void *context, struct weir_slice frame, struct weir_err *err)
+{
+    return weir_shard_log_take(context, frame, err);
+}
+
+static bool shard_is_alone(const struct weir_engine *engine, const struct weir_task *task)
+{
+    for (const struct weir_task *other = engine->tasks; other != NULL; other = other->next) {
+        if (other != task && other->part.index == task->part.index && other->log != NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static weir_status shard_restore(struct weir_engine *engine,
+                                 struct weir_task *task,
+                                 const struct weir_assignment *item,
+                                 struct weir_err *err)
+{
+    int64_t began_ns = weir_clock_monotonic_ns(engine->clock);
+    weir_status status = WEIR_OK;
+    if (engine->plan.state_in_domain && !shard_is_alone(engine, task)) {
+        status = weir_fail(err, WEIR_CONFIG,
+                           "steps that keep state read one topic; \"%.100s\" is another",
+                           task->topic);
+        weir_err_hint(err, "Bring the topics together in one first, or give each its own pipeline.");
+    } else if (engine->plan.state_in_domain) {
+        status = shard_open_log(engine, item, err);
+        if (status == WEIR_OK) {
+            status = shard_ops(engine)->restore(engine->domain, item->index, shard_take, task->log,
+                                                err);
+        }
+    } else {
+        engine->frame_max = FRAME_MAX;
+        status = weir_state_log_frames(engine->state_log, engine->sources[task->source].name,
+                                       task->topic, item->index, shard_take, task->log, err);
+    }
+    if (status == WEIR_OK) {
+        status = weir_shard_log_restored(task->log, err);
+    }
+    if (status == WEIR_OK && weir_shard_log_bytes(task->log) > 0) {
+        int64_t took_ms = (weir_clock_monotonic_ns(engine->clock) - began_ns) / WEIR_NS_PER_MS;
+        size_t keys = 0;
+        for (size_t i = 0; task->states[i] != NULL; i++) {
+            keys += weir_state_count(task->states[i]);
+        }
+        WEIR_LOG_INFO(&engine->log, "state restored", WEIR_F("topic", (const char *)task->topic),
+                      WEIR_F("partition", item->index), WEIR_F("keys", keys),
+                      WEIR_F("bytes", weir_shard_log_bytes(task->log)), WEIR_F("took_ms", took_ms));
+    }
+    return status;
+}
+
+weir_status weir_shard_open(struct weir_engine *engine,
+                            struct weir_task *task,
+                            const struct weir_assignment *item,
+                            int64_t *position,
+                            struct weir_err *err)
+{
+    if (engine->stateful_count == 0) {
+        return WEIR_OK;
+    }
+    struct weir_shard_step *steps = weir_calloc(engine->stateful_count, sizeof(*steps));
+    task->states = weir_calloc(engine->stateful_count + 1, sizeof(struct weir_state *));
+    task->sizes = weir_calloc(engine->stateful_count, sizeof(*task->sizes));
+    for (size_t i = 0; i < engine->stateful_count; i++) {
+        task->states[i] = weir_state_new(NULL);
+        steps[i] = (struct weir_shard_step){engine->stateful[i]->name,
+                                            engine->stateful[i]->component->state_version,
+                                            task->states[i]};
+    }
+    weir_status status = WEIR_OK;
+    if (engine->plan.state_is_kept) {
+        task->log = weir_shard_log_new(steps, engine->stateful_count,
+                                       engine->plan.state_in_domain ? 0 : SIZE_MAX);
+        status = shard_restore(engine, task, item, err);
+    }
+    weir_free(steps);
+    if (status != WEIR_OK) {
+        weir_err_path(err, "state");
+        return status;
+    }
+    if (task->log != NULL) {
+        (void)weir_shard_log_get_position(task->log, engine->sources[task->source].name, task->topic,
+                                          item->index, position);
+    }
+    weir_shard_settle(task);
+    task->changed = false;
+    return WEIR_OK;
+}
+
+void weir_shard_close(struct weir_task *task)
+{
+    for (size_t i = 0; task->states != NULL && task->states[i] != NULL; i++) {
+        weir_state_free(task->states[i]);
+    }
+    weir_shard_log_free(task->log);
+    weir_free(task->states);
+    weir_free(task->sizes);
+    task->log = NULL;
+    task->states = NULL;
+    task->sizes = NULL;
+}
+
+static void shard_apply_commit(struct weir_task *task)
+{
+    for (size_t i = 0; task->durable && task->states[i] != NULL; i++) {
+        weir_state_commit(task->states[i]);
+    }
+    task->durable = false;
+}
+
+void weir_shard_seal(struct weir_engine *engine, struct weir_task *task)
+{
+    shard_apply_commit(task);
+    bool moved = task->part.closing != task->part.committed;
+    if (task->log == NULL) {
+        for (size_t i = 0; task->states[i] != NULL; i++) {
+            weir_state_seal(task->states[i], NULL);
+        }
+    } else if (moved || weir_shard_is_dirty(task) || weir_shard_log_has_more(task->log)) {
+        weir_shard_log_seal(task->log, engine->epoch + 1, engine->sources[task->source].name,
+                            task->topic, task->part.index, task->part.closing, engine->frame_max);
+    } else {
+        weir_shard_log_skip(task->log);
+    }
+    task->changed = false;
+}
+
+weir_status weir_shard_append(struct weir_engine *engine, uint64_t epoch, struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        struct weir_slice frame;
+        for (size_t i = 0; status == WEIR_OK && task->log != NULL &&
+                           weir_shard_log_frame(task->log, i, &frame);
+             i++) {
+            if (engine->plan.state_in_domain) {
+                status = shard_ops(engine)->append(engine->domain, task->part.index, epoch, frame,
+                                                   err);
+            } else {
+                weir_state_log_put_frame(engine->state_log, engine->sources[task->source].name,
+                                         task->topic, task->part.index, frame);
+            }
+        }
+    }
+    return status;
+}
+
+void weir_shard_committed(struct weir_engine *engine, struct weir_task *task)
+{
+    task->durable = true;
+    if (task->log == NULL) {
+        return;
+    }
+    uint64_t epoch;
+    if (weir_shard_log_committed(task->log, &epoch)) {
+        if (engine->plan.state_in_domain) {
+            shard_ops(engine)->cut(engine->domain, task->part.index, epoch);
+        } else {
+            task->snapshot_epoch = epoch;
+        }
+    }
+}
+
+/* The file holds the frames of all shards: it is cut when each has a new snapshot. */
+void weir_shard_tend_file(struct weir_engine *engine)
+{
+    if (engine->state_log == NULL || engine->stateful_count == 0) {
+        return;
+    }
+    uint64_t oldest = UINT64_MAX;
+    size_t bytes = 0;
+    for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        oldest = task->snapshot_epoch < oldest ? task->snapshot_epoch : oldest;
+        for (unsigned i = 0; i < engine->stateful_count; i++) {
+            bytes += atomic_load_explicit(&task->sizes[i].bytes, memory_order_relaxed);
+        }
+    }
+    if (engine->tasks != NULL && oldest > 0) {
+        weir_state_log_cut(engine->state_log, oldest);
+        for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+            task->snapshot_epoch = 0;
+            task->snapshot_wanted = false;
+        }
+    }
+    if (weir_state_log_bytes(engine->state_log) < (int64_t)(FILE_SNAPSHOT_BYTES + 3 * bytes)) {
+        return;
+    }
+    for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        if (!task->snapshot_wanted) {
+            task->snapshot_wanted = true;
+            weir_shard_log_want_snapshot(task->log);
+            engine->dirty = true;
+        }
+    }
+}
+
+void weir_shard_rollback(struct weir_task *task)
+{
+    shard_apply_commit(task);
+    for (size_t i = 0; task->states[i] != NULL; i++) {
+        weir_state_rollback(task->states[i]);
+    }
+    if (task->log != NULL) {
+        weir_shard_log_aborted(task->log);
+    }
+    task->changed = task->closed_out = false;
+}
+
+bool weir_shard_is_dirty(const struct weir_task *task)
+{
+    bool dirty = false;
+    for (size_t i = 0; !dirty && task->states[i] != NULL; i++) {
+        dirty = weir_state_is_dirty(task->states[i]);
+    }
+    return dirty;
+}
+
+void weir_shard_settle(struct weir_task *task)
+{
+    task->changed = task->changed || weir_shard_is_dirty(task);
+    for (size_t i = 0; task->states[i] != NULL; i++) {
+        atomic_store_explicit(&task->sizes[i].keys, weir_state_count(task->states[i]),
+                              memory_order_relaxed);
+        atomic_store_explicit(&task->sizes[i].bytes, weir_state_bytes(task->states[i]),
+                              memory_order_relaxed);
+    }
+}

@@ -55,6 +55,7 @@ struct weir_ctx {
     bool transactional; /* outputs and positions commit together in the component's domain */
     int64_t transaction_timeout_ms;
     int64_t in_flight_bytes; /* this component's share of the process's budget */
+    bool keeps_state;        /* the pipeline has steps that keep state */
     bool marked;             /* steps: an earlier step sets the watermark; records do not */
 };
 
@@ -314,13 +315,13 @@ struct weir_state_log_ops {
                                                struct weir_err *err),
                            void *context,
                            struct weir_err *err);
-    /* Between begin and commit: the entry becomes part of the commit. `epoch` grows from append to
-     * append within a process; several entries may have the same. */
-    weir_status (*append)(
-        void *self, int32_t shard, uint64_t epoch, struct weir_slice entry, struct weir_err *err);
-    /* After a commit: what was appended before the first entry of `epoch` (and is not from this
-     * process) is not needed any more. May be put off or left out; never fails the pipeline. */
-    void (*cut)(void *self, int32_t shard, uint64_t epoch);
+    /* Between begin and commit: the entry becomes part of the commit. */
+    weir_status (*append)(void *self, int32_t shard, struct weir_slice entry, struct weir_err *err);
+    /* A place before which nothing is that is appended from now on. */
+    weir_status (*place)(void *self, int32_t shard, int64_t *ret_place, struct weir_err *err);
+    /* After a commit: what lies before the place is not needed any more. May be left out; never
+     * fails the pipeline. */
+    void (*cut)(void *self, int32_t shard, int64_t place);
 };
 
 /* Outputs and positions of one system committing together (a Kafka transaction). */

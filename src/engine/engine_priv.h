@@ -55,7 +55,8 @@ struct weir_task {
     bool changed;               /* lane: its state did, since the last seal */
     bool durable;               /* the closing layer of its state is committed; see shard.c */
     struct weir_shard_log *log; /* control: NULL: the state is not kept */
-    uint64_t snapshot_epoch;    /* control: of its last complete snapshot in the file; 0: none */
+    int64_t snapshot_began;     /* control: the place, or the epoch, of the one under way */
+    int64_t snapshot_epoch;     /* control: of the last complete one in the file; 0: none */
     bool snapshot_wanted;
     bool closed_out;            /* lane: its open windows were emitted at the end of the input */
     struct weir_state_size {
@@ -292,7 +293,7 @@ void weir_shard_seal(struct weir_engine *engine, struct weir_task *task);
 /* What was sealed is durable; may be said while lanes run. control. */
 void weir_shard_committed(struct weir_engine *engine, struct weir_task *task);
 /* Hands the sealed frames to the log: the domain's, inside its transaction, or the file's next
- * entry. control. */
+ * entry, which has this epoch. control. */
 WEIR_MUST_USE weir_status weir_shard_append(struct weir_engine *engine,
                                             uint64_t epoch,
                                             struct weir_err *err);

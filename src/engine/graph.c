@@ -28,6 +28,7 @@ graph_ctx(struct weir_engine *engine, const char *name, unsigned index, bool in_
         .transactional = in_domain,
         .transaction_timeout_ms = engine->config->transaction_timeout,
         .in_flight_bytes = engine->config->in_flight / 4,
+        .keeps_state = engine->plan.stateful,
     };
 }
 

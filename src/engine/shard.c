@@ -20,7 +20,8 @@ enum { FRAME_MAX = 64 << 20, FILE_SNAPSHOT_BYTES = 32 << 20 };
 
 static const struct weir_state_log_ops *shard_ops(const struct weir_engine *engine)
 {
-    return engine->plan.state_in_domain ? engine->plan.domain->state_log : NULL;
+    WEIR_ASSERT(engine->plan.state_in_domain);
+    return engine->plan.domain->state_log;
 }
 
 static weir_status shard_open_log(struct weir_engine *engine,
@@ -32,7 +33,7 @@ static weir_status shard_open_log(struct weir_engine *engine,
         return WEIR_OK;
     }
     if (item->partition_count < 1) {
-        return weir_fail(err, WEIR_CONFIG, "state needs a source that knows how many partitions \"%s\" has",
+        return weir_fail(err, WEIR_UNAVAILABLE, "state needs a source that knows how many partitions \"%s\" has",
                          item->topic);
     }
     snprintf(name, sizeof(name), "%s.state", engine->config->name);
@@ -162,7 +163,7 @@ void weir_shard_seal(struct weir_engine *engine, struct weir_task *task)
             weir_state_seal(task->states[i], NULL);
         }
     } else if (moved || weir_shard_is_dirty(task) || weir_shard_log_has_more(task->log)) {
-        weir_shard_log_seal(task->log, engine->epoch + 1, engine->sources[task->source].name,
+        weir_shard_log_seal(task->log, engine->sources[task->source].name,
                             task->topic, task->part.index, task->part.closing, engine->frame_max);
     } else {
         weir_shard_log_skip(task->log);
@@ -173,14 +174,20 @@ void weir_shard_seal(struct weir_engine *engine, struct weir_task *task)
 weir_status weir_shard_append(struct weir_engine *engine, uint64_t epoch, struct weir_err *err)
 {
     weir_status status = WEIR_OK;
-    for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+    for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
         struct weir_slice frame;
+        if (task->log != NULL && weir_shard_log_begins(task->log)) {
+            task->snapshot_began = (int64_t)epoch;
+            if (engine->plan.state_in_domain) {
+                status = shard_ops(engine)->place(engine->domain, task->part.index,
+                                                  &task->snapshot_began, err);
+            }
+        }
         for (size_t i = 0; status == WEIR_OK && task->log != NULL &&
                            weir_shard_log_frame(task->log, i, &frame);
              i++) {
             if (engine->plan.state_in_domain) {
-                status = shard_ops(engine)->append(engine->domain, task->part.index, epoch, frame,
-                                                   err);
+                status = shard_ops(engine)->append(engine->domain, task->part.index, frame, err);
             } else {
                 weir_state_log_put_frame(engine->state_log, engine->sources[task->source].name,
                                          task->topic, task->part.index, frame);
@@ -196,12 +203,11 @@ void weir_shard_committed(struct weir_engine *engine, struct weir_task *task)
     if (task->log == NULL) {
         return;
     }
-    uint64_t epoch;
-    if (weir_shard_log_committed(task->log, &epoch)) {
+    if (weir_shard_log_committed(task->log)) {
         if (engine->plan.state_in_domain) {
-            shard_ops(engine)->cut(engine->domain, task->part.index, epoch);
+            shard_ops(engine)->cut(engine->domain, task->part.index, task->snapshot_began);
         } else {
-            task->snapshot_epoch = epoch;
+            task->snapshot_epoch = task->snapshot_began;
         }
     }
 }
@@ -212,7 +218,7 @@ void weir_shard_tend_file(struct weir_engine *engine)
     if (engine->state_log == NULL || engine->stateful_count == 0) {
         return;
     }
-    uint64_t oldest = UINT64_MAX;
+    int64_t oldest = INT64_MAX;
     size_t bytes = 0;
     for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
         oldest = task->snapshot_epoch < oldest ? task->snapshot_epoch : oldest;
@@ -221,7 +227,7 @@ void weir_shard_tend_file(struct weir_engine *engine)
         }
     }
     if (engine->tasks != NULL && oldest > 0) {
-        weir_state_log_cut(engine->state_log, oldest);
+        weir_state_log_cut(engine->state_log, (uint64_t)oldest);
         for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
             task->snapshot_epoch = 0;
             task->snapshot_wanted = false;

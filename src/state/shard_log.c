@@ -53,7 +53,6 @@ struct progress {
     size_t since;         /* bytes written since the last complete snapshot */
     bool wanted, snapshotting;
     uint64_t first;       /* number of the snapshot's first frame */
-    uint64_t first_epoch;
     size_t step;          /* which one is being written */
     struct weir_state_cursor cursor;
 };
@@ -65,7 +64,7 @@ struct weir_shard_log {
     struct log_position *positions;
     size_t position_count;
     struct progress open, committed;
-    bool completes; /* the open frames end a snapshot */
+    bool begins_snapshot, completes; /* the open frames do so */
     /* restoring */
     bool begun, whole;
     uint64_t begins; /* number of the first frame taken */
@@ -398,7 +397,7 @@ static bool snapshot_is_due(const struct weir_shard_log *log)
            log->open.since > log->snapshot_bytes + 2 * bytes;
 }
 
-static void put_piece(struct weir_shard_log *log, uint64_t epoch, size_t frame_max)
+static void put_piece(struct weir_shard_log *log, size_t frame_max)
 {
     if (!log->open.snapshotting) {
         if (!log->open.wanted && !snapshot_is_due(log)) {
@@ -407,7 +406,7 @@ static void put_piece(struct weir_shard_log *log, uint64_t epoch, size_t frame_m
         log->open.snapshotting = true;
         log->open.wanted = false;
         log->open.first = log->open.number;
-        log->open.first_epoch = epoch;
+        log->begins_snapshot = true;
         log->open.step = 0;
         log->open.cursor = (struct weir_state_cursor){0};
     }
@@ -436,7 +435,6 @@ static void put_piece(struct weir_shard_log *log, uint64_t epoch, size_t frame_m
 }
 
 void weir_shard_log_seal(struct weir_shard_log *log,
-                         uint64_t epoch,
                          const char *source,
                          const char *topic,
                          int32_t partition,
@@ -446,7 +444,7 @@ void weir_shard_log_seal(struct weir_shard_log *log,
     WEIR_ASSERT(frame_max > FRAME_HEAD + CHECKSUM);
     weir_strbuf_clear(&log->frames);
     log->place_count = 0;
-    log->completes = false;
+    log->begins_snapshot = log->completes = false;
     log->open.first = log->open.snapshotting ? log->open.first : 0;
     size_t begin = section_begin(&log->payload, SECTION_POSITION);
     weir_strbuf_append(&log->payload, source, strlen(source) + 1);
@@ -456,7 +454,7 @@ void weir_shard_log_seal(struct weir_shard_log *log,
     section_end(&log->payload, begin);
     put_delta(log);
     put_payload(log, KIND_DELTA, frame_max);
-    put_piece(log, epoch, frame_max);
+    put_piece(log, frame_max);
 }
 
 bool weir_shard_log_has_more(const struct weir_shard_log *log)
@@ -472,7 +470,7 @@ void weir_shard_log_want_snapshot(struct weir_shard_log *log)
 void weir_shard_log_skip(struct weir_shard_log *log)
 {
     log->place_count = 0;
-    log->completes = false;
+    log->begins_snapshot = log->completes = false;
 }
 
 bool weir_shard_log_frame(const struct weir_shard_log *log, size_t index, struct weir_slice *ret)
@@ -484,10 +482,14 @@ bool weir_shard_log_frame(const struct weir_shard_log *log, size_t index, struct
     return true;
 }
 
-bool weir_shard_log_committed(struct weir_shard_log *log, uint64_t *ret_epoch)
+bool weir_shard_log_begins(const struct weir_shard_log *log)
+{
+    return log->begins_snapshot;
+}
+
+bool weir_shard_log_committed(struct weir_shard_log *log)
 {
     log->committed = log->open;
-    *ret_epoch = log->open.first_epoch;
     bool complete = log->completes;
     log->completes = false;
     return complete;

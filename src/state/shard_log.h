@@ -60,7 +60,6 @@ size_t weir_shard_log_bytes(const struct weir_shard_log *log);
 /* Seals the steps' states and makes the frames of the epoch, none larger than frame_max: what was
  * changed, the position, and a piece of a snapshot when one is due. They stay until the next seal. */
 void weir_shard_log_seal(struct weir_shard_log *log,
-                         uint64_t epoch,
                          const char *source,
                          const char *topic,
                          int32_t partition,
@@ -74,9 +73,11 @@ void weir_shard_log_want_snapshot(struct weir_shard_log *log);
 bool weir_shard_log_has_more(const struct weir_shard_log *log);
 /* False behind the last. */
 bool weir_shard_log_frame(const struct weir_shard_log *log, size_t index, struct weir_slice *ret);
+/* A snapshot begins with the frames of the last seal. */
+bool weir_shard_log_begins(const struct weir_shard_log *log);
 /* The frames of the last seal are durable. True: a snapshot has become complete with them; frames
- * of epochs before *ret_epoch (of this process), and of earlier processes, are not needed. */
-bool weir_shard_log_committed(struct weir_shard_log *log, uint64_t *ret_epoch);
+ * before those with which it began are not needed. */
+bool weir_shard_log_committed(struct weir_shard_log *log);
 /* They are not: the next seal begins where the last committed one ended. */
 void weir_shard_log_aborted(struct weir_shard_log *log);
 

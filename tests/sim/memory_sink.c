@@ -504,10 +504,9 @@ static weir_status memory_state_restore(void *instance,
     return sim_call_leave(&call, status, err);
 }
 
-static weir_status memory_state_append(
-    void *instance, int32_t shard, uint64_t epoch, struct weir_slice entry, struct weir_err *err)
+static weir_status
+memory_state_append(void *instance, int32_t shard, struct weir_slice entry, struct weir_err *err)
 {
-    (void)epoch;
     struct memory_domain *self = instance;
     struct memory_producer *producer = self->producer;
     struct sim_call call;
@@ -527,17 +526,32 @@ static weir_status memory_state_append(
     return sim_call_leave(&call, status, err);
 }
 
-static void memory_state_cut(void *instance, int32_t shard, uint64_t epoch)
+static weir_status
+memory_state_place(void *instance, int32_t shard, int64_t *ret_place, struct weir_err *err)
 {
-    (void)instance;
-    (void)shard;
-    (void)epoch;
+    (void)err;
+    const struct memory_domain *self = instance;
+    *ret_place = (int64_t)self->state->partitions[shard].count;
+    return WEIR_OK;
+}
+
+/* What is cut is gone: entries become control records. */
+static void memory_state_cut(void *instance, int32_t shard, int64_t place)
+{
+    struct memory_domain *self = instance;
+    if (self->producer->process->dead) {
+        return;
+    }
+    for (int64_t i = 0; i < place; i++) {
+        self->state->partitions[shard].entries[i].control = true;
+    }
 }
 
 static const struct weir_state_log_ops memory_state_log = {
     .open = memory_state_open,
     .restore = memory_state_restore,
     .append = memory_state_append,
+    .place = memory_state_place,
     .cut = memory_state_cut,
 };
 

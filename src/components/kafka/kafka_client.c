@@ -12,6 +12,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <syslog.h>
 
 #include "base/alloc.h"
@@ -387,6 +388,69 @@ weir_status kafka_status(rd_kafka_resp_err_t code)
         return WEIR_UNAVAILABLE;
     }
 #pragma GCC diagnostic pop
+}
+
+int64_t kafka_now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool is_passing(rd_kafka_resp_err_t code)
+{
+    static const rd_kafka_resp_err_t passing[] = {
+        RD_KAFKA_RESP_ERR__TIMED_OUT,
+        RD_KAFKA_RESP_ERR__TRANSPORT,
+        RD_KAFKA_RESP_ERR__WAIT_COORD,
+        RD_KAFKA_RESP_ERR__WAIT_CACHE,
+        RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN,
+        RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+        RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+        RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE,
+        RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE,
+        RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION,
+        RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+        RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+        RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+        RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
+        RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH,
+        RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH,
+        RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE,
+        RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT,
+    };
+    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
+        if (passing[i] == code) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool kafka_ask_again(rd_kafka_resp_err_t code, int64_t until_ms)
+{
+    if (!is_passing(code) || kafka_now_ms() >= until_ms) {
+        return false;
+    }
+    const struct timespec pause = {.tv_nsec = 100000000};
+    nanosleep(&pause, NULL);
+    return true;
+}
+
+rd_kafka_resp_err_t
+kafka_committed(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t until_ms)
+{
+    rd_kafka_resp_err_t code;
+    do {
+        int64_t left_ms = until_ms - kafka_now_ms();
+        code = rd_kafka_committed(rk, list, (int)(left_ms < 1 ? 1 : left_ms));
+        /* A partition that failed has no position, which looks like "never committed". */
+        for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
+            code = list->elems[i].err;
+        }
+    } while (code != RD_KAFKA_RESP_ERR_NO_ERROR && kafka_ask_again(code, until_ms));
+    return code;
 }
 
 weir_status kafka_fail(struct weir_err *err, const char *what, rd_kafka_error_t *error)

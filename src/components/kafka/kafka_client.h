@@ -73,6 +73,13 @@ weir_status kafka_domain_name(const struct kafka_connection *connection,
 
 /* The status of a librdkafka error that concerns a request, not a record. */
 weir_status kafka_status(rd_kafka_resp_err_t code);
+/* For questions that are asked again: a leader or coordinator on the move, a broker that is gone
+ * for the moment. Pauses; false: the answer is final, or it is later than until_ms (kafka_now_ms). */
+bool kafka_ask_again(rd_kafka_resp_err_t code, int64_t until_ms);
+int64_t kafka_now_ms(void);
+/* The committed positions of the list, for all of it or not at all, asked for until then. */
+rd_kafka_resp_err_t
+kafka_committed(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t until_ms);
 /* Fills err from librdkafka's error object, which is destroyed. */
 weir_status kafka_fail(struct weir_err *err, const char *what, rd_kafka_error_t *error);
 

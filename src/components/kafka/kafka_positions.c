@@ -124,7 +124,11 @@ static weir_status asker_partitions(struct asker *self,
         }
     }
     const struct rd_kafka_metadata *metadata = NULL;
-    rd_kafka_resp_err_t code = rd_kafka_metadata(self->rk, 1, NULL, &metadata, TIMEOUT_MS);
+    int64_t until_ms = kafka_now_ms() + TIMEOUT_MS;
+    rd_kafka_resp_err_t code;
+    do {
+        code = rd_kafka_metadata(self->rk, 1, NULL, &metadata, TIMEOUT_MS);
+    } while (code != RD_KAFKA_RESP_ERR_NO_ERROR && kafka_ask_again(code, until_ms));
     for (int i = 0; code == RD_KAFKA_RESP_ERR_NO_ERROR && i < metadata->topic_cnt; i++) {
         const rd_kafka_metadata_topic_t *topic = &metadata->topics[i];
         if (names_topic(config, topic->topic) ||
@@ -154,8 +158,12 @@ static weir_status asker_ends(struct asker *self,
                               struct weir_position *position,
                               struct weir_err *err)
 {
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-        self->rk, item->topic, item->partition, &position->first, &position->end, TIMEOUT_MS);
+    int64_t until_ms = kafka_now_ms() + TIMEOUT_MS;
+    rd_kafka_resp_err_t code;
+    do {
+        code = rd_kafka_query_watermark_offsets(self->rk, item->topic, item->partition,
+                                                &position->first, &position->end, TIMEOUT_MS);
+    } while (code != RD_KAFKA_RESP_ERR_NO_ERROR && kafka_ask_again(code, until_ms));
     return code == RD_KAFKA_RESP_ERR_NO_ERROR
                ? WEIR_OK
                : asker_fail("cannot read the ends of the topic", code, err);
@@ -168,10 +176,8 @@ static weir_status asker_list(struct asker *self,
                               struct weir_err *err)
 {
     rd_kafka_resp_err_t code = list->cnt == 0 ? RD_KAFKA_RESP_ERR_NO_ERROR
-                                              : rd_kafka_committed(self->rk, list, TIMEOUT_MS);
-    for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
-        code = list->elems[i].err;
-    }
+                                              : kafka_committed(self->rk, list,
+                                                                kafka_now_ms() + TIMEOUT_MS);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return asker_fail("cannot read the committed positions", code, err);
     }
@@ -231,7 +237,11 @@ static weir_status kafka_positions_find(const struct weir_positions_call *call,
         rd_kafka_topic_partition_list_add(list, items[i].topic, items[i].partition)->offset =
             time_ms;
     }
-    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(asker.rk, list, TIMEOUT_MS);
+    int64_t until_ms = kafka_now_ms() + TIMEOUT_MS;
+    rd_kafka_resp_err_t code;
+    do {
+        code = rd_kafka_offsets_for_times(asker.rk, list, TIMEOUT_MS);
+    } while (code != RD_KAFKA_RESP_ERR_NO_ERROR && kafka_ask_again(code, until_ms));
     for (size_t i = 0; i < count && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
         code = list->elems[i].err;
         items[i].target = list->elems[i].offset < 0 ? items[i].end : list->elems[i].offset;

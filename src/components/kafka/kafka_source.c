@@ -108,11 +108,17 @@ rd_kafka_t *kafka_source_handle(struct kafka_source *self)
     return self->rk;
 }
 
+const struct kafka_connection *kafka_source_connection(const struct kafka_source *self)
+{
+    return &self->config->connection;
+}
+
 /* --- positions at assignment; control ----------------------------------------------------------*/
 
+/* -1: *ret_code says why. */
 static int64_t start_offset(struct kafka_source *self,
                             const rd_kafka_topic_partition_t *item,
-                            struct weir_err *err)
+                            rd_kafka_resp_err_t *ret_code)
 {
     const struct weir_moment *start = &self->config->start;
     if (start->word == 0) {
@@ -123,7 +129,7 @@ static int64_t start_offset(struct kafka_source *self,
         int64_t offset = times->elems[0].offset;
         rd_kafka_topic_partition_list_destroy(times);
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            (void)!weir_fail(err, kafka_status(code), "%s", rd_kafka_err2str(code));
+            *ret_code = code;
             return -1;
         }
         if (offset >= 0) {
@@ -133,8 +139,8 @@ static int64_t start_offset(struct kafka_source *self,
     int64_t low = -1, high = -1;
     rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
         self->rk, item->topic, item->partition, &low, &high, OFFSETS_TIMEOUT_MS);
+    *ret_code = code;
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        (void)!weir_fail(err, kafka_status(code), "%s", rd_kafka_err2str(code));
         return -1;
     }
     return start->word == START_EARLIEST ? low : high;
@@ -145,26 +151,22 @@ static weir_status resolve_offsets(struct kafka_source *self,
                                    rd_kafka_topic_partition_list_t *list,
                                    struct weir_err *err)
 {
-    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
-    for (int tries = 0; tries < OFFSETS_TRIES; tries++) {
-        code = rd_kafka_committed(self->rk, list, OFFSETS_TIMEOUT_MS);
-        /* A partition that failed has no offset, which looks like "never committed". */
-        for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
-            code = list->elems[i].err;
-        }
-        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            break;
-        }
-    }
+    rd_kafka_resp_err_t code =
+        kafka_committed(self->rk, list, kafka_now_ms() + OFFSETS_TRIES * OFFSETS_TIMEOUT_MS);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return weir_fail(err, kafka_status(code), "cannot read the committed positions: %s",
                          rd_kafka_err2str(code));
     }
     for (int i = 0; i < list->cnt; i++) {
         rd_kafka_topic_partition_t *item = &list->elems[i];
-        for (int tries = 0; item->offset < 0 && tries < OFFSETS_TRIES; tries++) {
-            weir_err_clear(err);
-            item->offset = start_offset(self, item, err);
+        int64_t until_ms = kafka_now_ms() + OFFSETS_TRIES * OFFSETS_TIMEOUT_MS;
+        rd_kafka_resp_err_t asked;
+        do {
+            item->offset = start_offset(self, item, &asked);
+        } while (item->offset < 0 && kafka_ask_again(asked, until_ms));
+        if (item->offset < 0) {
+            (void)!weir_fail(err, kafka_status(asked), "where %s, partition %d, begins: %s",
+                             item->topic, item->partition, rd_kafka_err2str(asked));
         }
         if (item->offset < 0) {
             return err->status;
@@ -196,6 +198,23 @@ static void lane_remove(struct kafka_lane *lane, struct kafka_partition *item)
     pthread_mutex_unlock(&lane->lock);
 }
 
+/* How many partitions the topic has; 0: nobody answers. */
+static int32_t count_partitions(struct kafka_source *self, const char *name)
+{
+    const struct rd_kafka_metadata *metadata;
+    rd_kafka_topic_t *topic = rd_kafka_topic_new(self->rk, name, NULL);
+    int32_t count = 0;
+    for (int tries = 0; tries < OFFSETS_TRIES && count == 0; tries++) {
+        if (rd_kafka_metadata(self->rk, 0, topic, &metadata, OFFSETS_TIMEOUT_MS) ==
+            RD_KAFKA_RESP_ERR_NO_ERROR) {
+            count = metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
+            rd_kafka_metadata_destroy(metadata);
+        }
+    }
+    rd_kafka_topic_destroy(topic);
+    return count;
+}
+
 /* Takes over partitions at the offsets of the list; lanes get their queues before librdkafka
  * begins. */
 static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list_t *list)
@@ -211,6 +230,10 @@ static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list
         items[i] = (struct weir_assignment){.topic = item->topic,
                                             .index = item->index,
                                             .position = list->elems[i].offset,
+                                            .partition_count =
+                                                !self->ctx->keeps_state ? 0
+                                                : i > 0 ? items[0].partition_count
+                                                        : count_partitions(self, item->topic),
                                             .source_data = item};
     }
     weir_source_assign(self->ctx, items, count, parts);

@@ -27,5 +27,6 @@ void kafka_source_pattern(const char *pattern, char text[KAFKA_PATTERN_MAX]);
 
 /* The consumer; owned by the source. control. */
 rd_kafka_t *kafka_source_handle(struct kafka_source *self);
+const struct kafka_connection *kafka_source_connection(const struct kafka_source *self);
 
 #endif

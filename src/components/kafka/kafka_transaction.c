@@ -23,8 +23,9 @@
 #include "base/failpoint.h"
 #include "kafka_sink.h"
 #include "kafka_source.h"
+#include "kafka_state_log.h"
 
-enum { INIT_SLICE_MS = 1000, READ_BACK_MS = 5000, READ_BACK_TRIES = 4, METADATA_MAX = 64 };
+enum { INIT_SLICE_MS = 1000, READ_BACK_MS = 20000, METADATA_MAX = 64 };
 enum { SLICE_MS = 500, CLOSE_MS = 5000 };
 
 struct kafka_transaction {
@@ -34,6 +35,7 @@ struct kafka_transaction {
     size_t source_count;
     struct kafka_sink **sinks;
     size_t sink_count;
+    struct kafka_state_log state_log;
     char nonce[17];
     bool initialised, begun;
     bool suspect; /* a request's fate is uncertain: initialise anew before the next transaction */
@@ -58,6 +60,20 @@ static rd_kafka_error_t *in_slices(struct kafka_transaction *self,
     }
 }
 
+/* No sink writes to this cluster: only positions and state do. */
+static struct kafka_producer *transaction_own_producer(struct kafka_transaction *self,
+                                                       struct weir_err *err)
+{
+    const struct kafka_producer_settings settings = {
+        .connection = kafka_source_connection(self->sources[0]),
+        .compression = "lz4",
+        .partitioner = "murmur2_random",
+        .linger_ms = 5,
+        .batch_bytes = 1000000,
+    };
+    return kafka_producer_get(self->ctx, &settings, err);
+}
+
 static weir_status transaction_open(void *instance,
                                     struct weir_ctx *ctx,
                                     void *const *sources,
@@ -74,7 +90,11 @@ static weir_status transaction_open(void *instance,
     memcpy(self->sinks, sinks, sink_count * sizeof(struct kafka_sink *));
     self->source_count = source_count;
     self->sink_count = sink_count;
-    self->producer = kafka_sink_producer(self->sinks[0]);
+    self->producer = sink_count > 0 ? kafka_sink_producer(self->sinks[0])
+                                    : transaction_own_producer(self, err);
+    if (self->producer == NULL) {
+        return err->status;
+    }
     for (size_t i = 1; i < sink_count; i++) {
         if (kafka_sink_producer(self->sinks[i]) != self->producer) {
             weir_status status =
@@ -97,6 +117,7 @@ static void transaction_close(void *instance)
             rd_kafka_error_destroy(error); /* the time-out or the next start aborts it */
         }
     }
+    kafka_state_log_close(&self->state_log);
     weir_free(self->sources);
     weir_free(self->sinks);
 }
@@ -237,13 +258,7 @@ static weir_status read_back(struct kafka_transaction *self,
     for (size_t i = 0; i < source->count; i++) {
         rd_kafka_topic_partition_list_add(list, source->items[i]->topic, source->items[i]->index);
     }
-    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR__TIMED_OUT;
-    for (int i = 0; i < READ_BACK_TRIES && code != RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
-        code = rd_kafka_committed(consumer, list, READ_BACK_MS);
-    }
-    for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
-        code = list->elems[i].err; /* its offset is none then, which looks like "never committed" */
-    }
+    rd_kafka_resp_err_t code = kafka_committed(consumer, list, kafka_now_ms() + READ_BACK_MS);
     weir_status status = WEIR_OK;
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         /* Leaving and joining again reads them before anything is processed. */
@@ -398,6 +413,57 @@ static weir_status transaction_abort(void *instance, struct weir_err *err)
     return WEIR_OK;
 }
 
+/* --- the state log -----------------------------------------------------------------------------*/
+
+static weir_status state_open(
+    void *instance, const char *name, int32_t shards, size_t *ret_entry_max, struct weir_err *err)
+{
+    struct kafka_transaction *self = instance;
+    return kafka_state_log_open(&self->state_log, self->ctx,
+                                kafka_source_connection(self->sources[0]), self->producer, name,
+                                shards, ret_entry_max, err);
+}
+
+static weir_status state_restore(void *instance,
+                                 int32_t shard,
+                                 weir_status (*take)(void *context,
+                                                     struct weir_slice entry,
+                                                     struct weir_err *err),
+                                 void *context,
+                                 struct weir_err *err)
+{
+    struct kafka_transaction *self = instance;
+    return kafka_state_log_restore(&self->state_log, shard, take, context, err);
+}
+
+static weir_status
+state_append(void *instance, int32_t shard, struct weir_slice entry, struct weir_err *err)
+{
+    struct kafka_transaction *self = instance;
+    return kafka_state_log_append(&self->state_log, shard, entry, err);
+}
+
+static weir_status
+state_place(void *instance, int32_t shard, int64_t *ret_place, struct weir_err *err)
+{
+    struct kafka_transaction *self = instance;
+    return kafka_state_log_place(&self->state_log, shard, ret_place, err);
+}
+
+static void state_cut(void *instance, int32_t shard, int64_t place)
+{
+    struct kafka_transaction *self = instance;
+    kafka_state_log_cut(&self->state_log, shard, place);
+}
+
+static const struct weir_state_log_ops kafka_state_log_ops = {
+    .open = state_open,
+    .restore = state_restore,
+    .append = state_append,
+    .place = state_place,
+    .cut = state_cut,
+};
+
 const struct weir_domain_ops kafka_transaction_ops = {
     .self_size = sizeof(struct kafka_transaction),
     .open = transaction_open,
@@ -405,4 +471,5 @@ const struct weir_domain_ops kafka_transaction_ops = {
     .begin = transaction_begin,
     .commit = transaction_commit,
     .abort = transaction_abort,
+    .state_log = &kafka_state_log_ops,
 };

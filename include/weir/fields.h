@@ -87,6 +87,29 @@ struct weir_moment {
     int64_t time_ms;
 };
 
+/* What can be called in a mapping of calls: `orders: count`, `p95: quantile(.ms; 0.95)`. Ends with
+ * name == NULL. */
+struct weir_callable {
+    const char *name;
+    int min_args, max_args;
+    const char *signature, *help; /* "quantile(expr; q)"; a sentence */
+};
+
+enum { WEIR_CALL_ARGS_MAX = 3 };
+
+struct weir_call {
+    const char *name; /* the key */
+    const char *text; /* as written */
+    int function;     /* index into the callables */
+    struct weir_expr args[WEIR_CALL_ARGS_MAX];
+    size_t arg_count;
+};
+
+struct weir_calls {
+    struct weir_call *items; /* in the order written */
+    size_t count;
+};
+
 /* A component picked by name and its bound configuration (of described->config_size bytes).
  * described == NULL: absent. */
 struct weir_described;
@@ -120,6 +143,7 @@ enum weir_type {
     WEIR_TYPE_MAP,            /* struct weir_map of scalars as text */
     WEIR_TYPE_JQ,             /* struct weir_expr */
     WEIR_TYPE_TEMPLATE,       /* struct weir_template */
+    WEIR_TYPE_CALLS,          /* struct weir_calls: a mapping of names to calls */
     WEIR_TYPE_OBJECT,         /* a struct inside this one, described by children */
     WEIR_TYPE_OBJECT_PTR,     /* a pointer to such a struct, NULL when absent or `off` */
     WEIR_TYPE_LIST,           /* struct weir_items of such structs */
@@ -167,6 +191,7 @@ struct weir_field {
     size_t offset;
     int64_t min, max; /* both 0: no bounds. Value, ms, bytes; STR, STRS, LIST: length, count */
     const struct weir_choice *choices; /* ENUM, MOMENT */
+    const struct weir_callable *callables; /* CALLS */
     const struct weir_field *children; /* OBJECT, OBJECT_PTR, LIST */
     const struct weir_rule *rules;     /* of the children; may be NULL */
     size_t item_size;                  /* OBJECT, OBJECT_PTR, LIST: size of the struct */
@@ -251,6 +276,8 @@ struct weir_registry {
 #define WEIR_F_MAP(S, m, ...) WEIR_FIELD_(S, m, MAP, struct weir_map, __VA_ARGS__)
 #define WEIR_F_JQ(S, m, ...) WEIR_FIELD_(S, m, JQ, struct weir_expr, __VA_ARGS__)
 #define WEIR_F_TEMPLATE(S, m, ...) WEIR_FIELD_(S, m, TEMPLATE, struct weir_template, __VA_ARGS__)
+#define WEIR_F_CALLS(S, m, CALLABLES, ...)                                                         \
+    WEIR_FIELD_(S, m, CALLS, struct weir_calls, .callables = (CALLABLES), __VA_ARGS__)
 /* T: the type of the member (of what it points at, of one item); FIELDS: its table. */
 #define WEIR_F_OBJECT(S, m, T, FIELDS, ...)                                                        \
     WEIR_FIELD_(S, m, OBJECT, T, .children = (FIELDS), .item_size = sizeof(T), __VA_ARGS__)

@@ -275,6 +275,7 @@ static size_t member_size(const struct weir_field *field)
         [WEIR_TYPE_MAP] = sizeof(struct weir_map),
         [WEIR_TYPE_JQ] = sizeof(struct weir_expr),
         [WEIR_TYPE_TEMPLATE] = sizeof(struct weir_template),
+        [WEIR_TYPE_CALLS] = sizeof(struct weir_calls),
         [WEIR_TYPE_OBJECT_PTR] = sizeof(void *),
         [WEIR_TYPE_LIST] = sizeof(struct weir_items),
         [WEIR_TYPE_COMPONENT] = sizeof(struct weir_chosen),
@@ -311,7 +312,8 @@ static struct weir_node *default_node(struct weir_binder *binder, const struct w
 {
     bool is_structured = field->type == WEIR_TYPE_OBJECT || field->type == WEIR_TYPE_OBJECT_PTR ||
                          field->type == WEIR_TYPE_LIST || field->type == WEIR_TYPE_MAP ||
-                         field->type == WEIR_TYPE_STRS || field->type == WEIR_TYPE_TEMPLATE;
+                         field->type == WEIR_TYPE_STRS || field->type == WEIR_TYPE_TEMPLATE ||
+                         field->type == WEIR_TYPE_CALLS;
     if (is_structured) {
         struct weir_node *node = weir_tree_of(binder->arena, "default", field->fallback);
         WEIR_ASSERT(node != NULL);

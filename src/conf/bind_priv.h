@@ -25,6 +25,16 @@ struct weir_bind_at {
 };
 
 /* Fills the member of a field of scalar role, list of strings or map. */
+/* Compiles a part of the node's value. */
+void weir_bind_program(struct weir_binder *binder,
+                       const struct weir_field *field,
+                       struct weir_bind_at at,
+                       struct weir_slice text,
+                       struct weir_expr *member);
+void weir_bind_calls(struct weir_binder *binder,
+                     const struct weir_field *field,
+                     struct weir_bind_at at,
+                     struct weir_calls *member);
 void weir_bind_scalar(struct weir_binder *binder,
                       const struct weir_field *field,
                       struct weir_bind_at at,

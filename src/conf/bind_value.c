@@ -70,6 +70,7 @@ static const struct type_words type_words[WEIR_TYPE_COUNT] = {
     [WEIR_TYPE_MAP] = {"a mapping of texts", "Write {key: value}, or one \"key: value\" per line."},
     [WEIR_TYPE_JQ] = {"a jq expression", NULL},
     [WEIR_TYPE_TEMPLATE] = {"text or {jq: EXPRESSION}", NULL},
+    [WEIR_TYPE_CALLS] = {"a mapping of names to calls", "Write {orders: count, revenue: sum(.amount)}."},
 };
 // clang-format on
 
@@ -357,19 +358,31 @@ static void bind_jq(struct weir_binder *binder,
                     struct weir_bind_at at,
                     struct weir_expr *member)
 {
+    weir_bind_program(binder, field, at, at.node->value, member);
+}
+
+void weir_bind_program(struct weir_binder *binder,
+                       const struct weir_field *field,
+                       struct weir_bind_at at,
+                       struct weir_slice text,
+                       struct weir_expr *member)
+{
     struct weir_node *node = at.node;
     struct weir_err err = {0};
     size_t start = 0;
     size_t end = 0;
-    member->text = node->value;
+    member->text = text;
     member->place = weir_node_place(node);
-    if (node->value.size == 0) {
+    if (text.size == 0) {
         (void)weir_bind_error(binder, node, at.path, "\"%s\" is an empty expression",
                               name_of(field, at));
         return;
     }
     struct weir_jq *program =
-        binder->compiler->compile(binder->compiler->context, node->value, &start, &end, &err);
+        binder->compiler->compile(binder->compiler->context, text, &start, &end, &err);
+    size_t from = (size_t)(text.data - node->value.data); /* of the part within the whole */
+    start += from;
+    end += from;
     if (program != NULL) {
         note_program(binder, program);
         member->program = program;
@@ -594,6 +607,10 @@ void weir_bind_scalar(struct weir_binder *binder,
     }
     if (field->type == WEIR_TYPE_TEMPLATE) {
         bind_template(binder, field, at, member);
+        return;
+    }
+    if (field->type == WEIR_TYPE_CALLS && node->type == WEIR_NODE_MAPPING) {
+        weir_bind_calls(binder, field, at, member);
         return;
     }
     if (node->type != WEIR_NODE_SCALAR || weir_node_is_null(node)) {

@@ -67,6 +67,7 @@ static const char *type_word(const struct weir_field *field)
         [WEIR_TYPE_STRS] = "list of texts",
         [WEIR_TYPE_MAP] = "mapping of texts",
         [WEIR_TYPE_JQ] = "jq expression",
+        [WEIR_TYPE_CALLS] = "mapping of calls",
         [WEIR_TYPE_TEMPLATE] = "text or {jq: …}",
         [WEIR_TYPE_OBJECT] = "mapping",
         [WEIR_TYPE_OBJECT_PTR] = "mapping",

@@ -86,6 +86,18 @@ static void put_range(struct weir_strbuf *out, const struct weir_duration_range 
     }
 }
 
+static void put_calls(struct weir_strbuf *out, const struct weir_calls *calls)
+{
+    weir_strbuf_push(out, '{');
+    for (size_t i = 0; i < calls->count; i++) {
+        weir_strbuf_text(out, i > 0 ? ", " : "");
+        put_text(out, calls->items[i].name);
+        weir_strbuf_text(out, ": ");
+        put_text(out, calls->items[i].text);
+    }
+    weir_strbuf_push(out, '}');
+}
+
 static bool put_template(struct weir_strbuf *out, const struct weir_template *template)
 {
     if (template->text != NULL) {
@@ -153,6 +165,9 @@ static bool put_member(const struct weir_binder *binder,
         return true;
     case WEIR_TYPE_TEMPLATE:
         return put_template(out, member);
+    case WEIR_TYPE_CALLS:
+        put_calls(out, member);
+        return true;
     case WEIR_TYPE_END:
     case WEIR_TYPE_OBJECT:
     case WEIR_TYPE_OBJECT_PTR:

@@ -96,6 +96,8 @@ static void put_scalar(struct weir_strbuf *out, const struct weir_field *field)
             "\"pattern\":\"^[0-9]+(\\\\.[0-9]+)? *(B|[kKMGT]B|[KMGT]iB)?$\"}," SUBSTITUTED "]",
         [WEIR_TYPE_MAP] = "\"type\":\"object\",\"additionalProperties\":"
                           "{\"type\":[\"string\",\"number\",\"boolean\"]}",
+        [WEIR_TYPE_CALLS] = "\"type\":\"object\",\"minProperties\":1,"
+                            "\"additionalProperties\":{\"type\":\"string\"}",
         [WEIR_TYPE_JQ] = "\"type\":[\"string\",\"number\",\"boolean\"]",
         [WEIR_TYPE_TEMPLATE] = "\"anyOf\":[{\"type\":[\"string\",\"number\"]},{\"type\":\"object\","
                                "\"required\":[\"jq\"],\"additionalProperties\":false,"

@@ -10,13 +10,15 @@
  */
 #include "kafka_client.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <syslog.h>
+#include <time.h>
 
 #include "base/alloc.h"
 
+enum { PAUSE_MS = 100 };
 enum { MECHANISM_PLAIN, MECHANISM_SCRAM_256, MECHANISM_SCRAM_512 };
 
 static const struct weir_choice mechanism_choices[] = {
@@ -433,8 +435,7 @@ bool kafka_ask_again(rd_kafka_resp_err_t code, int64_t until_ms)
     if (!is_passing(code) || kafka_now_ms() >= until_ms) {
         return false;
     }
-    const struct timespec pause = {.tv_nsec = 100000000};
-    nanosleep(&pause, NULL);
+    (void)!poll(NULL, 0, PAUSE_MS); /* nothing tells when the answer will be another */
     return true;
 }
 

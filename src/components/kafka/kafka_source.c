@@ -160,10 +160,11 @@ static weir_status resolve_offsets(struct kafka_source *self,
     for (int i = 0; i < list->cnt; i++) {
         rd_kafka_topic_partition_t *item = &list->elems[i];
         int64_t until_ms = kafka_now_ms() + OFFSETS_TRIES * OFFSETS_TIMEOUT_MS;
-        rd_kafka_resp_err_t asked;
-        do {
-            item->offset = start_offset(self, item, &asked);
-        } while (item->offset < 0 && kafka_ask_again(asked, until_ms));
+        rd_kafka_resp_err_t asked = RD_KAFKA_RESP_ERR_NO_ERROR;
+        while (item->offset < 0 &&
+               (item->offset = start_offset(self, item, &asked)) < 0 &&
+               kafka_ask_again(asked, until_ms)) {
+        }
         if (item->offset < 0) {
             (void)!weir_fail(err, kafka_status(asked), "where %s, partition %d, begins: %s",
                              item->topic, item->partition, rd_kafka_err2str(asked));

@@ -150,6 +150,8 @@ WEIR_MUST_USE weir_status weir_expr_of(struct weir_run *run,
                                        struct weir_value input,
                                        struct weir_value *ret_value,
                                        struct weir_err *err);
+/* A time as in RFC 3339, in milliseconds since 1970. */
+bool weir_parse_rfc3339(struct weir_slice text, int64_t *ret_ms);
 /* Calls `take` with each of the 0..n results; what it returns other than WEIR_OK ends the
  * evaluation and is returned. */
 WEIR_MUST_USE weir_status weir_expr_each(struct weir_run *run,
@@ -178,6 +180,9 @@ weir_emit_to(struct weir_run *run, unsigned sink, const struct weir_record *reco
  * released are emitted before. */
 WEIR_MUST_USE bool weir_emit_watermark(struct weir_run *run, int64_t watermark_ms);
 struct weir_batch *weir_run_batch(struct weir_run *run);
+/* What made the step run: the record, or a mark that has its position and nothing else. Results of
+ * timers are copies of it with their own key, value and time. */
+const struct weir_record *weir_run_input(const struct weir_run *run);
 /* A line of the `log` step, with topic, partition, offset. */
 void weir_run_log(struct weir_run *run, const struct weir_record *record, struct weir_slice text);
 

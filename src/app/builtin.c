@@ -15,6 +15,7 @@
     X(map_step)          \
     X(key_step)          \
     X(log_step)          \
+    X(window_step)       \
     X(kafka_sink)        \
     X(file_sink)         \
     X(stdout_sink)       \

@@ -10,6 +10,7 @@
 #include <weir/jq.h>
 
 #include "base/assert.h"
+#include "conf/scalar.h"
 #include "engine/engine_priv.h"
 
 void weir_run_init(struct weir_run *run, struct weir_lane *lane)
@@ -30,6 +31,11 @@ void weir_run_reset(struct weir_run *run)
 struct weir_batch *weir_run_batch(struct weir_run *run)
 {
     return run->batch;
+}
+
+const struct weir_record *weir_run_input(const struct weir_run *run)
+{
+    return run->input;
 }
 
 /* $record, for the programs that read it. */
@@ -112,6 +118,11 @@ weir_status weir_expr_text(struct weir_run *run,
     *ret_text = weir_arena_copy(&run->batch->arena, text);
     return ret_text->data == NULL ? weir_fail(err, WEIR_LIMIT, "the batch has no memory left")
                                   : WEIR_OK;
+}
+
+bool weir_parse_rfc3339(struct weir_slice text, int64_t *ret_ms)
+{
+    return weir_parse_time(text, ret_ms);
 }
 
 weir_status weir_expr_value(struct weir_run *run,

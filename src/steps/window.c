@@ -1,0 +1,607 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * window: aggregates per key and window of event time.
+ *
+ * The clock of a task is the greatest event time seen; a record is applied, then moves the clock,
+ * so what is late never depends on batches. One predicate closes a window, drops what is late for
+ * it and purges it: clock >= x + grace, x being the first instant that can no longer belong.
+ */
+#include "window.h"
+
+#include <string.h>
+
+#include <weir/json.h>
+
+#include "base/alloc.h"
+
+enum { RESULT_MAX = 16 << 20 };
+
+static const struct weir_choice when_choices[] = {
+    {"close", WINDOW_WHEN_CLOSE, "Once, when the window closes."},
+    {"update", WINDOW_WHEN_UPDATE, "After each record, and not at the close."},
+    {"both", WINDOW_WHEN_BOTH, "After each record, and at the close."},
+    WEIR_CHOICES_END,
+};
+static const struct weir_choice time_choices[] = {
+    {"ms", WINDOW_TIME_MS, "Milliseconds since 1970."},
+    {"s", WINDOW_TIME_S, "Seconds since 1970."},
+    {"us", WINDOW_TIME_US, "Microseconds since 1970."},
+    {"ns", WINDOW_TIME_NS, "Nanoseconds since 1970."},
+    WEIR_CHOICES_END,
+};
+static const struct weir_choice clock_choices[] = {
+    {"event", WINDOW_CLOCK_EVENT, "The records' own time."},
+    {"processing", WINDOW_CLOCK_PROCESSING, "The wall clock when a record is processed."},
+    WEIR_CHOICES_END,
+};
+static const struct weir_choice late_choices[] = {
+    {"drop", WINDOW_LATE_DROP, "Left out and counted."},
+    {"dead_letter", WINDOW_LATE_DEAD_LETTER, "Given to the pipeline's `dead_letter`."},
+    {"to", WINDOW_LATE_TO, "Given to the sink named by `to`."},
+    WEIR_CHOICES_END,
+};
+static const struct weir_choice calendar_choices[] = {
+    {"day", WINDOW_DAY, "Days in UTC."},
+    {"week", WINDOW_WEEK, "Weeks from Monday in UTC."},
+    {"month", WINDOW_MONTH, "Months in UTC."},
+    WEIR_CHOICES_END,
+};
+
+#define LONGEST (INT64_C(366) * 86400000)
+
+// clang-format off
+static const struct weir_field tumbling_fields[] = {
+    WEIR_F_DURATION(struct window_tumbling, size, .flags = WEIR_SHORT, .min = 1, .max = LONGEST, .unset = "a calendar unit",
+                    .example = "1m", .help = "Length of a window; windows begin at multiples of it."),
+    WEIR_F_ENUM(struct window_tumbling, calendar, calendar_choices, .unset = "a fixed size", .help = "Windows that follow the calendar."),
+    WEIR_F_DURATION(struct window_tumbling, offset, .fallback = "0s", .max = LONGEST, .help = "Moves where windows begin."),
+    WEIR_FIELDS_END,
+};
+static const struct weir_rule tumbling_rules[] = {
+    {WEIR_RULE_EXACTLY_ONE, {"size", "calendar"}, "Write `tumbling: 1m`, or `tumbling: {calendar: month}`."},
+    WEIR_RULES_END,
+};
+static const struct weir_field sliding_fields[] = {
+    WEIR_F_DURATION(struct window_sliding, size, .flags = WEIR_REQUIRED | WEIR_SHORT, .min = 1, .max = LONGEST, .example = "1m",
+                    .help = "Length of a window."),
+    WEIR_F_DURATION(struct window_sliding, every, .min = 1, .max = LONGEST, .unset = "a window ends at each event (Kafka's kind)",
+                    .example = "10s", .help = "How far apart windows begin."),
+    WEIR_FIELDS_END,
+};
+static const struct weir_field session_fields[] = {
+    WEIR_F_DURATION(struct window_session, gap, .flags = WEIR_REQUIRED | WEIR_SHORT, .min = 1, .max = LONGEST, .example = "30s",
+                    .help = "A session ends when so long no record of its key came. Records exactly so far apart belong together."),
+    WEIR_F_DURATION(struct window_session, max, .min = 1, .max = LONGEST, .unset = "any length", .example = "8h",
+                    .help = "Longest time from a session's first record to its last."),
+    WEIR_FIELDS_END,
+};
+static const struct weir_field count_fields[] = {
+    WEIR_F_INT(struct window_count, size, .flags = WEIR_REQUIRED | WEIR_SHORT, .min = 1, .max = 1000000000, .example = "100",
+               .help = "How many records of a key make a window."),
+    WEIR_F_INT(struct window_count, every, .min = 1, .max = 1000000000, .unset = "the size", .example = "10",
+               .help = "After how many records the next window ends; `size` is a multiple of it."),
+    WEIR_FIELDS_END,
+};
+static const struct weir_field emit_fields[] = {
+    WEIR_F_ENUM(struct window_emit, when, when_choices, .flags = WEIR_SHORT, .fallback = "close", .help = "When results come out."),
+    WEIR_F_DURATION(struct window_emit, every, .min = 100, .max = 86400000, .unset = "no early results by time", .example = "10s",
+                    .help = "Also shows windows that changed, this often by the wall clock (tumbling and session)."),
+    WEIR_F_INT(struct window_emit, count, .min = 1, .max = 1000000000, .unset = "no early results by number", .example = "1000",
+               .help = "Also shows a window after so many records (tumbling and session)."),
+    WEIR_F_BOOL(struct window_emit, discard, .fallback = "false", .help = "Begins a tumbling window anew after each early result, so that results add up."),
+    WEIR_FIELDS_END,
+};
+static const struct weir_field late_fields[] = {
+    WEIR_F_ENUM(struct window_late, what, late_choices, .flags = WEIR_SHORT, .fallback = "drop", .help = "What happens to a record that is late for all its windows."),
+    WEIR_F_STR(struct window_late, to, .unset = "no sink", .example = "late", .help = "Name of the sink; it then gets nothing else."),
+    WEIR_FIELDS_END,
+};
+#define S struct window_config
+static const struct weir_field window_fields[] = {
+    WEIR_F_OBJECT_PTR(S, tumbling, struct window_tumbling, tumbling_fields, .rules = tumbling_rules, .example = "1m",
+                      .help = "Windows side by side."),
+    WEIR_F_OBJECT_PTR(S, sliding, struct window_sliding, sliding_fields, .example = "{size: 1m, every: 10s}",
+                      .help = "Windows that overlap."),
+    WEIR_F_OBJECT_PTR(S, session, struct window_session, session_fields, .example = "30s",
+                      .help = "Windows that last as long as records of a key keep coming."),
+    WEIR_F_OBJECT_PTR(S, count, struct window_count, count_fields, .example = "100",
+                      .help = "Windows of so many records of a key; `start` and `end` of a result are its first and last event time."),
+    WEIR_F_JQ(S, key, .unset = "the record's key", .example = ".country", .help = "What is aggregated apart; any value."),
+    WEIR_F_JQ(S, time, .unset = "the record's time", .example = ".created_at",
+              .help = "The event time: a number (see `time_format`), or a text as in RFC 3339."),
+    WEIR_F_ENUM(S, time_format, time_choices, .fallback = "ms", .help = "What a number means."),
+    WEIR_F_ENUM(S, clock, clock_choices, .fallback = "event", .help = "What moves the windows on."),
+    WEIR_F_DURATION(S, grace, .fallback = "0s", .max = LONGEST, .help = "How long a window stays open for records that come late."),
+    WEIR_F_OBJECT(S, late, struct window_late, late_fields, .help = "What happens to late records."),
+    WEIR_F_DURATION(S, idle_timeout, .min = 100, .max = LONGEST, .unset = "time stands still without records", .example = "30s",
+                    .help = "After so long without records the clock goes on with the wall clock, so that the last windows close too."),
+    WEIR_F_CALLS(S, aggregate, aggregate_callables, .flags = WEIR_REQUIRED, .example = "{orders: count, revenue: sum(.amount)}",
+                 .help = "What a result has, by name."),
+    WEIR_F_JQ(S, having, .unset = "every result", .example = ".orders > 10", .help = "Only results for which it is neither false nor null come out."),
+    WEIR_F_OBJECT(S, emit, struct window_emit, emit_fields, .help = "When results come out."),
+    WEIR_FIELDS_END,
+};
+#undef S
+static const struct weir_rule window_rules[] = {
+    {WEIR_RULE_EXACTLY_ONE, {"tumbling", "sliding", "session", "count"}, "Say which kind of window."},
+    WEIR_RULES_END,
+};
+// clang-format on
+
+/* --- panes -------------------------------------------------------------------------------------*/
+
+struct weir_slice window_pane_key(char *room, int64_t id, struct weir_slice group)
+{
+    uint64_t bits = (uint64_t)id ^ (UINT64_C(1) << 63); /* so that bytes sort as numbers do */
+    room[0] = 'p';
+    for (int i = 0; i < 8; i++) {
+        room[1 + i] = (char)(uint8_t)(bits >> (56 - 8 * i));
+    }
+    memcpy(room + 9, group.data, group.size);
+    return (struct weir_slice){room, 9 + group.size};
+}
+
+struct weir_slice window_group_key(char *room, struct weir_slice group)
+{
+    room[0] = 'k';
+    memcpy(room + 1, group.data, group.size);
+    return (struct weir_slice){room, 1 + group.size};
+}
+
+char *window_slots(void *pane)
+{
+    return (char *)pane + sizeof(struct pane);
+}
+
+struct weir_entry *window_pane(const struct window *self,
+                               struct weir_state *state,
+                               int64_t id,
+                               struct weir_slice group,
+                               int64_t start,
+                               int64_t t,
+                               bool *ret_new)
+{
+    char room[PANE_KEY_MAX];
+    struct weir_entry *entry =
+        weir_state_put(state, window_pane_key(room, id, group),
+                       sizeof(struct pane) + self->aggregates.size, ret_new);
+    if (entry != NULL && *ret_new) {
+        struct pane *pane = weir_state_edit(state, entry);
+        *pane = (struct pane){.start = start, .first = t, .last = t, .shown_end = INT64_MIN};
+    }
+    return entry;
+}
+
+void window_pane_add(const struct window *self, struct window_input *in, struct weir_entry *entry)
+{
+    struct pane *pane = weir_state_edit(in->state, entry);
+    pane->first = in->time_ms < pane->first ? in->time_ms : pane->first;
+    pane->last = in->time_ms > pane->last ? in->time_ms : pane->last;
+    pane->records++;
+    pane->since++;
+    in->taken = true;
+    aggregates_add(&self->aggregates, in->run, in->record, weir_entry_key(entry),
+                   window_slots(pane), &in->values);
+}
+
+void window_pane_drop(const struct window *self, struct weir_run *run, struct weir_entry *entry)
+{
+    aggregates_drop(&self->aggregates, run, weir_entry_key(entry));
+    weir_state_drop(weir_run_state(run), entry);
+}
+
+bool window_is_early(const struct window *self, struct pane *pane)
+{
+    return self->emits_updates ||
+           (self->config->emit.count > 0 && pane->since >= self->config->emit.count);
+}
+
+/* --- results -----------------------------------------------------------------------------------*/
+
+/* A string without its quotes, any other value as it is. */
+static struct weir_slice key_text(struct weir_run *run, struct weir_slice json)
+{
+    if (json.data[0] != '"') {
+        return weir_slice_equal(json, WEIR_SLICE("null")) ? (struct weir_slice){NULL, 0} : json;
+    }
+    if (memchr(json.data, '\\', json.size) == NULL) {
+        return (struct weir_slice){json.data + 1, json.size - 2};
+    }
+    struct weir_value value;
+    struct weir_err err = {0};
+    weir_status status =
+        weir_json_parse(weir_batch_arena(weir_run_batch(run)), json, NULL, &value, &err);
+    return status == WEIR_OK ? weir_value_text(value) : json;
+}
+
+void window_emit(const struct window *self,
+                 struct weir_run *run,
+                 const struct window_result *result,
+                 struct weir_slice pane,
+                 const struct pane *about,
+                 const char *slots)
+{
+    (void)about;
+    struct weir_arena *arena = weir_batch_arena(weir_run_batch(run));
+    struct weir_strbuf text;
+    weir_strbuf_init(&text, RESULT_MAX);
+    weir_strbuf_text(&text, "{\"key\":");
+    weir_strbuf_slice(&text, result->group);
+    weir_strbuf_printf(&text, ",\"window\":{\"start\":%lld,\"end\":%lld,\"kind\":\"%s\"}",
+                       (long long)result->start, (long long)result->end, result->kind);
+    if (slots != NULL) {
+        aggregates_write(&self->aggregates, run, pane, slots, &text);
+    }
+    weir_strbuf_push(&text, '}');
+    struct weir_record record = *weir_run_input(run);
+    record.key = weir_arena_copy(arena, key_text(run, result->group));
+    if (result->group.data[0] == 'n') {
+        record.key = (struct weir_slice){NULL, 0};
+    }
+    record.raw = weir_arena_copy(arena, weir_strbuf_view(&text));
+    record.json = (struct weir_value){0};
+    record.flags = WEIR_RECORD_RAW;
+    record.time_ms = result->time_ms;
+    record.source_ref = NULL;
+    record.headers = NULL;
+    record.header_count = 0;
+    record.headers_read = true;
+    struct weir_err err = {0};
+    weir_status status = WEIR_OK;
+    bool wanted = true;
+    if (text.failed || record.raw.data == NULL) {
+        status = weir_fail(&err, WEIR_TOO_LARGE, "a result is too large");
+    } else if (self->config->having.program != NULL && slots != NULL) {
+        status = weir_expr_test(run, &self->config->having, &record, &wanted, &err);
+    }
+    if (status == WEIR_OK && wanted && !weir_emit(run, &record)) {
+        status = weir_fail(&err, WEIR_LIMIT, "the batch has no memory left");
+    }
+    if (status != WEIR_OK) {
+        weir_run_result_failed(run, &record, &err);
+    }
+    weir_strbuf_done(&text);
+}
+
+/* --- time --------------------------------------------------------------------------------------*/
+
+typedef void (*due_function)(const struct window *, struct weir_run *, struct weir_entry *);
+
+static const due_function due_functions[] = {
+    [WINDOW_TUMBLING] = window_tumbling_due, [WINDOW_SLIDING] = window_sliding_due,
+    [WINDOW_EVENT] = window_event_due,       [WINDOW_SESSION] = window_session_due,
+    [WINDOW_COUNT] = window_count_due,
+};
+
+static weir_status
+window_close_due(const struct window *self, struct weir_run *run, int64_t clock, struct weir_err *err)
+{
+    struct weir_state *state = weir_run_state(run);
+    struct weir_entry *entry;
+    while ((entry = weir_state_due(state, clock)) != NULL) {
+        due_functions[self->kind](self, run, entry);
+    }
+    int64_t mark = clock == INT64_MAX ? clock : window_add(clock, -self->config->grace);
+    return weir_emit_watermark(run, mark)
+               ? WEIR_OK
+               : weir_fail(err, WEIR_LIMIT, "the batch has no memory left");
+}
+
+static weir_status
+window_advance(void *instance, struct weir_run *run, int64_t watermark_ms, struct weir_err *err)
+{
+    const struct window *self = instance;
+    struct weir_state *state = weir_run_state(run);
+    if (watermark_ms != INT64_MAX) {
+        if (watermark_ms <= weir_state_clock(state)) {
+            return WEIR_OK;
+        }
+        weir_state_set_clock(state, watermark_ms);
+    }
+    return window_close_due(self, run, watermark_ms, err);
+}
+
+/* --- processing time ---------------------------------------------------------------------------*/
+
+struct idle {
+    int64_t clock, since_ms, shown_ms;
+};
+
+static void window_show_changed(const struct window *self, struct weir_run *run)
+{
+    struct weir_state *state = weir_run_state(run);
+    struct weir_state_cursor cursor = {0};
+    struct weir_entry *entry;
+    while ((entry = weir_state_next(state, &cursor)) != NULL) {
+        const struct pane *pane = (const struct pane *)(const void *)weir_entry_value(entry).data;
+        if (weir_entry_key(entry).data[0] != 'p' || pane->since == 0) {
+            continue;
+        }
+        if (self->kind == WINDOW_TUMBLING) {
+            window_tumbling_show(self, run, entry);
+        } else {
+            window_session_show(self, run, entry);
+        }
+    }
+}
+
+static weir_status
+window_tick(void *instance, struct weir_run *run, int64_t now_ms, struct weir_err *err)
+{
+    const struct window *self = instance;
+    const struct window_config *config = self->config;
+    struct weir_state *state = weir_run_state(run);
+    if (config->clock == WINDOW_CLOCK_PROCESSING) {
+        return weir_state_next_timer(state) <= now_ms ? window_advance(instance, run, now_ms, err)
+                                                      : WEIR_OK;
+    }
+    if (config->idle_timeout == 0 && config->emit.every == 0) {
+        return WEIR_OK;
+    }
+    int64_t clock = weir_state_clock(state);
+    if (clock == INT64_MIN) {
+        return WEIR_OK;
+    }
+    bool is_new;
+    struct weir_entry *entry =
+        weir_state_put(state, WEIR_SLICE("i"), sizeof(struct idle), &is_new);
+    if (entry == NULL) {
+        return WEIR_OK;
+    }
+    const struct idle *seen = (const struct idle *)(const void *)weir_entry_value(entry).data;
+    if (is_new || seen->clock != clock) {
+        struct idle *idle = weir_state_edit(state, entry);
+        idle->clock = clock;
+        idle->since_ms = now_ms;
+        idle->shown_ms = is_new ? now_ms : idle->shown_ms;
+    }
+    if (config->emit.every > 0 && now_ms - seen->shown_ms >= config->emit.every) {
+        ((struct idle *)weir_state_edit(state, entry))->shown_ms = now_ms;
+        window_show_changed(self, run);
+    }
+    int64_t idle_ms = now_ms - seen->since_ms;
+    int64_t moved = window_add(clock, idle_ms);
+    if (config->idle_timeout == 0 || idle_ms < config->idle_timeout ||
+        weir_state_next_timer(state) > moved) {
+        return WEIR_OK;
+    }
+    struct idle *idle = weir_state_edit(state, entry);
+    idle->clock = moved;
+    idle->since_ms = now_ms - config->idle_timeout;
+    return window_advance(instance, run, moved, err);
+}
+
+/* --- records -----------------------------------------------------------------------------------*/
+
+static weir_status
+time_of(const struct window *self, struct weir_run *run, struct weir_record *record, int64_t *ret_ms, struct weir_err *err)
+{
+    const struct window_config *config = self->config;
+    if (config->clock == WINDOW_CLOCK_PROCESSING) {
+        *ret_ms = weir_clock_wall_ms(self->ctx->clock);
+        return WEIR_OK;
+    }
+    if (config->time.program == NULL) {
+        *ret_ms = record->time_ms;
+        return (record->flags & WEIR_RECORD_NO_TIME) == 0
+                   ? WEIR_OK
+                   : weir_fail(err, WEIR_INVALID, "the record has no time; name it with `time`");
+    }
+    struct weir_value value;
+    weir_status status = weir_expr_value(run, &config->time, record, &value, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    if (weir_value_kind(value) == WEIR_KIND_STRING) {
+        struct weir_slice text = weir_value_text(value);
+        return weir_parse_rfc3339(text, ret_ms)
+                   ? WEIR_OK
+                   : weir_fail(err, WEIR_INVALID, "\"%.40s\" is no time (RFC 3339)", text.data);
+    }
+    double number = weir_value_double(value);
+    static const double scales[] = {
+        [WINDOW_TIME_MS] = 1, [WINDOW_TIME_S] = 1000, [WINDOW_TIME_US] = 1e-3, [WINDOW_TIME_NS] = 1e-6};
+    double ms = number * scales[config->time_format];
+    if (weir_value_kind(value) != WEIR_KIND_NUMBER || !(ms > -9e15 && ms < 9e15)) {
+        return weir_fail(err, WEIR_INVALID, "the time is a %s, not a number or a text",
+                         weir_value_kind_name(value));
+    }
+    *ret_ms = (int64_t)ms - (ms < 0 && (double)(int64_t)ms != ms);
+    return WEIR_OK;
+}
+
+static weir_status
+group_of(const struct window *self, struct weir_run *run, struct weir_record *record, struct weir_slice *ret_group, struct weir_err *err)
+{
+    struct weir_strbuf text;
+    weir_status status = WEIR_OK;
+    struct weir_value value = weir_value_null();
+    if (self->config->key.program != NULL) {
+        status = weir_expr_value(run, &self->config->key, record, &value, err);
+    } else if (record->key.data != NULL) {
+        value = weir_value_string(record->key);
+    }
+    if (status != WEIR_OK) {
+        return status;
+    }
+    weir_strbuf_init(&text, PANE_KEY_MAX - 16);
+    weir_value_write(value, &text, 0);
+    *ret_group = weir_arena_copy(weir_batch_arena(weir_run_batch(run)), weir_strbuf_view(&text));
+    bool failed = text.failed || ret_group->data == NULL;
+    weir_strbuf_done(&text);
+    return failed ? weir_fail(err, WEIR_TOO_LARGE, "the key is too long") : WEIR_OK;
+}
+
+typedef bool (*add_function)(const struct window *, struct window_input *);
+
+static const add_function add_functions[] = {
+    [WINDOW_TUMBLING] = window_tumbling_add, [WINDOW_SLIDING] = window_sliding_add,
+    [WINDOW_EVENT] = window_event_add,       [WINDOW_SESSION] = window_session_add,
+    [WINDOW_COUNT] = window_count_add,
+};
+
+static weir_status
+window_apply(void *instance, struct weir_run *run, struct weir_record *record, struct weir_err *err)
+{
+    const struct window *self = instance;
+    struct window_input in = {.run = run, .record = record, .state = weir_run_state(run)};
+    weir_status status = time_of(self, run, record, &in.time_ms, err);
+    if (status == WEIR_OK) {
+        status = group_of(self, run, record, &in.group, err);
+    }
+    if (status == WEIR_OK) {
+        status = aggregates_read(&self->aggregates, run, record, in.time_ms, &in.values, err);
+    }
+    if (status != WEIR_OK) {
+        return status;
+    }
+    in.clock = weir_state_clock(in.state);
+    bool moves = !self->ctx->marked && in.time_ms > in.clock;
+    in.clock = moves ? in.time_ms : in.clock;
+    if (!add_functions[self->kind](self, &in)) {
+        return weir_fail(err, WEIR_LIMIT, "the state has no room for another key");
+    }
+    if (in.taken) {
+        weir_run_absorbed(run);
+    } else if (in.late > 0) {
+        weir_run_late(run);
+        if (self->has_late_sink && !weir_emit_to(run, self->late_sink, record)) {
+            return weir_fail(err, WEIR_LIMIT, "the batch has no memory left");
+        }
+    }
+    if (!moves) {
+        return WEIR_OK;
+    }
+    weir_state_set_clock(in.state, in.time_ms);
+    return window_close_due(self, run, in.time_ms, err);
+}
+
+/* --- the component -----------------------------------------------------------------------------*/
+
+static int64_t gcd(int64_t a, int64_t b)
+{
+    while (b != 0) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+static weir_status window_check(const void *config_, struct weir_err *err)
+{
+    const struct window_config *config = config_;
+    weir_status status = aggregates_check(&config->aggregate, err);
+    if (status == WEIR_OK && config->count != NULL && config->count->every > 0 &&
+        config->count->size % config->count->every != 0) {
+        status = weir_fail(err, WEIR_CONFIG, "`size` must be a multiple of `every`");
+        weir_err_path(err, "count");
+    }
+    bool timely = config->tumbling != NULL || config->session != NULL;
+    if (status == WEIR_OK && !timely && (config->emit.every > 0 || config->emit.count > 0)) {
+        status = weir_fail(err, WEIR_CONFIG, "early results are for tumbling and session windows");
+        weir_err_path(err, "emit");
+    }
+    bool overlaps = config->sliding != NULL || config->session != NULL ||
+                    (config->count != NULL && config->count->every > 0);
+    for (size_t i = 0; status == WEIR_OK && overlaps && i < config->aggregate.count; i++) {
+        const struct weir_call *call = &config->aggregate.items[i];
+        if (strcmp(aggregate_callables[call->function].name, "reduce") == 0 && call->arg_count < 3) {
+            status = weir_fail(err, WEIR_CONFIG, "reduce needs a third argument here: windows are "
+                                                 "merged of parts");
+            weir_err_hint(err, "Write how two states become one: reduce(0; .state + .value.n; .a + .b).");
+            weir_err_path(err, "aggregate");
+        }
+    }
+    return status;
+}
+
+static void window_fix_kind(struct window *self)
+{
+    const struct window_config *config = self->config;
+    if (config->tumbling != NULL) {
+        bool week = config->tumbling->calendar == WINDOW_WEEK;
+        int64_t day = INT64_C(86400000);
+        self->kind = WINDOW_TUMBLING;
+        self->size = config->tumbling->size > 0 ? config->tumbling->size : week ? 7 * day : day;
+        self->offset = config->tumbling->offset + (week ? 4 * day : 0); /* 1970 began on a Thursday */
+    } else if (config->sliding != NULL) {
+        self->kind = config->sliding->every > 0 ? WINDOW_SLIDING : WINDOW_EVENT;
+        self->size = config->sliding->size;
+        self->every = config->sliding->every;
+        self->slice = self->every > 0 ? gcd(self->size, self->every) : 1;
+    } else if (config->session != NULL) {
+        self->kind = WINDOW_SESSION;
+        self->gap = config->session->gap;
+        self->session_max = config->session->max > 0 ? config->session->max : INT64_MAX / 2;
+    } else {
+        self->kind = WINDOW_COUNT;
+        self->size = config->count->size;
+        self->every = config->count->every > 0 ? config->count->every : self->size;
+        self->slice = self->every;
+    }
+}
+
+static weir_status
+window_open(void *instance, const void *config, struct weir_ctx *ctx, struct weir_err *err)
+{
+    struct window *self = instance;
+    self->config = config;
+    self->ctx = ctx;
+    window_fix_kind(self);
+    self->emits_final = self->config->emit.when != WINDOW_WHEN_UPDATE;
+    self->emits_updates = self->config->emit.when != WINDOW_WHEN_CLOSE;
+    const struct window_late *late = &self->config->late;
+    if (late->to != NULL || late->what == WINDOW_LATE_DEAD_LETTER) {
+        const char *name = late->to != NULL ? late->to : "dead_letter";
+        self->has_late_sink = weir_ctx_sink(ctx, name, &self->late_sink);
+        if (!self->has_late_sink) {
+            weir_status status = weir_fail(err, WEIR_CONFIG, "late: there is no sink \"%s\"", name);
+            weir_err_hint(err, late->to != NULL ? "Name one of `sinks` so."
+                                                : "Write `dead_letter: {kafka: {topic: …}}`.");
+            return status;
+        }
+    }
+    return aggregates_open(&self->aggregates, &self->config->aggregate, err);
+}
+
+static void window_close(void *instance)
+{
+    struct window *self = instance;
+    aggregates_close(&self->aggregates);
+}
+
+static const struct weir_step_ops window_ops = {
+    .apply = window_apply,
+    .advance = window_advance,
+    .tick = window_tick,
+};
+
+const struct weir_component weir_component_window_step = {
+    .abi = WEIR_ABI,
+    .described =
+        {
+            .kind = WEIR_ROLE_STEP,
+            .name = "window",
+            .summary = "Aggregates records per key and window of time.",
+            .help = "A result is `{\"key\":…,\"window\":{\"start\":ms,\"end\":ms,\"kind\":…},…}` with the "
+                    "aggregates behind; `kind` is `final`, `early`, or `retraction` (an early result of "
+                    "a session that has grown). Its key is the window's key, its time the window's last "
+                    "instant.\n\n"
+                    "Time is that of the source partition: the greatest event time it has seen. A window "
+                    "closes when that reaches its end plus `grace`; what comes later for it is late.",
+            .example = "window: {tumbling: 1m, key: .country, time: .created_at, aggregate: {orders: "
+                       "count, revenue: sum(.amount)}}",
+            .fields = window_fields,
+            .rules = window_rules,
+            .config_size = sizeof(struct window_config),
+        },
+    .self_size = sizeof(struct window),
+    .deterministic = true,
+    .stateful = true,
+    .state_version = 1,
+    .open = window_open,
+    .close = window_close,
+    .check = window_check,
+    .ops = {.step = &window_ops},
+};

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Sliding windows by slices: a record goes into one pane, whatever size/every is, and a window is
+ * merged of its panes when it closes (two-level aggregation; Li et al., "No pane, no gain", 2005).
+ * For {size, every} a slice is as wide as their greatest common divisor; for {size}, Kafka's kind,
+ * each event time is a slice, and windows are [t - size, t] and [t + 1, t + 1 + size] of each t that
+ * have a record in them, both ends included.
+ *
+ * The directory of a group has its slices, in order, and the end of the next window to close, which
+ * is its timer.
+ */
+#include <string.h>
+
+#include "window.h"
+
+/* The directory's value: the head, then the starts of the slices, ascending. */
+struct slices {
+    int64_t next_end; /* of the next window */
+    int64_t starts[];
+};
+
+static size_t slice_count(const struct weir_entry *directory)
+{
+    return weir_entry_value(directory).size / sizeof(int64_t) - 1;
+}
+
+static const struct slices *slices_of(const struct weir_entry *directory)
+{
+    return (const struct slices *)(const void *)weir_entry_value(directory).data;
+}
+
+/* The first slice that starts at or after it. */
+static size_t slice_find(const struct weir_entry *directory, int64_t start)
+{
+    const struct slices *slices = slices_of(directory);
+    size_t low = 0, high = slice_count(directory);
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (slices->starts[middle] < start) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* Puts the record into its slice, and the slice into the directory. NULL: no room. */
+static struct weir_entry *
+slice_add(const struct window *self, struct window_input *in, int64_t start)
+{
+    char room[PANE_KEY_MAX];
+    bool is_new, is_new_slice;
+    struct weir_entry *directory = weir_state_put(in->state, window_group_key(room, in->group),
+                                                  sizeof(struct slices), &is_new);
+    struct weir_entry *entry =
+        directory == NULL ? NULL
+                          : window_pane(self, in->state, start, in->group, start, in->time_ms,
+                                        &is_new_slice);
+    if (entry == NULL) {
+        return NULL;
+    }
+    window_pane_add(self, in, entry);
+    if (is_new) {
+        ((struct slices *)weir_state_edit(in->state, directory))->next_end = INT64_MAX;
+    }
+    if (is_new_slice) {
+        size_t count = slice_count(directory), at = slice_find(directory, start);
+        struct slices *slices = weir_state_resize(in->state, directory,
+                                                  sizeof(*slices) + (count + 1) * sizeof(int64_t));
+        memmove(slices->starts + at + 1, slices->starts + at, (count - at) * sizeof(int64_t));
+        slices->starts[at] = start;
+    }
+    return directory;
+}
+
+static void slice_plan(const struct window *self,
+                       struct weir_state *state,
+                       struct weir_entry *directory,
+                       int64_t end,
+                       int64_t closes)
+{
+    if (end < slices_of(directory)->next_end) {
+        ((struct slices *)weir_state_edit(state, directory))->next_end = end;
+        weir_state_set_timer(state, directory, window_add(closes, self->config->grace));
+    }
+}
+
+/* Merges the slices that start in [from, to) and emits the window, if there are any. */
+static void slice_emit(const struct window *self,
+                       struct weir_run *run,
+                       const struct weir_entry *directory,
+                       int64_t from,
+                       int64_t to,
+                       const struct window_result *result)
+{
+    struct weir_state *state = weir_run_state(run);
+    char room[PANE_KEY_MAX], merged_room[PANE_KEY_MAX];
+    struct weir_slice merged_key = window_pane_key(merged_room, INT64_MIN, result->group);
+    merged_room[0] = 't';
+    struct pane whole = {.first = INT64_MAX, .last = INT64_MIN, .shown_end = INT64_MIN};
+    char *slots = weir_arena_calloc(weir_batch_arena(weir_run_batch(run)), 1,
+                                    self->aggregates.size + 8);
+    size_t count = slice_count(directory);
+    for (size_t i = slice_find(directory, from);
+         slots != NULL && i < count && slices_of(directory)->starts[i] < to; i++) {
+        struct weir_entry *entry = weir_state_find(
+            state, window_pane_key(room, slices_of(directory)->starts[i], result->group));
+        const struct pane *pane = (const struct pane *)(const void *)weir_entry_value(entry).data;
+        whole.first = pane->first < whole.first ? pane->first : whole.first;
+        whole.last = pane->last > whole.last ? pane->last : whole.last;
+        whole.records += pane->records;
+        aggregates_merge(&self->aggregates, run, merged_key, slots, weir_entry_key(entry),
+                         window_slots((void *)(uintptr_t)pane));
+    }
+    if (whole.records > 0) {
+        window_emit(self, run, result, merged_key, &whole, slots);
+    }
+    aggregates_drop(&self->aggregates, run, merged_key);
+}
+
+/* Drops the slices that start before `from`. False: none is left, and the directory is gone. */
+static bool slice_trim(const struct window *self,
+                       struct weir_run *run,
+                       struct weir_entry *directory,
+                       struct weir_slice group,
+                       int64_t from)
+{
+    struct weir_state *state = weir_run_state(run);
+    char room[PANE_KEY_MAX];
+    size_t count = slice_count(directory), gone = slice_find(directory, from);
+    for (size_t i = 0; i < gone; i++) {
+        window_pane_drop(self, run,
+                         weir_state_find(state, window_pane_key(
+                                                    room, slices_of(directory)->starts[i], group)));
+    }
+    if (gone == count) {
+        weir_state_drop(state, directory);
+        return false;
+    }
+    if (gone > 0) {
+        struct slices *slices = weir_state_edit(state, directory);
+        memmove(slices->starts, slices->starts + gone, (count - gone) * sizeof(int64_t));
+        (void)weir_state_resize(state, directory,
+                                sizeof(*slices) + (count - gone) * sizeof(int64_t));
+    }
+    return true;
+}
+
+/* --- {size, every} -----------------------------------------------------------------------------*/
+
+static struct window_result
+sliding_result(const struct window *self, struct weir_slice group, int64_t end, const char *kind)
+{
+    return (struct window_result){
+        .group = group,
+        .start = end - self->size,
+        .end = end,
+        .time_ms = end - 1,
+        .kind = kind,
+    };
+}
+
+bool window_sliding_add(const struct window *self, struct window_input *in)
+{
+    int64_t last_start = window_floor(in->time_ms, self->every, self->offset);
+    int64_t first_open = INT64_MAX;
+    for (int64_t start = last_start; start > in->time_ms - self->size; start -= self->every) {
+        if (window_is_closed(self, start + self->size, in->clock)) {
+            in->late++;
+        } else {
+            first_open = start + self->size;
+        }
+    }
+    if (first_open == INT64_MAX) { /* none, or `every` left a gap here */
+        in->taken = in->late == 0;
+        return true;
+    }
+    struct weir_entry *directory =
+        slice_add(self, in, window_floor(in->time_ms, self->slice, self->offset));
+    if (directory == NULL) {
+        return false;
+    }
+    slice_plan(self, in->state, directory, first_open, first_open);
+    for (int64_t end = first_open; self->emits_updates && end - self->size <= last_start;
+         end += self->every) {
+        struct window_result result = sliding_result(self, in->group, end, "early");
+        slice_emit(self, in->run, directory, result.start, end, &result);
+    }
+    return true;
+}
+
+void window_sliding_due(const struct window *self, struct weir_run *run, struct weir_entry *entry)
+{
+    struct weir_state *state = weir_run_state(run);
+    struct weir_slice key = weir_entry_key(entry);
+    struct weir_slice group = {key.data + 1, key.size - 1};
+    int64_t end = slices_of(entry)->next_end;
+    struct window_result result = sliding_result(self, group, end, "final");
+    if (self->emits_final) {
+        slice_emit(self, run, entry, result.start, end, &result);
+    }
+    ((struct slices *)weir_state_edit(state, entry))->next_end = INT64_MAX;
+    if (!slice_trim(self, run, entry, group, result.start + self->every)) {
+        return;
+    }
+    /* The next window that has the first slice that is left. */
+    int64_t first = slices_of(entry)->starts[0];
+    int64_t start =
+        window_floor(first - self->size + self->slice + self->every - 1, self->every, self->offset);
+    start = start < result.start + self->every ? result.start + self->every : start;
+    slice_plan(self, state, entry, start + self->size, start + self->size);
+}
+
+/* --- {size}, Kafka's kind ----------------------------------------------------------------------*/
+
+static struct window_result
+event_result(const struct window *self, struct weir_slice group, int64_t end, const char *kind)
+{
+    return (struct window_result){
+        .group = group,
+        .start = end - self->size,
+        .end = end,
+        .time_ms = end,
+        .kind = kind,
+    };
+}
+
+/* The least end of a window that is greater than `after`; INT64_MAX: none. Ends are the times
+ * themselves, and t + 1 + size where a record lies behind t and not behind that. */
+static int64_t event_next_end(const struct window *self,
+                              const struct weir_entry *directory,
+                              int64_t after)
+{
+    const struct slices *slices = slices_of(directory);
+    size_t count = slice_count(directory);
+    int64_t next = INT64_MAX;
+    for (size_t i = 0; i < count; i++) {
+        int64_t t = slices->starts[i];
+        int64_t right = window_add(t, 1 + self->size);
+        bool has_right = i + 1 < count && slices->starts[i + 1] <= right;
+        if (t > after && t < next) {
+            next = t;
+        }
+        if (has_right && right > after && right < next) {
+            next = right;
+        }
+    }
+    return next;
+}
+
+/* The record has made the window behind it, [t + 1, t + 1 + size], from records that came before. */
+static bool event_begins(const struct window *self,
+                         const struct window_input *in,
+                         const struct weir_entry *directory)
+{
+    char room[PANE_KEY_MAX];
+    const struct weir_entry *entry =
+        weir_state_find(in->state, window_pane_key(room, in->time_ms, in->group));
+    const struct pane *pane = (const struct pane *)(const void *)weir_entry_value(entry).data;
+    const struct slices *slices = slices_of(directory);
+    int64_t end = window_add(in->time_ms, 1 + self->size);
+    size_t next = slice_find(directory, in->time_ms + 1), count = slice_count(directory);
+    size_t at_end = slice_find(directory, end);
+    return pane->records == 1 && next < count && slices->starts[next] < end &&
+           !(at_end < count && slices->starts[at_end] == end);
+}
+
+bool window_event_add(const struct window *self, struct window_input *in)
+{
+    int64_t last_end = window_add(in->time_ms, self->size);
+    if (window_is_closed(self, window_add(last_end, 1), in->clock)) {
+        in->late++;
+        return true;
+    }
+    struct weir_entry *directory = slice_add(self, in, in->time_ms);
+    if (directory == NULL) {
+        return false;
+    }
+    int64_t closed = in->clock == INT64_MIN ? INT64_MIN
+                                            : window_add(in->clock, -self->config->grace - 1);
+    int64_t next = event_next_end(self, directory, closed);
+    if (next != INT64_MAX) {
+        slice_plan(self, in->state, directory, next, window_add(next, 1));
+    }
+    for (int64_t end = window_add(in->time_ms, -1);
+         self->emits_updates && (end = event_next_end(self, directory, end)) <= last_end;) {
+        if (end > closed) {
+            struct window_result result = event_result(self, in->group, end, "early");
+            slice_emit(self, in->run, directory, result.start, end + 1, &result);
+        }
+    }
+    if (self->emits_updates && last_end + 1 > closed && event_begins(self, in, directory)) {
+        struct window_result result = event_result(self, in->group, last_end + 1, "early");
+        slice_emit(self, in->run, directory, result.start, result.end + 1, &result);
+    }
+    return true;
+}
+
+void window_event_due(const struct window *self, struct weir_run *run, struct weir_entry *entry)
+{
+    struct weir_state *state = weir_run_state(run);
+    struct weir_slice key = weir_entry_key(entry);
+    struct weir_slice group = {key.data + 1, key.size - 1};
+    int64_t end = slices_of(entry)->next_end;
+    if (end == INT64_MAX) { /* no late record can come any more */
+        (void)slice_trim(self, run, entry, group, INT64_MAX);
+        return;
+    }
+    struct window_result result = event_result(self, group, end, "final");
+    if (self->emits_final) {
+        slice_emit(self, run, entry, result.start, end + 1, &result);
+    }
+    int64_t next = event_next_end(self, entry, end);
+    ((struct slices *)weir_state_edit(state, entry))->next_end = INT64_MAX;
+    int64_t needed = next == INT64_MAX ? INT64_MAX : next - self->size;
+    /* A time is needed as long as a late record may end a window behind it. */
+    int64_t open = weir_state_clock(state) == INT64_MIN
+                       ? INT64_MIN
+                       : window_add(weir_state_clock(state), -self->config->grace - self->size - 1);
+    needed = needed < open ? needed : open;
+    if (!slice_trim(self, run, entry, group, needed)) {
+        return;
+    }
+    if (next != INT64_MAX) {
+        slice_plan(self, state, entry, next, window_add(next, 1));
+    } else { /* kept for late records only; looks again when they can no longer come */
+        weir_state_set_timer(state, entry,
+                             window_add(slices_of(entry)->starts[slice_count(entry) - 1],
+                                        self->size + self->config->grace + 2));
+        ((struct slices *)weir_state_edit(state, entry))->next_end = INT64_MAX;
+    }
+}

@@ -36,6 +36,8 @@ struct weir_entry;
 
 #define WEIR_NO_TIMER INT64_MAX
 
+enum { WEIR_STATE_KEY_MAX = 65535, WEIR_STATE_VALUE_MAX = (1 << 24) - 1 }; /* bytes */
+
 /* The state of the step under way in the task of the batch under way. */
 struct weir_state *weir_run_state(struct weir_run *run);
 

@@ -22,10 +22,9 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "state/table_delta.h"
 
 enum {
-    KEY_MAX = UINT16_MAX,
-    VALUE_MAX = (1 << 24) - 1,
     CLASS_STEP = 16,
     CLASS_COUNT = 64,                  /* blocks of 16 … 1024 bytes */
     CLASS_ALONE = 255,                 /* a slab of its own */
@@ -36,14 +35,12 @@ enum {
     CHUNK_MAX = 1 << 20,
 };
 
-/* Of a delta. */
-enum { DELTA_CLOCK = 1, DELTA_PUT = 2, DELTA_DROP = 3 };
-
 enum entry_flags {
     ENTRY_LIVE = 1,    /* the block is an entry; else it is free */
     ENTRY_DEAD = 2,    /* dropped; waits for its layer */
     ENTRY_OUTSIDE = 4, /* the value lies in memory of its own */
     ENTRY_ZOMBIE = 8,  /* dead for good; waits for its items in the heap */
+    ENTRY_DUE = 16,    /* its item has left the heap for the list of what is due */
 };
 
 struct weir_entry {
@@ -117,7 +114,7 @@ struct weir_state {
     uint32_t stamp; /* of the open layer */
     size_t count, bytes;
     int64_t clock;
-    bool restoring; /* changes are committed as they are made */
+    bool restoring; /* see table_delta.h */
 };
 
 #define SLOT_EMPTY UINT64_C(0)
@@ -159,7 +156,8 @@ static struct weir_entry *block_take(struct weir_state *state, size_t size)
 {
     size_t number = size / CLASS_STEP - 1;
     if (number >= CLASS_COUNT) {
-        struct slab *slab = &state->slabs[state_add_slab(state, size, size)];
+        size_t place = state_add_slab(state, size, size); /* may move the slabs */
+        struct slab *slab = &state->slabs[place];
         slab->used = size;
         struct weir_entry *alone = (struct weir_entry *)(void *)slab->memory;
         alone->class = CLASS_ALONE;
@@ -282,7 +280,7 @@ entry_set_value(struct weir_state *state, struct weir_entry *entry, const void *
     }
     state->bytes += entry_cost(entry->key_size, size);
     state->bytes -= entry_cost(entry->key_size, entry->value_size);
-    entry->value_size = (uint32_t)size & VALUE_MAX;
+    entry->value_size = (uint32_t)size & WEIR_STATE_VALUE_MAX;
 }
 
 /* --- the index ---------------------------------------------------------------------------------*/
@@ -409,8 +407,14 @@ static void heap_down(struct item *heap, size_t count, size_t at, struct item it
     heap[at] = item;
 }
 
+static void heap_rebuild(struct weir_state *state);
+
 static void heap_push(struct weir_state *state, struct weir_entry *entry)
 {
+    if (entry->queued == QUEUED_MAX) {
+        heap_rebuild(state); /* the entry is among the others */
+        return;
+    }
     if (state->heap_count == state->heap_capacity) {
         state->heap_capacity = state->heap_capacity == 0 ? 64 : state->heap_capacity * 2;
         state->heap = weir_realloc(state->heap, state->heap_capacity, sizeof(*state->heap));
@@ -557,10 +561,12 @@ static void state_bury(struct weir_state *state, struct weir_entry *entry)
     }
 }
 
+/* What was not taken goes back into the heap. */
 static void state_clear_due(struct weir_state *state)
 {
     for (size_t i = state->due_at; i < state->due_count; i++) {
         struct weir_entry *entry = state->due[i];
+        entry->flags &= (uint8_t)~ENTRY_DUE;
         if ((entry->flags & ENTRY_DEAD) == 0 && entry->timer == state->due_time) {
             heap_push(state, entry);
         }
@@ -578,7 +584,7 @@ struct weir_entry *weir_state_find(struct weir_state *state, struct weir_slice k
 struct weir_entry *
 weir_state_put(struct weir_state *state, struct weir_slice key, size_t size, bool *ret_new)
 {
-    WEIR_ASSERT(key.size > 0 && key.size <= KEY_MAX && size <= VALUE_MAX);
+    WEIR_ASSERT(key.size > 0 && key.size <= WEIR_STATE_KEY_MAX && size <= WEIR_STATE_VALUE_MAX);
     uint32_t hash = key_hash(key);
     struct weir_entry *entry = index_find(state, key, hash);
     *ret_new = entry == NULL;
@@ -586,15 +592,16 @@ weir_state_put(struct weir_state *state, struct weir_slice key, size_t size, boo
         return entry;
     }
     size_t cost = entry_cost(key.size, size);
-    if ((state->limits.keys_max > 0 && state->count >= state->limits.keys_max) ||
-        (state->limits.bytes_max > 0 && state->bytes + cost > state->limits.bytes_max)) {
+    bool is_full = (state->limits.keys_max > 0 && state->count >= state->limits.keys_max) ||
+                   (state->limits.bytes_max > 0 && state->bytes + cost > state->limits.bytes_max);
+    if (is_full && !state->restoring) {
         return NULL;
     }
     entry = block_take(state, block_size(key.size, size));
     entry->timer = WEIR_NO_TIMER;
     entry->hash = hash;
     entry->stamp = state->stamp - 1;
-    entry->value_size = (uint32_t)size & VALUE_MAX;
+    entry->value_size = (uint32_t)size & WEIR_STATE_VALUE_MAX;
     entry->key_size = (uint16_t)key.size;
     entry->flags = ENTRY_LIVE;
     memcpy(entry_key_bytes(entry), key.data, key.size);
@@ -631,9 +638,9 @@ void *weir_state_edit(struct weir_state *state, struct weir_entry *entry)
 
 void *weir_state_resize(struct weir_state *state, struct weir_entry *entry, size_t size)
 {
-    WEIR_ASSERT(size <= VALUE_MAX);
+    WEIR_ASSERT(size <= WEIR_STATE_VALUE_MAX);
     size_t old = entry->value_size;
-    if (size > old && state->limits.bytes_max > 0 &&
+    if (size > old && state->limits.bytes_max > 0 && !state->restoring &&
         state->bytes + entry_cost(entry->key_size, size) - entry_cost(entry->key_size, old) >
             state->limits.bytes_max) {
         return NULL;
@@ -646,7 +653,7 @@ void *weir_state_resize(struct weir_state *state, struct weir_entry *entry, size
     }
     state->bytes += entry_cost(entry->key_size, size);
     state->bytes -= entry_cost(entry->key_size, old);
-    entry->value_size = (uint32_t)size & VALUE_MAX;
+    entry->value_size = (uint32_t)size & WEIR_STATE_VALUE_MAX;
     return bytes;
 }
 
@@ -656,16 +663,15 @@ void weir_state_set_timer(struct weir_state *state, struct weir_entry *entry, in
         return;
     }
     state_save(state, entry, true);
-    bool covered = entry->queued > 0 && entry->timer <= time; /* an item comes up early enough */
+    /* An item comes up early enough. */
+    bool covered =
+        entry->queued > 0 && entry->timer <= time && (entry->flags & ENTRY_DUE) == 0;
     entry->timer = time;
     if (time == WEIR_NO_TIMER || covered) {
         return;
     }
-    if (entry->queued == QUEUED_MAX) {
-        heap_rebuild(state);
-    } else {
-        heap_push(state, entry);
-    }
+    entry->flags &= (uint8_t)~ENTRY_DUE;
+    heap_push(state, entry);
 }
 
 int64_t weir_entry_timer(const struct weir_entry *entry)
@@ -682,6 +688,16 @@ static int due_compare(const void *left, const void *right)
     return order != 0 ? order : (a->key_size > b->key_size) - (a->key_size < b->key_size);
 }
 
+static void due_add(struct weir_state *state, struct weir_entry *entry)
+{
+    if (state->due_count == state->due_capacity) {
+        state->due_capacity = state->due_capacity == 0 ? 64 : state->due_capacity * 2;
+        state->due = weir_realloc(state->due, state->due_capacity, sizeof(struct weir_entry *));
+    }
+    entry->flags |= ENTRY_DUE;
+    state->due[state->due_count++] = entry;
+}
+
 /* All entries of the earliest timer, if that is ≤ now. */
 static void state_fill_due(struct weir_state *state, int64_t now)
 {
@@ -691,15 +707,36 @@ static void state_fill_due(struct weir_state *state, int64_t now)
     }
     state->due_time = state->heap[0].time;
     while (heap_settle(state) && state->heap[0].time == state->due_time) {
-        if (state->due_count == state->due_capacity) {
-            state->due_capacity = state->due_capacity == 0 ? 64 : state->due_capacity * 2;
-            state->due =
-                weir_realloc(state->due, state->due_capacity, sizeof(struct weir_entry *));
-        }
-        state->due[state->due_count++] = state->heap[0].entry;
+        due_add(state, state->heap[0].entry);
         heap_pop(state);
     }
     qsort(state->due, state->due_count, sizeof(struct weir_entry *), due_compare);
+}
+
+/* Timers that were set since the list was filled, to its time or an earlier one. */
+static void state_merge_due(struct weir_state *state)
+{
+    while (heap_settle(state) && state->heap[0].time <= state->due_time) {
+        struct weir_entry *entry = state->heap[0].entry;
+        if (state->heap[0].time < state->due_time) {
+            state_clear_due(state);
+            return;
+        }
+        heap_pop(state);
+        due_add(state, entry);
+        size_t first = state->due_at, at = state->due_count - 1;
+        while (first < at) {
+            size_t middle = first + (at - first) / 2;
+            if (due_compare(&state->due[middle], &entry) < 0) {
+                first = middle + 1;
+            } else {
+                at = middle;
+            }
+        }
+        memmove(state->due + at + 1, state->due + at,
+                (state->due_count - 1 - at) * sizeof(struct weir_entry *));
+        state->due[at] = entry;
+    }
 }
 
 struct weir_entry *weir_state_due(struct weir_state *state, int64_t now)
@@ -708,16 +745,17 @@ struct weir_entry *weir_state_due(struct weir_state *state, int64_t now)
         now--;
     }
     for (;;) {
+        if (state->due_at < state->due_count) {
+            state_merge_due(state);
+        }
         if (state->due_at == state->due_count) {
             state_fill_due(state, now);
-            if (state->due_count == 0) {
-                return NULL;
-            }
         }
-        if (state->due_time > now) {
+        if (state->due_count == 0 || state->due_time > now) {
             return NULL;
         }
         struct weir_entry *entry = state->due[state->due_at++];
+        entry->flags &= (uint8_t)~ENTRY_DUE;
         if ((entry->flags & ENTRY_DEAD) == 0 && entry->timer == state->due_time) {
             state_save(state, entry, true);
             entry->timer = WEIR_NO_TIMER;
@@ -757,15 +795,19 @@ void weir_state_set_clock(struct weir_state *state, int64_t clock)
 
 struct weir_entry *weir_state_next(struct weir_state *state, struct weir_state_cursor *cursor)
 {
-    for (; cursor->slab < state->slab_count; cursor->slab++, cursor->offset = 0) {
+    while (cursor->slab < state->slab_count) {
         const struct slab *slab = &state->slabs[cursor->slab];
-        while (cursor->offset < slab->used) {
-            struct weir_entry *entry =
-                (struct weir_entry *)(void *)(slab->memory + cursor->offset);
+        struct weir_entry *entry = NULL;
+        if (cursor->offset < slab->used) {
+            entry = (struct weir_entry *)(void *)(slab->memory + cursor->offset);
             cursor->offset += slab->block;
-            if ((entry->flags & (ENTRY_LIVE | ENTRY_DEAD)) == ENTRY_LIVE) {
-                return entry;
-            }
+        }
+        if (cursor->offset >= slab->used) { /* never left inside: its place may be taken */
+            cursor->slab++;
+            cursor->offset = 0;
+        }
+        if (entry != NULL && (entry->flags & (ENTRY_LIVE | ENTRY_DEAD)) == ENTRY_LIVE) {
+            return entry;
         }
     }
     return NULL;
@@ -833,54 +875,22 @@ bool weir_state_is_dirty(const struct weir_state *state)
     return state->open.count > 0 || state->open.clock_moved;
 }
 
-static void put_varint(struct weir_strbuf *out, uint64_t number)
-{
-    while (number >= 128) {
-        weir_strbuf_push(out, (char)(number | 128));
-        number >>= 7;
-    }
-    weir_strbuf_push(out, (char)number);
-}
-
-static void put_clock(struct weir_strbuf *out, int64_t clock)
-{
-    weir_strbuf_push(out, DELTA_CLOCK);
-    weir_strbuf_append(out, &clock, sizeof(clock));
-}
-
-static void put_entry(struct weir_strbuf *out, const struct weir_entry *entry)
-{
-    weir_strbuf_push(out, DELTA_PUT);
-    weir_strbuf_append(out, &entry->timer, sizeof(entry->timer));
-    put_varint(out, entry->key_size);
-    put_varint(out, entry->value_size);
-    weir_strbuf_append(out, entry_key_bytes(entry), entry->key_size);
-    weir_strbuf_append(out, entry_bytes(entry), entry->value_size);
-}
-
-static void put_drop(struct weir_strbuf *out, const struct weir_entry *entry)
-{
-    weir_strbuf_push(out, DELTA_DROP);
-    put_varint(out, entry->key_size);
-    weir_strbuf_append(out, entry_key_bytes(entry), entry->key_size);
-}
-
 void weir_state_seal(struct weir_state *state, struct weir_strbuf *out)
 {
     WEIR_ASSERT(state->closing.count == 0 && !state->closing.clock_moved);
     state_clear_due(state);
     if (out != NULL) {
         if (state->open.clock_moved) {
-            put_clock(out, state->clock);
+            weir_delta_clock(out, state->clock);
         }
         /* In the order of first changes: a key that was dropped and put again has two entries, the
          * dropped one first. */
         for (size_t i = 0; i < state->open.count; i++) {
             const struct undo *undo = &state->open.items[i];
             if ((undo->entry->flags & ENTRY_DEAD) == 0) {
-                put_entry(out, undo->entry);
+                weir_delta_put(out, undo->entry);
             } else if (undo->value != NULL) {
-                put_drop(out, undo->entry);
+                weir_delta_drop(out, undo->entry);
             }
         }
     }
@@ -942,6 +952,9 @@ static void layer_free_made(struct weir_state *state, struct layer *layer)
 
 void weir_state_rollback(struct weir_state *state)
 {
+    for (size_t i = state->due_at; i < state->due_count; i++) {
+        state->due[i]->flags &= (uint8_t)~ENTRY_DUE;
+    }
     state->due_at = state->due_count = 0;
     layer_undo(state, &state->open);
     layer_undo(state, &state->closing);
@@ -959,119 +972,8 @@ void weir_state_rollback(struct weir_state *state)
     heap_rebuild(state);
 }
 
-/* --- restoring ---------------------------------------------------------------------------------*/
-
-struct reader {
-    const char *at, *end;
-    bool torn;
-};
-
-static const char *take_bytes(struct reader *in, size_t size)
-{
-    if (in->torn || (size_t)(in->end - in->at) < size) {
-        in->torn = true;
-        return NULL;
-    }
-    const char *bytes = in->at;
-    in->at += size;
-    return bytes;
-}
-
-static uint64_t take_varint(struct reader *in)
-{
-    uint64_t number = 0;
-    for (unsigned shift = 0; shift < 63; shift += 7) {
-        const char *byte = take_bytes(in, 1);
-        if (byte == NULL) {
-            return 0;
-        }
-        number |= (uint64_t)(*byte & 127) << shift;
-        if ((*byte & 128) == 0) {
-            return number;
-        }
-    }
-    in->torn = true;
-    return 0;
-}
-
-static int64_t take_int64(struct reader *in)
-{
-    int64_t number = 0;
-    const char *bytes = take_bytes(in, sizeof(number));
-    if (bytes != NULL) {
-        memcpy(&number, bytes, sizeof(number));
-    }
-    return number;
-}
-
-static void apply_put(struct weir_state *state, struct reader *in)
-{
-    int64_t timer = take_int64(in);
-    uint64_t key_size = take_varint(in), value_size = take_varint(in);
-    const char *key = take_bytes(in, key_size), *value = take_bytes(in, value_size);
-    in->torn = in->torn || key_size == 0 || key_size > KEY_MAX || value_size > VALUE_MAX;
-    if (in->torn) {
-        return;
-    }
-    bool is_new;
-    struct weir_entry *entry =
-        weir_state_put(state, (struct weir_slice){key, key_size}, value_size, &is_new);
-    entry_set_value(state, entry, value, value_size);
-    weir_state_set_timer(state, entry, timer);
-}
-
-static void apply_drop(struct weir_state *state, struct reader *in)
-{
-    uint64_t key_size = take_varint(in);
-    const char *key = take_bytes(in, key_size);
-    struct weir_entry *entry =
-        key == NULL ? NULL : weir_state_find(state, (struct weir_slice){key, key_size});
-    if (entry != NULL) {
-        weir_state_drop(state, entry);
-    }
-}
-
-weir_status
-weir_state_apply(struct weir_state *state, struct weir_slice delta, struct weir_err *err)
+void weir_state_set_restoring(struct weir_state *state, bool restoring)
 {
     WEIR_ASSERT(state->open.count == 0 && state->closing.count == 0);
-    struct reader in = {delta.data, delta.data + delta.size, false};
-    struct weir_state_limits limits = state->limits;
-    state->limits = (struct weir_state_limits){0}; /* what was committed is taken back */
-    state->restoring = true;
-    while (in.at < in.end && !in.torn) {
-        switch (*in.at++) {
-        case DELTA_CLOCK:
-            state->clock = take_int64(&in);
-            break;
-        case DELTA_PUT:
-            apply_put(state, &in);
-            break;
-        case DELTA_DROP:
-            apply_drop(state, &in);
-            break;
-        default:
-            in.torn = true;
-        }
-    }
-    state->restoring = false;
-    state->limits = limits;
-    return in.torn ? weir_fail(err, WEIR_CORRUPT, "an entry of the state log is not well formed")
-                   : WEIR_OK;
-}
-
-bool weir_state_snapshot_part(struct weir_state *state,
-                              struct weir_state_cursor *cursor,
-                              size_t bytes,
-                              struct weir_strbuf *out)
-{
-    if (cursor->slab == 0 && cursor->offset == 0 && state->clock != INT64_MIN) {
-        put_clock(out, state->clock);
-    }
-    size_t begin = out->size;
-    struct weir_entry *entry;
-    while (out->size - begin < bytes && (entry = weir_state_next(state, cursor)) != NULL) {
-        put_entry(out, entry);
-    }
-    return out->size - begin >= bytes;
+    state->restoring = restoring;
 }

@@ -10,13 +10,13 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/failpoint.h"
 
 enum {
     ENTRY_BYTES_MAX = 900 * 1024, /* below a topic's usual max.message.bytes */
     REQUEST_MS = 5000,
     PATIENCE_MS = 60000,
     PAUSE_MS = 100,
+    READ_MS = 5,
     PROGRESS_MS = 5000,
     READ_BATCH = 256,
 };
@@ -357,7 +357,7 @@ static weir_status read_all(struct kafka_state_log *self,
     weir_status status = WEIR_OK;
     while (reading->at < reading->end && status == WEIR_OK) {
         rd_kafka_message_t *messages[READ_BATCH];
-        ssize_t count = rd_kafka_consume_batch_queue(queue, PAUSE_MS, messages, READ_BATCH);
+        ssize_t count = rd_kafka_consume_batch_queue(queue, READ_MS, messages, READ_BATCH);
         for (ssize_t i = 0; i < count; i++) {
             bool ours = messages[i]->partition == shard || messages[i]->rkt == NULL;
             if (status == WEIR_OK && ours) {

@@ -69,7 +69,8 @@ struct weir_shard_log {
     bool begun, whole;
     uint64_t begins; /* number of the first frame taken */
     struct weir_strbuf parts;
-    uint16_t part;
+    uint16_t part, part_count; /* the next one, of how many */
+    uint8_t part_kind;
     size_t taken_bytes;
     /* writing */
     struct weir_strbuf payload, frames;
@@ -277,9 +278,15 @@ weir_shard_log_take(struct weir_shard_log *log, struct weir_slice frame, struct 
         return damaged(log, "frames are missing", err);
     }
     struct weir_slice payload = {frame.data + FRAME_HEAD, frame.size - FRAME_HEAD - CHECKSUM};
-    if (head.part != log->part) {
+    bool is_next = log->part == 0 || (head.kind == log->part_kind && head.parts == log->part_count);
+    if (head.part != log->part || head.part >= head.parts || !is_next) {
         return damaged(log, "parts are out of order", err);
     }
+    if (head.kind < KIND_DELTA || head.kind > KIND_END) {
+        return damaged(log, "a frame of an unknown kind", err);
+    }
+    log->part_kind = head.kind;
+    log->part_count = head.parts;
     log->open.number++;
     log->taken_bytes += frame.size;
     if (head.kind == KIND_END) {
@@ -397,7 +404,8 @@ static bool snapshot_is_due(const struct weir_shard_log *log)
            log->open.since > log->snapshot_bytes + 2 * bytes;
 }
 
-static void put_piece(struct weir_shard_log *log, size_t frame_max)
+/* first: the number of the epoch's first frame, which has the position. */
+static void put_piece(struct weir_shard_log *log, uint64_t first, size_t frame_max)
 {
     if (!log->open.snapshotting) {
         if (!log->open.wanted && !snapshot_is_due(log)) {
@@ -405,7 +413,7 @@ static void put_piece(struct weir_shard_log *log, size_t frame_max)
         }
         log->open.snapshotting = true;
         log->open.wanted = false;
-        log->open.first = log->open.number;
+        log->open.first = first;
         log->begins_snapshot = true;
         log->open.step = 0;
         log->open.cursor = (struct weir_state_cursor){0};
@@ -445,6 +453,7 @@ void weir_shard_log_seal(struct weir_shard_log *log,
     weir_strbuf_clear(&log->frames);
     log->place_count = 0;
     log->begins_snapshot = log->completes = false;
+    uint64_t first = log->open.number;
     log->open.first = log->open.snapshotting ? log->open.first : 0;
     size_t begin = section_begin(&log->payload, SECTION_POSITION);
     weir_strbuf_append(&log->payload, source, strlen(source) + 1);
@@ -454,7 +463,7 @@ void weir_shard_log_seal(struct weir_shard_log *log,
     section_end(&log->payload, begin);
     put_delta(log);
     put_payload(log, KIND_DELTA, frame_max);
-    put_piece(log, frame_max);
+    put_piece(log, first, frame_max);
 }
 
 bool weir_shard_log_has_more(const struct weir_shard_log *log)

@@ -6,7 +6,8 @@
  *              | u64 number | u64 first | payload | u64 checksum (XXH3 of all before)
  *     delta    what an epoch changed: positions, and per step its table's delta (state/table.h)
  *     piece    some entries of one step, for a snapshot that is written over many epochs
- *     end      a snapshot is complete: its pieces lie in the frames from `first` to here
+ *     end      a snapshot is complete: its pieces lie in the frames from `first` (the first of the
+ *              epoch in which it began, which has the position) to here
  *
  * Frames of a shard are numbered without gaps; a delta that is larger than an entry of the medium
  * is split into parts. Pieces and deltas are both absolute, so restoring applies every frame in

@@ -171,6 +171,45 @@ static const struct weir_command commands[] = {
         .run = weir_cmd_eval,
     },
     {
+        .name = "test",
+        .summary = "run the test cases of a pipeline",
+        .usage = WORDS("test [OPTIONS] FILE…"),
+        .description =
+            "Runs the cases of test files: the pipeline with its steps, by the real engine, over\n"
+            "sources and sinks in memory and a clock that moves only when a case says so. Nothing is\n"
+            "connected to. A case is processed a record at a time, with a commit after each, and its\n"
+            "outputs are compared with what it expects.\n"
+            "\n"
+            "  pipeline: orders.yaml\n"
+            "  cases:\n"
+            "    - name: only paid orders\n"
+            "      input:\n"
+            "        - {key: a, json: {id: 1, paid: true}}\n"
+            "        - {key: b, json: {id: 2, paid: false}}\n"
+            "      expect:\n"
+            "        sink:\n"
+            "          - {key: a, json: {id: 1, paid: true}}\n",
+        .options = LIST(struct weir_option,
+            {.name = "case", .argument = "TEXT", .help = "only cases that have TEXT in their name"},
+            {.name = "shuffle-batches",
+             .help = "also in batches and commits by chance; the outputs must not change"},
+            {.name = "seed", .argument = "NUMBER", .help = "where chance begins (default: 1)"},
+            {.name = "crash",
+             .help = "also with a crash before and after each call to the outside; the outputs must\n"
+                     "not change"},
+            {.name = "update", .help = "write what came into the files as what is expected"},
+            {.name = "junit", .argument = "FILE", .help = "write a report for CI"},
+            FORMAT_OPTION("how to print what became of the cases (default: text)")),
+        .operands = {{.name = "FILE", .kind = WEIR_OPERAND_FILE, .is_repeated = true}},
+        .examples = LIST(struct weir_example,
+            {"weir test orders.test.yaml", NULL},
+            {"weir test --shuffle-batches --crash orders.test.yaml", "whatever happens"},
+            {"weir test --update orders.test.yaml", "take over what came; look at the change"}),
+        .exits = LIST(struct weir_exit, {"0", "all cases passed"},
+            {"1", "a case failed, or a file is wrong"}, {"2", "wrong use"}),
+        .run = weir_cmd_test,
+    },
+    {
         .name = "pipe",
         .summary = "run a one-liner: from here, through jq, to there",
         .usage = WORDS("pipe [OPTIONS] SOURCE [JQ] SINK"),

@@ -77,6 +77,7 @@ int weir_cmd_run(int argc, char **argv);
 int weir_cmd_check(int argc, char **argv);
 int weir_cmd_explain(int argc, char **argv);
 int weir_cmd_eval(int argc, char **argv);
+int weir_cmd_test(int argc, char **argv);
 int weir_cmd_pipe(int argc, char **argv);
 int weir_cmd_lag(int argc, char **argv);
 int weir_cmd_positions(int argc, char **argv);

@@ -163,7 +163,7 @@ bool weir_emit(struct weir_run *run, const struct weir_record *record)
 {
     struct weir_arena *arena = &run->batch->arena;
     if (run->out_count == run->out_capacity) {
-        size_t capacity = run->out_capacity == 0 ? run->batch->count : run->out_capacity * 2;
+        size_t capacity = run->out_capacity == 0 ? run->batch->count + 16 : run->out_capacity * 2;
         struct weir_record **out = weir_arena_alloc(arena, capacity * sizeof(*out));
         if (out == NULL) {
             return false;

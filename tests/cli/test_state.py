@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""State in a file: windows over a local file are exactly-once, whatever kills the program; a changed
+pipeline over old state is refused; a damaged log is never used."""
+import collections
+import json
+import random
+
+from harness import case, main, scale
+from local_pipeline import expect_in, join, kill_until_done, run, text
+
+
+def pipeline(window, aggregate=None, **more):
+    step = {"name": "sums", "window": window | {
+        "key": ".k", "time": ".t",
+        "aggregate": aggregate or {"n": "count", "total": "sum(.v)", "least": "min(.v)",
+                                   "all": "collect(.v; 20)", "kinds": "count_distinct(.v)"}}}
+    return text("sums", {"file": {"path": "in.jsonl"}}, {"file": {"path": "out.jsonl"}},
+                **({"steps": [step], "commit_interval": "5ms"} | more))
+
+
+def records(count, seed, keys=50):
+    """Out of order by up to 30 ms; some far too late."""
+    source = random.Random(seed)
+    made = []
+    for i in range(count):
+        late = 500 if source.random() < 0.01 else source.randrange(30)
+        made.append({"k": f"k{source.randrange(keys)}", "t": i // 4 - late,
+                     "v": source.randrange(1000)})
+    return made
+
+
+def write(context, made):
+    (context.dir / "in.jsonl").write_bytes(join([json.dumps(r).encode() for r in made]))
+
+
+def output(context):
+    return collections.Counter((context.dir / "out.jsonl").read_text().splitlines())
+
+
+KINDS = {
+    "tumbling": {"tumbling": "50ms", "grace": "20ms"},
+    "sliding": {"sliding": {"size": "60ms", "every": "20ms"}, "grace": "20ms"},
+    "session": {"session": "40ms", "grace": "10ms"},
+    "count": {"count": {"size": 20, "every": 5}},
+}
+
+
+def killed(context, kind):
+    write(context, records(60_000, context.random.randrange(1 << 30)))
+    run(context, pipeline(KINDS[kind]))
+    wanted = output(context)
+    assert sum(wanted.values()) > 1000, "too few windows to show anything"
+    (context.dir / "out.jsonl").unlink()
+    for path in (context.dir / "sums.state").iterdir():
+        path.unlink()
+    delays = [context.random.uniform(0, 0.06) for _ in range(scale(12, 200))]
+    kills = kill_until_done(context, pipeline(KINDS[kind]), delays)
+    context.say(f"{kills} kills, {sum(wanted.values())} windows")
+    assert kills > 0, "too fast to be killed"
+    assert output(context) == wanted, "killed and restarted, the windows are others"
+
+
+for _kind in KINDS:
+    def _killed(context, kind=_kind):
+        killed(context, kind)
+    _killed.__name__ = f"killed_{_kind}"
+    case(_killed)
+
+
+@case
+def hold_and_go_on(context):
+    """With on_end: hold windows stay open for the next run, which sees more of the file."""
+    made = records(4000, 7)
+    write(context, made)
+    run(context, pipeline(KINDS["tumbling"]))
+    wanted = output(context)
+    (context.dir / "out.jsonl").unlink()
+    for path in (context.dir / "sums.state").iterdir():
+        path.unlink()
+    write(context, made[:1500])
+    run(context, pipeline(KINDS["tumbling"], on_end="hold"))
+    write(context, made)
+    run(context, pipeline(KINDS["tumbling"]))
+    assert output(context) == wanted, "in two runs the windows are others"
+
+
+@case
+def another_step_is_refused(context):
+    write(context, records(2000, 1))
+    run(context, pipeline(KINDS["tumbling"], on_end="hold"))
+    changed = json.loads(pipeline(KINDS["tumbling"]))
+    changed["steps"][0]["name"] = "other"
+    log = run(context, json.dumps(changed), expect=78)
+    expect_in(log, 'there is state of a step \\"sums\\"', "Give the step its old name")
+
+
+@case
+def damage_is_never_used(context):
+    """A small log with a byte flipped, or cut: refused, or as good as an earlier commit."""
+    write(context, records(400, 3, keys=3))
+    config = pipeline(KINDS["tumbling"], on_end="hold")
+    run(context, config)
+    wanted = output(context)
+    log = context.dir / "sums.state" / "state.log"
+    sound = log.read_bytes()
+    refused = 0
+    places = sorted(context.random.sample(range(len(sound)), scale(60, 1500)))
+    for at in places:
+        for damaged in (sound[:at] + bytes([sound[at] ^ 0x40]) + sound[at + 1:], sound[:at]):
+            log.write_bytes(damaged)
+            (context.dir / "weir.log").unlink(missing_ok=True)
+            try:
+                run(context, config)
+            except AssertionError:
+                text = (context.dir / "weir.log").read_text()
+                assert "damaged" in text or "shorter" in text or "state" in text, text[-500:]
+                refused += 1
+                continue
+            finally:
+                log.write_bytes(sound)
+            assert output(context) == wanted, f"damage at byte {at} was used"
+            (context.dir / "out.jsonl").write_text("".join(f"{line}\n" for line in wanted.elements()))
+    context.say(f"{2 * len(places)} damaged logs, {refused} refused")
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@
  *   quantile         DDSketch: the answer is within 1 % of the true value
  *   first, last      by event time; among equals, first keeps the earlier arrival, last the later
  */
-#include "aggregates.h"
+#include "aggregate_priv.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -21,83 +21,11 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 
-enum {
-    INLINE_TEXT = 30,
-    DISTINCT_EXACT = 1024,
-    DISTINCT_REGISTERS = 4096,
-    QUANTILE_BINS = 4096,
-    COLLECT_MAX = 100000,
-    TOP_MAX = 10000,
-    HISTOGRAM_MAX = 256,
-    RESULT_MAX = 16 << 20,
-};
-#define SKETCH_GAMMA ((1 + 0.01) / (1 - 0.01))
-
-// clang-format off
-#define AGGREGATE_MAP(X) \
-    X(COUNT, "count", 0, 1, "count or count(expr)", "How many records; with an argument, for how many it is neither false nor null.") \
-    X(SUM, "sum", 1, 1, "sum(expr)", "The sum of numbers.") \
-    X(AVG, "avg", 1, 1, "avg(expr)", "The mean of numbers; null without any.") \
-    X(MIN, "min", 1, 1, "min(expr)", "The least value in jq's order.") \
-    X(MAX, "max", 1, 1, "max(expr)", "The greatest value in jq's order.") \
-    X(FIRST, "first", 1, 1, "first(expr)", "The value of the record with the earliest event time.") \
-    X(LAST, "last", 1, 1, "last(expr)", "The value of the record with the latest event time.") \
-    X(STDDEV, "stddev", 1, 1, "stddev(expr)", "Standard deviation of the sample; null below two numbers.") \
-    X(VARIANCE, "variance", 1, 1, "variance(expr)", "Variance of the sample; null below two numbers.") \
-    X(COLLECT, "collect", 2, 2, "collect(expr; max)", "An array of the values in the order they came, at most `max`.") \
-    X(DISTINCT, "count_distinct", 1, 1, "count_distinct(expr)", "How many different values; exact up to 1024, then within about 1.6 % (HyperLogLog).") \
-    X(QUANTILE, "quantile", 2, 2, "quantile(expr; q)", "The q-quantile of numbers, within 1 % of the true value (DDSketch).") \
-    X(TOP, "top", 2, 2, "top(expr; k)", "The k greatest values, the greatest first.") \
-    X(HISTOGRAM, "histogram", 2, 2, "histogram(expr; [bounds])", "How many numbers are up to each bound and above the last: one count more than bounds.") \
-    X(REDUCE, "reduce", 2, 3, "reduce(init; step; merge)", "An own aggregate: `step` makes the next state of {state, value}; `merge`, needed by sliding and session windows, makes one of {a, b}.")
-// clang-format on
-
-enum function {
-#define X(id, name, min, max, signature, help) FUNCTION_##id,
-    AGGREGATE_MAP(X)
-#undef X
-};
-
 const struct weir_callable aggregate_callables[] = {
 #define X(id, name, min, max, signature, help) {name, min, max, signature, help},
     AGGREGATE_MAP(X)
 #undef X
     {0},
-};
-
-struct aggregate {
-    const struct weir_call *call;
-    enum function function;
-    unsigned number;
-    size_t at; /* of its slot */
-    double quantile;
-    size_t limit; /* collect, top */
-    double *bounds;
-    size_t bound_count;
-    char *init; /* reduce: JSON */
-};
-
-/* --- slots -------------------------------------------------------------------------------------*/
-
-struct sum_slot {
-    int64_t count;
-    uint64_t low;
-    int64_t high; /* with low: the sum of the integers */
-    double decimals, lost;
-    int64_t decimal_count;
-};
-
-struct value_slot {
-    double number; /* of a number */
-    int64_t time_ms;
-    uint8_t tag, size;
-    char text[INLINE_TEXT];
-};
-enum { VALUE_NONE, VALUE_NUMBER, VALUE_OTHER, VALUE_OUTSIDE };
-
-struct spread_slot {
-    int64_t count;
-    double mean, squares;
 };
 
 static size_t slot_size(const struct aggregate *self)
@@ -273,14 +201,14 @@ static struct weir_slice own_key(const struct aggregate *self, struct weir_slice
     return (struct weir_slice){room, pane.size + 1};
 }
 
-static struct weir_entry *
-own_find(const struct aggregate *self, struct weir_state *state, struct weir_slice pane)
+struct weir_entry *
+aggregate_own_find(const struct aggregate *self, struct weir_state *state, struct weir_slice pane)
 {
     char room[PANE_KEY_MAX + 2];
     return weir_state_find(state, own_key(self, pane, room));
 }
 
-static struct weir_entry *own_put(const struct aggregate *self,
+struct weir_entry *aggregate_own_put(const struct aggregate *self,
                                   struct weir_state *state,
                                   struct weir_slice pane,
                                   size_t size,
@@ -292,7 +220,7 @@ static struct weir_entry *own_put(const struct aggregate *self,
     return entry;
 }
 
-static bool has_own(const struct aggregate *self)
+bool aggregate_has_own(const struct aggregate *self)
 {
     return self->function >= FUNCTION_MIN && self->function != FUNCTION_STDDEV &&
            self->function != FUNCTION_VARIANCE && self->function != FUNCTION_HISTOGRAM;
@@ -303,593 +231,10 @@ void aggregates_drop(const struct aggregates *self, struct weir_run *run, struct
     struct weir_state *state = weir_run_state(run);
     for (size_t i = 0; i < self->count; i++) {
         struct weir_entry *entry =
-            has_own(&self->items[i]) ? own_find(&self->items[i], state, pane) : NULL;
+            aggregate_has_own(&self->items[i]) ? aggregate_own_find(&self->items[i], state, pane) : NULL;
         if (entry != NULL) {
             weir_state_drop(state, entry);
         }
-    }
-}
-
-/* --- numbers -----------------------------------------------------------------------------------*/
-
-static void sum_integer(struct sum_slot *slot, int64_t number)
-{
-    uint64_t low = slot->low;
-    slot->low += (uint64_t)number;
-    slot->high += (number < 0 ? -1 : 0) + (slot->low < low);
-}
-
-static void sum_decimal(struct sum_slot *slot, double number)
-{
-    double sum = slot->decimals + number;
-    if (isfinite(sum)) {
-        slot->lost += fabs(slot->decimals) >= fabs(number) ? (slot->decimals - sum) + number
-                                                           : (number - sum) + slot->decimals;
-    }
-    slot->decimals = sum;
-}
-
-static void sum_add(struct sum_slot *slot, struct weir_value value)
-{
-    int64_t integer;
-    slot->count++;
-    if (weir_value_int64(value, &integer)) {
-        sum_integer(slot, integer);
-    } else {
-        slot->decimal_count++;
-        sum_decimal(slot, weir_value_double(value));
-    }
-}
-
-static void sum_merge(struct sum_slot *slot, const struct sum_slot *from)
-{
-    uint64_t low = slot->low;
-    slot->low += from->low;
-    slot->high += from->high + (slot->low < low);
-    slot->count += from->count;
-    slot->decimal_count += from->decimal_count;
-    sum_decimal(slot, from->decimals);
-    slot->lost += from->lost;
-}
-
-__extension__ typedef __int128 int128;
-__extension__ typedef unsigned __int128 uint128;
-
-static int128 sum_integers(const struct sum_slot *slot)
-{
-    return (int128)(((uint128)(uint64_t)slot->high << 64) | slot->low);
-}
-
-static double sum_double(const struct sum_slot *slot)
-{
-    return (double)sum_integers(slot) + slot->decimals + slot->lost;
-}
-
-static void put_number(struct weir_strbuf *out, double number)
-{
-    weir_value_write(weir_value_number(number), out, 0);
-}
-
-static void sum_write(const struct sum_slot *slot, struct weir_strbuf *out)
-{
-    if (slot->decimal_count > 0) {
-        put_number(out, sum_double(slot));
-        return;
-    }
-    char digits[48];
-    size_t at = sizeof(digits);
-    int128 sum = sum_integers(slot);
-    uint128 left = sum < 0 ? -(uint128)sum : (uint128)sum;
-    do {
-        digits[--at] = (char)('0' + (int)(left % 10));
-        left /= 10;
-    } while (left > 0);
-    if (sum < 0) {
-        digits[--at] = '-';
-    }
-    weir_strbuf_append(out, digits + at, sizeof(digits) - at);
-}
-
-static void spread_add(struct spread_slot *slot, double number)
-{
-    slot->count++;
-    double delta = number - slot->mean;
-    slot->mean += delta / (double)slot->count;
-    slot->squares += delta * (number - slot->mean);
-}
-
-static void spread_merge(struct spread_slot *slot, const struct spread_slot *from)
-{
-    if (from->count == 0) {
-        return;
-    }
-    double a = (double)slot->count, b = (double)from->count, delta = from->mean - slot->mean;
-    slot->mean += delta * b / (a + b);
-    slot->squares += from->squares + delta * delta * a * b / (a + b);
-    slot->count += from->count;
-}
-
-/* --- values of any kind ------------------------------------------------------------------------*/
-
-static void slot_set(const struct aggregate *self,
-                     struct weir_state *state,
-                     struct weir_slice pane,
-                     struct value_slot *slot,
-                     double number,
-                     bool is_number,
-                     struct weir_slice text)
-{
-    slot->number = number;
-    slot->tag = is_number ? VALUE_NUMBER : VALUE_OTHER;
-    if (text.size <= INLINE_TEXT) {
-        slot->size = (uint8_t)text.size;
-        memcpy(slot->text, text.data, text.size);
-        return;
-    }
-    bool is_new;
-    slot->tag = VALUE_OUTSIDE;
-    struct weir_entry *entry = own_put(self, state, pane, text.size, &is_new);
-    memcpy(weir_state_resize(state, entry, text.size), text.data, text.size);
-}
-
-static struct weir_slice slot_text(const struct aggregate *self,
-                                   struct weir_state *state,
-                                   struct weir_slice pane,
-                                   const struct value_slot *slot)
-{
-    if (slot->tag == VALUE_OUTSIDE) {
-        const struct weir_entry *entry = own_find(self, state, pane);
-        WEIR_ASSERT(entry != NULL);
-        return weir_entry_value(entry);
-    }
-    return (struct weir_slice){slot->text, slot->size};
-}
-
-static struct weir_value value_of(struct weir_run *run, struct weir_slice text)
-{
-    struct weir_value value = {0};
-    struct weir_err err = {0};
-    weir_status status =
-        weir_json_parse(weir_batch_arena(weir_run_batch(run)), text, NULL, &value, &err);
-    WEIR_ASSERT(status == WEIR_OK || status == WEIR_TOO_LARGE);
-    return value;
-}
-
-/* Is the new value to take the place of what the slot has? */
-static bool slot_yields(const struct aggregate *self,
-                        struct weir_run *run,
-                        struct weir_slice pane,
-                        const struct value_slot *slot,
-                        struct weir_value value,
-                        int64_t time_ms)
-{
-    if (slot->tag == VALUE_NONE) {
-        return true;
-    }
-    if (self->function == FUNCTION_FIRST) {
-        return time_ms < slot->time_ms;
-    }
-    if (self->function == FUNCTION_LAST) {
-        return time_ms >= slot->time_ms;
-    }
-    int order;
-    if (slot->tag == VALUE_NUMBER && weir_value_kind(value) == WEIR_KIND_NUMBER) {
-        double number = weir_value_double(value);
-        order = (number > slot->number) - (number < slot->number);
-    } else {
-        struct weir_slice text = slot_text(self, weir_run_state(run), pane, slot);
-        order = weir_value_compare(value, value_of(run, text));
-    }
-    return self->function == FUNCTION_MIN ? order < 0 : order > 0;
-}
-
-static void slot_offer(const struct aggregate *self,
-                       struct weir_run *run,
-                       struct weir_slice pane,
-                       struct value_slot *slot,
-                       struct weir_value value,
-                       int64_t time_ms)
-{
-    if (!slot_yields(self, run, pane, slot, value, time_ms)) {
-        return;
-    }
-    struct weir_strbuf text;
-    weir_strbuf_init(&text, RESULT_MAX);
-    weir_value_write(value, &text, 0);
-    bool is_number = weir_value_kind(value) == WEIR_KIND_NUMBER;
-    slot->time_ms = time_ms;
-    slot_set(self, weir_run_state(run), pane, slot, is_number ? weir_value_double(value) : 0,
-             is_number, weir_strbuf_view(&text));
-    weir_strbuf_done(&text);
-}
-
-static void slot_merge(const struct aggregate *self,
-                       struct weir_run *run,
-                       struct weir_slice pane,
-                       struct value_slot *slot,
-                       struct weir_slice from,
-                       const struct value_slot *other)
-{
-    if (other->tag != VALUE_NONE) {
-        struct weir_slice text = slot_text(self, weir_run_state(run), from, other);
-        slot_offer(self, run, pane, slot, value_of(run, text), other->time_ms);
-    }
-}
-
-/* --- lists: collect, top -----------------------------------------------------------------------*/
-
-/* u32 count, then per element u32 size and its JSON text. Null entries have no list. */
-static uint32_t list_count(struct weir_slice list)
-{
-    uint32_t count = 0;
-    if (list.size >= sizeof(count)) {
-        memcpy(&count, list.data, sizeof(count));
-    }
-    return count;
-}
-
-static struct weir_slice list_next(struct weir_slice list, size_t *at)
-{
-    uint32_t size;
-    memcpy(&size, list.data + *at, sizeof(size));
-    struct weir_slice text = {list.data + *at + sizeof(size), size};
-    *at += sizeof(size) + size;
-    return text;
-}
-
-static void collect_add(const struct aggregate *self,
-                        struct weir_state *state,
-                        struct weir_slice pane,
-                        struct weir_slice text)
-{
-    bool is_new;
-    struct weir_entry *entry = own_put(self, state, pane, sizeof(uint32_t), &is_new);
-    struct weir_slice list = weir_entry_value(entry);
-    uint32_t count = list_count(list), size = (uint32_t)text.size;
-    if (count >= self->limit) {
-        return;
-    }
-    size_t at = list.size;
-    char *bytes = weir_state_resize(state, entry, at + sizeof(size) + size);
-    count++;
-    memcpy(bytes, &count, sizeof(count));
-    memcpy(bytes + at, &size, sizeof(size));
-    memcpy(bytes + at + sizeof(size), text.data, size);
-}
-
-/* Kept in order, the greatest first. */
-static void top_add(const struct aggregate *self,
-                    struct weir_run *run,
-                    struct weir_slice pane,
-                    struct weir_value value)
-{
-    struct weir_state *state = weir_run_state(run);
-    bool is_new;
-    struct weir_entry *entry = own_put(self, state, pane, sizeof(uint32_t), &is_new);
-    struct weir_slice list = weir_entry_value(entry);
-    uint32_t count = list_count(list), place = 0;
-    size_t at = sizeof(count), last = at;
-    size_t where = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        last = at;
-        size_t begin = at;
-        struct weir_slice text = list_next(list, &at);
-        if (where == 0 && weir_value_compare(value, value_of(run, text)) > 0) {
-            where = begin;
-            place = i;
-        }
-    }
-    if (where == 0) {
-        where = at;
-        place = count;
-    }
-    if (place >= self->limit) {
-        return;
-    }
-    size_t kept = count == self->limit ? last : at; /* the least one makes room */
-    struct weir_strbuf out;
-    weir_strbuf_init(&out, RESULT_MAX);
-    count += count < self->limit;
-    weir_strbuf_append(&out, &count, sizeof(count));
-    weir_strbuf_append(&out, list.data + sizeof(count), where - sizeof(count));
-    size_t size_at = out.size;
-    uint32_t size = 0;
-    weir_strbuf_append(&out, &size, sizeof(size));
-    weir_value_write(value, &out, 0);
-    size = (uint32_t)(out.size - size_at - sizeof(size));
-    memcpy(out.data + size_at, &size, sizeof(size));
-    if (kept > where) {
-        weir_strbuf_append(&out, list.data + where, kept - where);
-    }
-    memcpy(weir_state_resize(state, entry, out.size), out.data, out.size);
-    weir_strbuf_done(&out);
-}
-
-static void list_write(struct weir_slice list, struct weir_strbuf *out)
-{
-    size_t at = sizeof(uint32_t);
-    weir_strbuf_push(out, '[');
-    for (uint32_t i = 0; i < list_count(list); i++) {
-        weir_strbuf_text(out, i > 0 ? "," : "");
-        weir_strbuf_slice(out, list_next(list, &at));
-    }
-    weir_strbuf_push(out, ']');
-}
-
-/* --- count_distinct ----------------------------------------------------------------------------*/
-
-/* Hashes while there are few; then one byte per register. Told apart by their size. */
-static uint64_t mix(uint64_t hash)
-{
-    hash ^= hash >> 33;
-    hash *= UINT64_C(0xff51afd7ed558ccd);
-    hash ^= hash >> 33;
-    hash *= UINT64_C(0xc4ceb9fe1a85ec53);
-    return hash ^ hash >> 33;
-}
-
-static void register_add(uint8_t *registers, uint64_t hash)
-{
-    size_t index = hash & (DISTINCT_REGISTERS - 1);
-    uint64_t rest = hash >> 12 | UINT64_C(1) << 52;
-    uint8_t rank = (uint8_t)(__builtin_ctzll(rest) + 1);
-    registers[index] = registers[index] > rank ? registers[index] : rank;
-}
-
-static bool is_sketch(struct weir_slice value)
-{
-    return value.size == DISTINCT_REGISTERS + 1;
-}
-
-static void distinct_add(const struct aggregate *self,
-                         struct weir_state *state,
-                         struct weir_slice pane,
-                         uint64_t hash)
-{
-    bool is_new;
-    struct weir_entry *entry = own_put(self, state, pane, 0, &is_new);
-    struct weir_slice value = weir_entry_value(entry);
-    if (is_sketch(value)) {
-        register_add(weir_state_edit(state, entry), hash);
-        return;
-    }
-    size_t count = value.size / sizeof(hash);
-    for (size_t i = 0; i < count; i++) {
-        if (memcmp(value.data + i * sizeof(hash), &hash, sizeof(hash)) == 0) {
-            return;
-        }
-    }
-    if (count < DISTINCT_EXACT) {
-        char *bytes = weir_state_resize(state, entry, value.size + sizeof(hash));
-        memcpy(bytes + count * sizeof(hash), &hash, sizeof(hash));
-        return;
-    }
-    uint64_t hashes[DISTINCT_EXACT];
-    memcpy(hashes, value.data, sizeof(hashes));
-    uint8_t *registers = weir_state_resize(state, entry, DISTINCT_REGISTERS + 1);
-    memset(registers, 0, DISTINCT_REGISTERS + 1);
-    for (size_t i = 0; i < DISTINCT_EXACT; i++) {
-        register_add(registers, hashes[i]);
-    }
-    register_add(registers, hash);
-}
-
-static void distinct_merge(const struct aggregate *self,
-                           struct weir_state *state,
-                           struct weir_slice pane,
-                           struct weir_slice from)
-{
-    const struct weir_entry *other = own_find(self, state, from);
-    if (other == NULL) {
-        return;
-    }
-    struct weir_slice value = weir_entry_value(other);
-    if (!is_sketch(value)) {
-        for (size_t i = 0; i < value.size / sizeof(uint64_t); i++) {
-            uint64_t hash;
-            memcpy(&hash, weir_entry_value(other).data + i * sizeof(hash), sizeof(hash));
-            distinct_add(self, state, pane, hash);
-        }
-        return;
-    }
-    bool is_new;
-    struct weir_entry *entry = own_put(self, state, pane, 0, &is_new);
-    struct weir_slice mine = weir_entry_value(entry);
-    uint64_t hashes[DISTINCT_EXACT];
-    size_t count = is_sketch(mine) ? 0 : mine.size / sizeof(uint64_t);
-    memcpy(hashes, mine.data, count * sizeof(uint64_t));
-    bool was_sketch = is_sketch(mine);
-    uint8_t *registers = weir_state_resize(state, entry, DISTINCT_REGISTERS + 1);
-    if (!was_sketch) {
-        memset(registers, 0, DISTINCT_REGISTERS + 1);
-    }
-    for (size_t i = 0; i < count; i++) {
-        register_add(registers, hashes[i]);
-    }
-    const uint8_t *theirs = (const uint8_t *)weir_entry_value(other).data;
-    for (size_t i = 0; i < DISTINCT_REGISTERS; i++) {
-        registers[i] = registers[i] > theirs[i] ? registers[i] : theirs[i];
-    }
-}
-
-static double distinct_count(struct weir_slice value)
-{
-    if (!is_sketch(value)) {
-        return (double)(value.size / sizeof(uint64_t));
-    }
-    double sum = 0, zeros = 0, m = DISTINCT_REGISTERS;
-    for (size_t i = 0; i < DISTINCT_REGISTERS; i++) {
-        sum += ldexp(1, -(int)(uint8_t)value.data[i]);
-        zeros += value.data[i] == 0;
-    }
-    double estimate = 0.7213 / (1 + 1.079 / m) * m * m / sum;
-    if (estimate <= 2.5 * m && zeros > 0) {
-        estimate = m * log(m / zeros);
-    }
-    return floor(estimate + 0.5);
-}
-
-/* --- quantile ----------------------------------------------------------------------------------*/
-
-/* DDSketch (Masson, Rim, Lee, VLDB 2019): bins of growing width, sorted by index. Zero has an index
- * of its own; negative numbers mirror the positive ones. */
-struct bin {
-    int32_t index;
-    uint32_t count;
-};
-
-static int32_t bin_index(double number)
-{
-    if (number == 0) {
-        return 0;
-    }
-    double size = fabs(number);
-    int32_t index = 20000 + (int32_t)ceil(log(size < 1e-150 ? 1e-150 : size) / log(SKETCH_GAMMA));
-    return number < 0 ? -index : index;
-}
-
-static double bin_value(int32_t index)
-{
-    if (index == 0) {
-        return 0;
-    }
-    int32_t size = index < 0 ? -index : index;
-    double value = 2 * pow(SKETCH_GAMMA, size - 20000) / (SKETCH_GAMMA + 1);
-    return index < 0 ? -value : value;
-}
-
-static void quantile_add(const struct aggregate *self,
-                         struct weir_state *state,
-                         struct weir_slice pane,
-                         int32_t index,
-                         uint32_t times)
-{
-    bool is_new;
-    struct weir_entry *entry = own_put(self, state, pane, 0, &is_new);
-    struct weir_slice value = weir_entry_value(entry);
-    size_t count = value.size / sizeof(struct bin), low = 0, high = count;
-    const struct bin *bins = (const struct bin *)(const void *)value.data;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (bins[middle].index < index) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    bool found = low < count && bins[low].index == index;
-    if (!found && count == QUANTILE_BINS) { /* the least bins share one: small values blur first */
-        found = true;
-        low = low > 0 ? low - 1 : 0;
-    }
-    if (found) {
-        struct bin *mine = weir_state_edit(state, entry);
-        mine[low].count += times;
-        return;
-    }
-    struct bin *mine = weir_state_resize(state, entry, value.size + sizeof(struct bin));
-    memmove(mine + low + 1, mine + low, (count - low) * sizeof(struct bin));
-    mine[low] = (struct bin){index, times};
-}
-
-static void quantile_write(const struct aggregate *self,
-                           struct weir_slice value,
-                           struct weir_strbuf *out)
-{
-    const struct bin *bins = (const struct bin *)(const void *)value.data;
-    size_t count = value.size / sizeof(struct bin);
-    uint64_t total = 0, below = 0;
-    for (size_t i = 0; i < count; i++) {
-        total += bins[i].count;
-    }
-    if (total == 0) {
-        weir_strbuf_text(out, "null");
-        return;
-    }
-    double rank = self->quantile * (double)(total - 1);
-    size_t at = 0;
-    while (at + 1 < count && (double)(below + bins[at].count) <= rank) {
-        below += bins[at].count;
-        at++;
-    }
-    put_number(out, bin_value(bins[at].index));
-}
-
-/* --- reduce ------------------------------------------------------------------------------------*/
-
-static struct weir_slice reduce_state(const struct aggregate *self,
-                                      struct weir_state *state,
-                                      struct weir_slice pane)
-{
-    const struct weir_entry *entry = own_find(self, state, pane);
-    return entry == NULL ? weir_slice_of(self->init) : weir_entry_value(entry);
-}
-
-/* Runs `expr` over {a_name: a, b_name: b}; its result is the new state. A failure keeps the old. */
-static void reduce_run(const struct aggregate *self,
-                       struct weir_run *run,
-                       const struct weir_record *record,
-                       struct weir_slice pane,
-                       const struct weir_expr *expr,
-                       const char *names[2],
-                       struct weir_slice a,
-                       struct weir_slice b)
-{
-    struct weir_strbuf text;
-    struct weir_value input, result;
-    struct weir_err err = {0};
-    weir_strbuf_init(&text, RESULT_MAX);
-    weir_strbuf_printf(&text, "{\"%s\":", names[0]);
-    weir_strbuf_slice(&text, a);
-    weir_strbuf_printf(&text, ",\"%s\":", names[1]);
-    weir_strbuf_slice(&text, b);
-    weir_strbuf_push(&text, '}');
-    weir_status status = weir_json_parse(weir_batch_arena(weir_run_batch(run)),
-                                         weir_strbuf_view(&text), NULL, &input, &err);
-    if (status == WEIR_OK) {
-        status = weir_expr_of(run, expr, input, &result, &err);
-    }
-    if (status == WEIR_OK) {
-        weir_strbuf_clear(&text);
-        weir_value_write(result, &text, 0);
-        bool is_new;
-        struct weir_state *state = weir_run_state(run);
-        struct weir_entry *entry = own_put(self, state, pane, text.size, &is_new);
-        memcpy(weir_state_resize(state, entry, text.size), text.data, text.size);
-    } else {
-        weir_run_result_failed(run, record, &err);
-    }
-    weir_strbuf_done(&text);
-}
-
-static void reduce_add(const struct aggregate *self,
-                       struct weir_run *run,
-                       struct weir_record *record,
-                       struct weir_slice pane)
-{
-    const char *names[] = {"state", "value"};
-    struct weir_slice bytes;
-    struct weir_err err = {0};
-    if (weir_record_bytes(weir_run_batch(run), record, &bytes, &err) != WEIR_OK) {
-        weir_run_result_failed(run, record, &err);
-        return;
-    }
-    struct weir_slice value = bytes.data == NULL ? WEIR_SLICE("null") : bytes;
-    reduce_run(self, run, record, pane, &self->call->args[1], names,
-               reduce_state(self, weir_run_state(run), pane), value);
-}
-
-static void reduce_merge(const struct aggregate *self,
-                         struct weir_run *run,
-                         struct weir_slice pane,
-                         struct weir_slice from)
-{
-    const char *names[] = {"a", "b"};
-    struct weir_state *state = weir_run_state(run);
-    const struct weir_record none = {.flags = WEIR_RECORD_TICK, .ordinal = WEIR_NO_ORDINAL};
-    if (own_find(self, state, from) != NULL) {
-        reduce_run(self, run, &none, pane, &self->call->args[2], names,
-                   reduce_state(self, state, pane), reduce_state(self, state, from));
     }
 }
 
@@ -942,18 +287,6 @@ static void histogram_add(const struct aggregate *self, int64_t *counts, double 
     counts[at]++;
 }
 
-static void add_listed(const struct aggregate *self,
-                       struct weir_run *run,
-                       struct weir_slice pane,
-                       struct weir_value value)
-{
-    struct weir_strbuf text;
-    weir_strbuf_init(&text, RESULT_MAX);
-    weir_value_write(value, &text, 0);
-    collect_add(self, weir_run_state(run), pane, weir_strbuf_view(&text));
-    weir_strbuf_done(&text);
-}
-
 static void add_one(const struct aggregate *self,
                     struct weir_run *run,
                     struct weir_record *record,
@@ -967,7 +300,7 @@ static void add_one(const struct aggregate *self,
         *(int64_t *)slot += self->call->arg_count == 0 || weir_value_is_true(value);
         return;
     case FUNCTION_REDUCE:
-        reduce_add(self, run, record, pane);
+        aggregate_reduce_add(self, run, record, pane);
         return;
     case FUNCTION_SUM:
     case FUNCTION_AVG:
@@ -988,19 +321,19 @@ static void add_one(const struct aggregate *self,
         return;
     }
     if (self->function == FUNCTION_SUM || self->function == FUNCTION_AVG) {
-        sum_add(slot, value);
+        aggregate_sum_add(slot, value);
     } else if (self->function <= FUNCTION_LAST) {
-        slot_offer(self, run, pane, slot, value, time_ms);
+        aggregate_slot_offer(self, run, pane, slot, value, time_ms);
     } else if (self->function == FUNCTION_STDDEV || self->function == FUNCTION_VARIANCE) {
-        spread_add(slot, weir_value_double(value));
+        aggregate_spread_add(slot, weir_value_double(value));
     } else if (self->function == FUNCTION_COLLECT) {
-        add_listed(self, run, pane, value);
+        aggregate_add_listed(self, run, pane, value);
     } else if (self->function == FUNCTION_DISTINCT) {
-        distinct_add(self, weir_run_state(run), pane, mix(weir_value_hash(value)));
+        aggregate_distinct_add(self, weir_run_state(run), pane, aggregate_mix(weir_value_hash(value)));
     } else if (self->function == FUNCTION_QUANTILE) {
-        quantile_add(self, weir_run_state(run), pane, bin_index(weir_value_double(value)), 1);
+        aggregate_quantile_add(self, weir_run_state(run), pane, aggregate_bin_index(weir_value_double(value)), 1);
     } else if (self->function == FUNCTION_TOP) {
-        top_add(self, run, pane, value);
+        aggregate_top_add(self, run, pane, value);
     } else {
         histogram_add(self, slot, weir_value_double(value));
     }
@@ -1019,42 +352,6 @@ void aggregates_add(const struct aggregates *self,
     }
 }
 
-static void merge_lists(const struct aggregate *self,
-                        struct weir_run *run,
-                        struct weir_slice pane,
-                        struct weir_slice from)
-{
-    struct weir_state *state = weir_run_state(run);
-    const struct weir_entry *other = own_find(self, state, from);
-    if (other == NULL) {
-        return;
-    }
-    struct weir_slice list = weir_entry_value(other);
-    size_t at = sizeof(uint32_t);
-    for (uint32_t i = 0; i < list_count(list); i++) {
-        struct weir_slice text = list_next(list, &at);
-        if (self->function == FUNCTION_COLLECT) {
-            collect_add(self, state, pane, text);
-        } else {
-            top_add(self, run, pane, value_of(run, text));
-        }
-    }
-}
-
-static void merge_bins(const struct aggregate *self,
-                       struct weir_state *state,
-                       struct weir_slice pane,
-                       struct weir_slice from)
-{
-    const struct weir_entry *other = own_find(self, state, from);
-    struct weir_slice value =
-        other == NULL ? (struct weir_slice){NULL, 0} : weir_entry_value(other);
-    const struct bin *bins = (const struct bin *)(const void *)value.data;
-    for (size_t i = 0; i < value.size / sizeof(struct bin); i++) {
-        quantile_add(self, state, pane, bins[i].index, bins[i].count);
-    }
-}
-
 static void merge_one(const struct aggregate *self,
                       struct weir_run *run,
                       struct weir_slice pane,
@@ -1068,27 +365,27 @@ static void merge_one(const struct aggregate *self,
         return;
     case FUNCTION_SUM:
     case FUNCTION_AVG:
-        sum_merge(slot, other);
+        aggregate_sum_merge(slot, other);
         return;
     case FUNCTION_MIN:
     case FUNCTION_MAX:
     case FUNCTION_FIRST:
     case FUNCTION_LAST:
-        slot_merge(self, run, pane, slot, from, other);
+        aggregate_slot_merge(self, run, pane, slot, from, other);
         return;
     case FUNCTION_STDDEV:
     case FUNCTION_VARIANCE:
-        spread_merge(slot, other);
+        aggregate_spread_merge(slot, other);
         return;
     case FUNCTION_COLLECT:
     case FUNCTION_TOP:
-        merge_lists(self, run, pane, from);
+        aggregate_merge_lists(self, run, pane, from);
         return;
     case FUNCTION_DISTINCT:
-        distinct_merge(self, weir_run_state(run), pane, from);
+        aggregate_distinct_merge(self, weir_run_state(run), pane, from);
         return;
     case FUNCTION_QUANTILE:
-        merge_bins(self, weir_run_state(run), pane, from);
+        aggregate_merge_bins(self, weir_run_state(run), pane, from);
         return;
     case FUNCTION_HISTOGRAM:
         for (size_t i = 0; i <= self->bound_count; i++) {
@@ -1096,7 +393,7 @@ static void merge_one(const struct aggregate *self,
         }
         return;
     case FUNCTION_REDUCE:
-        reduce_merge(self, run, pane, from);
+        aggregate_reduce_merge(self, run, pane, from);
         return;
     }
     WEIR_UNREACHABLE();
@@ -1136,8 +433,8 @@ static void write_one(const struct aggregate *self,
     const struct sum_slot *sum = slot;
     const struct spread_slot *spread = slot;
     const struct value_slot *value = slot;
-    if (has_own(self) && self->function > FUNCTION_LAST) {
-        own = own_find(self, state, pane);
+    if (aggregate_has_own(self) && self->function > FUNCTION_LAST) {
+        own = aggregate_own_find(self, state, pane);
     }
     struct weir_slice bytes = own == NULL ? (struct weir_slice){NULL, 0} : weir_entry_value(own);
     switch (self->function) {
@@ -1145,13 +442,13 @@ static void write_one(const struct aggregate *self,
         weir_strbuf_printf(out, "%lld", (long long)*(const int64_t *)slot);
         return;
     case FUNCTION_SUM:
-        sum_write(sum, out);
+        aggregate_sum_write(sum, out);
         return;
     case FUNCTION_AVG:
         if (sum->count == 0) {
             weir_strbuf_text(out, "null");
         } else {
-            put_number(out, sum_double(sum) / (double)sum->count);
+            aggregate_put_number(out, aggregate_sum_double(sum) / (double)sum->count);
         }
         return;
     case FUNCTION_MIN:
@@ -1159,7 +456,7 @@ static void write_one(const struct aggregate *self,
     case FUNCTION_FIRST:
     case FUNCTION_LAST:
         weir_strbuf_slice(out, value->tag == VALUE_NONE ? WEIR_SLICE("null")
-                                                        : slot_text(self, state, pane, value));
+                                                        : aggregate_slot_text(self, state, pane, value));
         return;
     case FUNCTION_STDDEV:
     case FUNCTION_VARIANCE:
@@ -1167,24 +464,24 @@ static void write_one(const struct aggregate *self,
             weir_strbuf_text(out, "null");
         } else {
             double variance = spread->squares / (double)(spread->count - 1);
-            put_number(out, self->function == FUNCTION_STDDEV ? sqrt(variance) : variance);
+            aggregate_put_number(out, self->function == FUNCTION_STDDEV ? sqrt(variance) : variance);
         }
         return;
     case FUNCTION_COLLECT:
     case FUNCTION_TOP:
-        list_write(bytes, out);
+        aggregate_list_write(bytes, out);
         return;
     case FUNCTION_DISTINCT:
-        put_number(out, distinct_count(bytes));
+        aggregate_put_number(out, aggregate_distinct_count(bytes));
         return;
     case FUNCTION_QUANTILE:
-        quantile_write(self, bytes, out);
+        aggregate_quantile_write(self, bytes, out);
         return;
     case FUNCTION_HISTOGRAM:
         write_histogram(self, slot, out);
         return;
     case FUNCTION_REDUCE:
-        weir_strbuf_slice(out, reduce_state(self, state, pane));
+        weir_strbuf_slice(out, aggregate_reduce_state(self, state, pane));
         return;
     }
     WEIR_UNREACHABLE();

@@ -16,6 +16,8 @@
     X(key_step)          \
     X(log_step)          \
     X(window_step)       \
+    X(aggregate_step)    \
+    X(dedupe_step)       \
     X(kafka_sink)        \
     X(file_sink)         \
     X(stdout_sink)       \

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * dedupe: passes the first record with an id, leaves out those that follow within `ttl` of event
+ * time. An id is remembered with the epoch of its record: if that is undone, so is the memory.
+ *
+ * An entry per id, no value: the id's bytes and about 56 more.
+ */
+#include <weir/component.h>
+#include <weir/state.h>
+
+enum { DEDUPE_ID_MAX = 65535 };
+
+struct dedupe_config {
+    struct weir_expr id;
+    weir_duration ttl;
+};
+
+struct dedupe {
+    const struct dedupe_config *config;
+    struct weir_ctx *ctx;
+};
+
+static const struct weir_field dedupe_fields[] = {
+    WEIR_F_JQ(struct dedupe_config,
+              id,
+              .flags = WEIR_REQUIRED | WEIR_SHORT,
+              .example = ".id",
+              .help = "What makes two records the same; a record whose id is null passes."),
+    WEIR_F_DURATION(struct dedupe_config,
+                    ttl,
+                    .fallback = "1h",
+                    .min = 1,
+                    .max = INT64_C(366) * 86400000,
+                    .help = "How long an id is remembered, in event time, from its last record on."),
+    WEIR_FIELDS_END,
+};
+
+static weir_status
+dedupe_open(void *instance, const void *config, struct weir_ctx *ctx, struct weir_err *err)
+{
+    (void)err;
+    struct dedupe *self = instance;
+    self->config = config;
+    self->ctx = ctx;
+    return WEIR_OK;
+}
+
+static void dedupe_forget(struct weir_state *state, int64_t clock)
+{
+    struct weir_entry *entry;
+    while ((entry = weir_state_due(state, clock)) != NULL) {
+        weir_state_drop(state, entry);
+    }
+}
+
+static weir_status
+dedupe_apply(void *instance, struct weir_run *run, struct weir_record *record, struct weir_err *err)
+{
+    const struct dedupe *self = instance;
+    struct weir_slice id;
+    weir_status status = weir_expr_text(run, &self->config->id, record, &id, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    if (id.data == NULL || id.size == 0) {
+        return weir_emit(run, record) ? WEIR_OK
+                                      : weir_fail(err, WEIR_LIMIT, "the batch has no memory left");
+    }
+    if (id.size > DEDUPE_ID_MAX) {
+        return weir_fail(err, WEIR_TOO_LARGE, "an id of %zu bytes is too long", id.size);
+    }
+    struct weir_state *state = weir_run_state(run);
+    int64_t clock = weir_state_clock(state);
+    if (!self->ctx->marked && record->time_ms > clock) {
+        clock = record->time_ms;
+        weir_state_set_clock(state, clock);
+        dedupe_forget(state, clock);
+    }
+    bool is_new;
+    struct weir_entry *entry = weir_state_put(state, id, 0, &is_new);
+    if (entry == NULL) {
+        return weir_fail(err, WEIR_LIMIT, "the state has no room for another id");
+    }
+    int64_t until;
+    if (__builtin_add_overflow(clock, self->config->ttl, &until)) {
+        until = INT64_MAX - 1;
+    }
+    weir_state_set_timer(state, entry, until);
+    if (is_new && !weir_emit(run, record)) {
+        return weir_fail(err, WEIR_LIMIT, "the batch has no memory left");
+    }
+    return WEIR_OK;
+}
+
+static weir_status
+dedupe_advance(void *instance, struct weir_run *run, int64_t watermark_ms, struct weir_err *err)
+{
+    (void)instance;
+    struct weir_state *state = weir_run_state(run);
+    if (watermark_ms != INT64_MAX && watermark_ms > weir_state_clock(state)) {
+        weir_state_set_clock(state, watermark_ms);
+        dedupe_forget(state, watermark_ms);
+    }
+    return weir_emit_watermark(run, watermark_ms)
+               ? WEIR_OK
+               : weir_fail(err, WEIR_LIMIT, "the batch has no memory left");
+}
+
+static const struct weir_step_ops dedupe_ops = {.apply = dedupe_apply, .advance = dedupe_advance};
+
+const struct weir_component weir_component_dedupe_step = {
+    .abi = WEIR_ABI,
+    .described =
+        {
+            .kind = WEIR_ROLE_STEP,
+            .name = "dedupe",
+            .summary = "Passes each id once.",
+            .help = "Exact, per source partition: two records with one id must be in the same one, "
+                    "as records with one key are. What is remembered survives restarts with the "
+                    "state log.",
+            .example = "dedupe: {id: .order_id, ttl: 1h}",
+            .fields = dedupe_fields,
+            .config_size = sizeof(struct dedupe_config),
+        },
+    .self_size = sizeof(struct dedupe),
+    .deterministic = true,
+    .stateful = true,
+    .state_version = 1,
+    .open = dedupe_open,
+    .ops = {.step = &dedupe_ops},
+};

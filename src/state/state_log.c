@@ -55,7 +55,7 @@ struct weir_state_log {
     int dir_fd, lock_fd, fd;
     int64_t size_bytes;
     size_t cut_bytes;
-    uint64_t epoch;
+    uint64_t epoch, found_epoch; /* committed; committed when it was opened */
     bool broken; /* a write or sync failed, or it was opened to be read */
     int64_t written_ms;
     struct log_position *positions;
@@ -545,6 +545,7 @@ static weir_status log_load(struct weir_state_log *log, struct weir_err *err)
         }
     }
     log->size_bytes = (int64_t)end;
+    log->found_epoch = log->epoch;
     log_unmap(text);
     return status;
 }
@@ -711,6 +712,9 @@ static void log_note_place(struct weir_state_log *log, uint64_t epoch, int64_t a
 void weir_state_log_cut(struct weir_state_log *log, uint64_t epoch)
 {
     size_t first = 0;
+    if (epoch <= log->found_epoch) { /* where that is nobody knows: cut less, later */
+        return;
+    }
     while (first < log->place_count && log->places[first].epoch < epoch) {
         first++;
     }
@@ -797,6 +801,10 @@ weir_status weir_state_log_commit(struct weir_state_log *log, uint64_t epoch, st
 {
     if (log->broken) {
         return weir_fail(err, WEIR_FATAL, "%s/state.log failed before", log->dir);
+    }
+    if (epoch == log->epoch) {
+        weir_strbuf_clear(&log->frames);
+        return WEIR_OK;
     }
     entry_write(log, epoch);
     if (log->entry.failed) {

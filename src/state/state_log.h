@@ -92,6 +92,8 @@ void weir_state_log_put_position(struct weir_state_log *log,
                                  int32_t partition,
                                  int64_t position);
 void weir_state_log_put_mark(struct weir_state_log *log, const char *sink, struct weir_slice mark);
+/* Epochs grow. One that is committed already, because what followed could not be done yet, is not
+ * written again: frames must not come twice. */
 WEIR_MUST_USE weir_status weir_state_log_commit(struct weir_state_log *log,
                                                 uint64_t epoch,
                                                 struct weir_err *err);

@@ -92,8 +92,8 @@ static struct weir_state_log *open_log(const char *dir)
     return log;
 }
 
-/* What epoch n commits; a function of n, so that any epoch can be recognised. */
-static void commit_epoch(struct weir_state_log *log, uint64_t epoch)
+/* What epoch n commits beside frames; a function of n, so that any epoch can be recognised. */
+static void commit_plain(struct weir_state_log *log, uint64_t epoch)
 {
     struct weir_err err = {0};
     char mark[32];
@@ -104,8 +104,59 @@ static void commit_epoch(struct weir_state_log *log, uint64_t epoch)
     assert_int_equal(weir_state_log_commit(log, epoch, &err), WEIR_OK);
 }
 
+static void put_frame(struct weir_state_log *log, int32_t partition, uint64_t epoch)
+{
+    char frame[32];
+    int size = snprintf(frame, sizeof(frame), "frame %d", (int)epoch);
+    weir_state_log_put_frame(log, "source.file", "b.jsonl", partition,
+                             (struct weir_slice){frame, (size_t)size});
+}
+
+static void commit_epoch(struct weir_state_log *log, uint64_t epoch)
+{
+    put_frame(log, 7, epoch);
+    put_frame(log, 8, 1000); /* another shard's */
+    commit_plain(log, epoch);
+}
+
+struct frames {
+    uint64_t epochs[64];
+    size_t count;
+};
+
+static weir_status take_frame(void *context, struct weir_slice frame, struct weir_err *err)
+{
+    struct frames *frames = context;
+    char text[32] = {0};
+    (void)err;
+    assert_true(frame.size < sizeof(text));
+    memcpy(text, frame.data, frame.size);
+    assert_memory_equal(text, "frame ", 6);
+    assert_true(frames->count < 64);
+    frames->epochs[frames->count++] = strtoull(text + 6, NULL, 10);
+    return WEIR_OK;
+}
+
+/* Every committed frame, in order; behind those that were cut off only the last. */
+static void check_frames(struct weir_state_log *log, uint64_t epoch)
+{
+    struct frames frames = {.count = 0};
+    struct weir_err err = {0};
+    weir_status status = weir_state_log_frames(log, "source.file", "b.jsonl", 7, take_frame,
+                                               &frames, &err);
+    assert_int_equal(status, WEIR_OK);
+    for (size_t i = 0; i + 1 < frames.count; i++) {
+        assert_int_equal(frames.epochs[i], i + 1);
+    }
+    if (epoch > 0) {
+        assert_true(frames.count > 0);
+        assert_int_equal(frames.epochs[frames.count - 1], epoch);
+    }
+    assert_true(epoch > EPOCHS || frames.count == epoch);
+}
+
 /* The log says all that its epoch committed, and nothing else. */
-static void check_epoch(const struct weir_state_log *log, uint64_t epoch)
+static void check_plain(struct weir_state_log *log, uint64_t epoch)
 {
     int64_t position = -1;
     struct weir_slice mark = {NULL, 0};
@@ -124,6 +175,12 @@ static void check_epoch(const struct weir_state_log *log, uint64_t epoch)
     int size = snprintf(expected, sizeof(expected), "length %d of out", (int)epoch * 1000);
     assert_int_equal(mark.size, size);
     assert_memory_equal(mark.data, expected, mark.size);
+}
+
+static void check_epoch(struct weir_state_log *log, uint64_t epoch)
+{
+    check_plain(log, epoch);
+    check_frames(log, epoch);
 }
 
 /* A log of EPOCHS entries; ends[n] is where epoch n ends. */
@@ -339,7 +396,7 @@ static void long_log_is_rewritten(void **state)
     for (uint64_t epoch = 1; epoch <= COMMITS; epoch++) {
         memset(filler, (int)epoch, sizeof(filler));
         weir_state_log_put_mark(log, "filler", (struct weir_slice){filler, sizeof(filler)});
-        commit_epoch(log, epoch);
+        commit_plain(log, epoch);
         assert_int_equal(stat(path_of(*state, "state.log"), &info), 0);
         assert_true(info.st_size <= 1 << 20);
         shrunk = shrunk || info.st_size < before;
@@ -348,13 +405,95 @@ static void long_log_is_rewritten(void **state)
     assert_true(shrunk);
     weir_state_log_close(log);
     log = open_log(*state);
-    check_epoch(log, COMMITS);
+    check_plain(log, COMMITS);
     struct weir_slice mark;
     assert_true(weir_state_log_get_mark(log, "filler", &mark));
     assert_memory_equal(mark.data, filler, sizeof(filler));
     assert_int_equal(access(path_of(*state, "state.log.new"), F_OK), -1);
     weir_state_log_close(log);
     (void)err;
+}
+
+/* With frames it keeps all from the oldest that is needed; also when another process goes on. */
+static void frames_outlive_a_rewrite(void **state)
+{
+    enum { FILLER = 60000, COMMITS = 60, NEEDED = 4 };
+    static char filler[FILLER];
+    struct stat info;
+    int64_t largest = 0;
+    bool shrunk = false;
+    struct weir_state_log *log = open_log(*state);
+    for (uint64_t epoch = 1; epoch <= COMMITS; epoch++) {
+        int64_t before = largest;
+        memset(filler, (int)epoch, sizeof(filler));
+        weir_state_log_put_frame(log, "source.file", "a.jsonl", 0,
+                                 (struct weir_slice){filler, sizeof(filler)});
+        put_frame(log, 7, epoch);
+        commit_plain(log, epoch);
+        if (epoch % 9 == 0) {
+            weir_state_log_cut(log, epoch - NEEDED);
+        }
+        assert_int_equal(stat(path_of(*state, "state.log"), &info), 0);
+        largest = info.st_size;
+        shrunk = shrunk || info.st_size < before;
+        assert_true(info.st_size < 4 << 20);
+        if (epoch % 25 == 0) {
+            weir_state_log_close(log);
+            log = open_log(*state);
+        }
+        struct frames frames = {.count = 0};
+        struct weir_err err = {0};
+        assert_int_equal(weir_state_log_frames(log, "source.file", "b.jsonl", 7, take_frame,
+                                               &frames, &err),
+                         WEIR_OK);
+        uint64_t needed = epoch < 9 ? 1 : epoch / 9 * 9 - NEEDED;
+        assert_true(frames.count > 0 && frames.epochs[0] <= needed);
+        assert_int_equal(frames.epochs[frames.count - 1], epoch);
+        for (size_t i = 1; i < frames.count; i++) {
+            assert_int_equal(frames.epochs[i], frames.epochs[i - 1] + 1);
+        }
+        check_plain(log, epoch);
+    }
+    assert_true(shrunk);
+    weir_state_log_close(log);
+}
+
+/* The engine asks again while the group's positions could not be stored. */
+static void epoch_is_written_once(void **state)
+{
+    struct weir_state_log *log = open_log(*state);
+    struct weir_err err = {0};
+    commit_epoch(log, 1);
+    commit_epoch(log, 1);
+    put_frame(log, 7, 2);
+    assert_int_equal(weir_state_log_commit(log, 1, &err), WEIR_OK);
+    commit_epoch(log, 2);
+    check_epoch(log, 2);
+    weir_state_log_close(log);
+    log = open_log(*state);
+    check_epoch(log, 2);
+    weir_state_log_close(log);
+}
+
+static weir_status refuse_frame(void *context, struct weir_slice frame, struct weir_err *err)
+{
+    (void)frame;
+    ++*(int *)context;
+    return weir_fail(err, WEIR_CORRUPT, "not this one");
+}
+
+static void refused_frame_ends_restoring(void **state)
+{
+    struct weir_state_log *log = open_log(*state);
+    struct weir_err err = {0};
+    int calls = 0;
+    commit_epoch(log, 1);
+    commit_epoch(log, 2);
+    weir_status status =
+        weir_state_log_frames(log, "source.file", "b.jsonl", 7, refuse_frame, &calls, &err);
+    assert_int_equal(status, WEIR_CORRUPT);
+    assert_int_equal(calls, 1);
+    weir_state_log_close(log);
 }
 
 /* Died while the new file was written aside: the old one still counts. */
@@ -427,6 +566,9 @@ int main(void)
         TEST(log_of_another_pipeline_is_refused),
         TEST(one_process_at_a_time),
         TEST(long_log_is_rewritten),
+        TEST(frames_outlive_a_rewrite),
+        TEST(epoch_is_written_once),
+        TEST(refused_frame_ends_restoring),
         TEST(unfinished_rewrite_is_forgotten),
         TEST(failed_write_is_final),
         TEST(place_that_cannot_be_used_is_an_error),

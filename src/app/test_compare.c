@@ -626,11 +626,13 @@ bool weir_test_compare(const struct weir_test_file *file,
         weir_strbuf_printf(out, "  %s\n", result->problem);
         return false;
     }
-    bool same = true;
+    bool same = compare_error(one, result, out); /* the cause before what follows from it */
     for (unsigned i = 0; i < file->plan.sink_count; i++) {
         same &= compare_sink(file, one, result, i, out);
     }
-    return weir_test_compare_rest(file, one, result, out) && same;
+    same &= compare_fates(file, one, result, out);
+    same &= compare_metrics(one, result, out);
+    return same;
 }
 
 /* Stable, by input partition: between partitions there is no order. */

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Goal: every pipeline that weir shows to people is a valid one.
 
-Method: `weir check` reads each file of examples/, and each ```yaml block of the documentation that
+Method: `weir check` reads each pipeline of examples/, `weir test` runs their cases (also with
+crashes and other batches; each pipeline has some), and `weir check` reads each ```yaml block of the documentation that
 is a pipeline or a part of one (a part is completed by what it lacks). A block whose first line is a
 comment that begins with "wrong" or "impossible" must be refused. Variables without a default are set, and
 files named by ${file:…} are there.
@@ -39,6 +40,8 @@ def complete(body):
 
 def cases():
     for path in sorted((ROOT / "examples").rglob("*.yaml")):
+        if path.name.endswith(".test.yaml"):
+            continue
         yield str(path.relative_to(ROOT)), path.read_text()
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     for path in pages:
@@ -47,8 +50,23 @@ def cases():
                 yield f"{path.relative_to(ROOT)}:{line}", complete(body)
 
 
+def run_cases(path):
+    """What is wrong with the cases of a pipeline; "" if they pass."""
+    tests = path.with_suffix(".test.yaml")
+    if not tests.exists():
+        return f"{path.name} has no cases: write {tests.name}\n"
+    done = subprocess.run([os.environ["WEIR_BIN"], "test", "--crash", "--shuffle-batches", tests],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return "" if done.returncode == 0 else done.stdout.decode()
+
+
 def main():
     count = failed = 0
+    for path in sorted((ROOT / "examples").rglob("*.yaml")):
+        if not path.name.endswith(".test.yaml"):
+            wrong = run_cases(path)
+            failed += wrong != ""
+            print(wrong, end="")
     with tempfile.TemporaryDirectory() as folder:
         for name, text in cases():
             path = pathlib.Path(folder, "pipeline.yaml")

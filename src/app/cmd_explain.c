@@ -58,6 +58,11 @@ static void explain_plan(const struct weir_loaded *loaded, const struct weir_pla
     if (plan->uses_log) {
         printf("state log: %s\n", plan->log_dir);
     }
+    if (plan->state_in_domain) {
+        printf("state: kept in %s.state, in the transaction of the positions\n", config->name);
+    } else if (plan->stateful && !plan->state_is_kept) {
+        printf("state: best effort, gone after a restart\n");
+    }
 }
 
 static void explain_settings(const struct weir_loaded *loaded)

@@ -86,6 +86,15 @@ list_source(struct weir_standing *self, struct weir_standing_source *source, str
 
 static bool open_log(struct weir_standing *self, const char *command, bool to_change, int *ret_code)
 {
+    if (to_change && self->plan.stateful && self->plan.state_is_kept) {
+        fprintf(stderr,
+                "weir %s: the pipeline keeps state, which belongs to its positions; moved alone, they "
+                "would count records twice or never\n"
+                "To begin anew, give the pipeline another `name`.\n",
+                command);
+        *ret_code = WEIR_EXIT_FAILED;
+        return false;
+    }
     if (!self->plan.uses_log) {
         return true;
     }

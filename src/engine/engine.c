@@ -632,6 +632,14 @@ static weir_status engine_open_log(struct weir_engine *engine, struct weir_err *
                       WEIR_F("bytes", weir_state_log_cut_bytes(engine->state_log)));
     }
     engine->epoch = weir_state_log_epoch(engine->state_log) + 1;
+    if (engine->stateful_count == 0 && weir_state_log_bytes(engine->state_log) > 0) {
+        weir_status status = weir_fail(err, WEIR_CONFIG,
+                                       "there is state of steps in %.200s, which this pipeline has not",
+                                       engine->plan.log_dir);
+        weir_err_hint(err, "Give the steps back, or begin anew with another `name` or `state.dir`.");
+        weir_err_path(err, "state");
+        return status;
+    }
     return WEIR_OK;
 }
 

@@ -256,7 +256,11 @@ static weir_status plan_check_state(struct weir_plan *plan,
                                     const struct weir_pipeline_config *config,
                                     struct weir_err *err)
 {
-    plan->state_is_kept = plan->state_in_domain || plan->uses_log;
+    bool shared = false; /* the file can only be the truth for what nobody else reads */
+    for (size_t i = 0; i < plan->source_count; i++) {
+        shared = shared || !plan->sources[i].component->exclusive;
+    }
+    plan->state_is_kept = plan->state_in_domain || (plan->uses_log && !shared);
     if (!plan->state_is_kept && config->guarantee != WEIR_WISH_STRONGEST) {
         weir_status status = weir_fail(
             err, WEIR_CONFIG, "guarantee: a step keeps state, and nothing keeps the state: it is "

@@ -95,6 +95,38 @@ static weir_status shard_restore(struct weir_engine *engine,
     return status;
 }
 
+/* The log's position wins over the source's own; but state that positions have left behind, or that
+ * belongs to something else, is not used. */
+static weir_status shard_take_position(struct weir_engine *engine,
+                                       struct weir_task *task,
+                                       const struct weir_assignment *item,
+                                       int64_t *position,
+                                       struct weir_err *err)
+{
+    int64_t kept = 0;
+    const char *source = engine->sources[task->source].name;
+    if (weir_shard_log_bytes(task->log) == 0) {
+        return WEIR_OK;
+    }
+    if (!weir_shard_log_get_position(task->log, source, task->topic, item->index, &kept)) {
+        weir_status status = weir_fail(err, WEIR_CONFIG,
+                                       "the state is not that of %.100s, partition %d of %.100s", source,
+                                       item->index, task->topic);
+        weir_err_hint(err, "A pipeline that reads something else begins anew under another `name`.");
+        return status;
+    }
+    if (engine->plan.state_in_domain && *position > kept) {
+        weir_status status = weir_fail(
+            err, WEIR_CONFIG, "partition %d of %.100s stands at %lld, its state at %lld", item->index,
+            task->topic, (long long)*position, (long long)kept);
+        weir_err_hint(err, "Positions went on without the state (set from outside, or by a pipeline "
+                           "without these steps). Set them back, or begin anew under another `name`.");
+        return status;
+    }
+    *position = kept;
+    return WEIR_OK;
+}
+
 weir_status weir_shard_open(struct weir_engine *engine,
                             struct weir_task *task,
                             const struct weir_assignment *item,
@@ -125,8 +157,11 @@ weir_status weir_shard_open(struct weir_engine *engine,
         return status;
     }
     if (task->log != NULL) {
-        (void)weir_shard_log_get_position(task->log, engine->sources[task->source].name, task->topic,
-                                          item->index, position);
+        status = shard_take_position(engine, task, item, position, err);
+    }
+    if (status != WEIR_OK) {
+        weir_err_path(err, "state");
+        return status;
     }
     weir_shard_settle(task);
     task->changed = false;

@@ -124,8 +124,8 @@ static weir_status damaged(const struct weir_shard_log *log, const char *what, s
     weir_status status =
         weir_fail(err, WEIR_CORRUPT, "the state log is damaged at frame %llu: %s",
                   (unsigned long long)log->open.number, what);
-    weir_err_hint(err, "Restore it from a copy, or remove it and begin anew: `weir positions set "
-                       "--to earliest --reset-state`.");
+    weir_err_hint(err, "Restore it from a copy, or remove it and begin anew under another "
+                       "`name`.");
     return status;
 }
 
@@ -211,8 +211,7 @@ take_step(struct weir_shard_log *log, const char *at, const char *end, struct we
                                            "the state of \"%.100s\" was written in layout %u, this "
                                            "pipeline has %u",
                                            name, version, step->version);
-            weir_err_hint(err, "Run it as it was before, or begin anew: `weir positions set --to "
-                               "earliest --reset-state`.");
+            weir_err_hint(err, "Run it as it was before, or begin anew under another `name`.");
             return status;
         }
         return weir_state_apply(step->state, (struct weir_slice){at, (size_t)(end - at)}, err);
@@ -221,7 +220,7 @@ take_step(struct weir_shard_log *log, const char *at, const char *end, struct we
         weir_fail(err, WEIR_CONFIG, "there is state of a step \"%.100s\", which this pipeline has not",
                   name);
     weir_err_hint(err, "Steps are found again by their `name:`. Give the step its old name, or begin "
-                       "anew: `weir positions set --to earliest --reset-state`.");
+                       "anew under another `name` of the pipeline.");
     return status;
 }
 

@@ -11,6 +11,7 @@
 
 #include <weir/json.h>
 
+#include "app/test_text.h"
 #include "base/alloc.h"
 #include "data/batch.h"
 
@@ -128,11 +129,6 @@ struct weir_test_shows weir_test_shows(const struct weir_test_expect *expect)
     return shows;
 }
 
-static void put_text(struct weir_slice text, struct weir_strbuf *out)
-{
-    weir_value_write(weir_value_string(text), out, WEIR_WRITE_COMPACT);
-}
-
 static bool parse(struct weir_arena *arena, struct weir_slice text, struct weir_value *ret_value)
 {
     struct weir_err ignored = {0};
@@ -152,7 +148,7 @@ static void put_value(struct weir_slice text, struct weir_strbuf *out)
         weir_value_write(value, out, WEIR_WRITE_COMPACT);
     } else {
         weir_strbuf_text(out, "value: ");
-        put_text(text, out);
+        weir_test_put_text(text, out);
     }
     weir_arena_done(&arena);
 }
@@ -169,7 +165,7 @@ void weir_test_put_output(const struct weir_test_output *output,
     weir_strbuf_push(out, '{');
     if (output->key.data != NULL) {
         weir_strbuf_text(out, "key: ");
-        put_text(output->key, out);
+        weir_test_put_text(output->key, out);
         weir_strbuf_text(out, ", ");
     }
     put_value(output->value, out);
@@ -178,13 +174,13 @@ void weir_test_put_output(const struct weir_test_output *output,
     }
     if (shows.topic && output->topic.data != NULL) {
         weir_strbuf_text(out, ", topic: ");
-        put_text(output->topic, out);
+        weir_test_put_text(output->topic, out);
     }
     for (uint32_t i = 0; shows.headers && i < output->header_count; i++) {
         weir_strbuf_text(out, i == 0 ? ", headers: {" : ", ");
-        put_text(output->headers[i].key, out);
+        weir_test_put_text(output->headers[i].key, out);
         weir_strbuf_text(out, ": ");
-        put_text(output->headers[i].value.data == NULL ? WEIR_SLICE("") : output->headers[i].value,
+        weir_test_put_text(output->headers[i].value.data == NULL ? WEIR_SLICE("") : output->headers[i].value,
                  out);
     }
     weir_strbuf_text(out, shows.headers && output->header_count > 0 ? "}}" : "}");
@@ -196,14 +192,14 @@ static void put_expected(const struct weir_test_record *record, struct weir_strb
     weir_strbuf_push(out, '{');
     if (record->key != NULL) {
         weir_strbuf_text(out, "key: ");
-        put_text(weir_slice_of(record->key), out);
+        weir_test_put_text(weir_slice_of(record->key), out);
         comma = ", ";
     }
     if (record->json != NULL || record->value != NULL || record->tombstone) {
         weir_strbuf_text(out, comma);
         if (record->value != NULL) {
             weir_strbuf_text(out, "value: ");
-            put_text(weir_slice_of(record->value), out);
+            weir_test_put_text(weir_slice_of(record->value), out);
         } else {
             put_value(weir_slice_of(record->json), out);
         }
@@ -213,12 +209,12 @@ static void put_expected(const struct weir_test_record *record, struct weir_strb
     }
     if (record->topic != NULL) {
         weir_strbuf_text(out, ", topic: ");
-        put_text(weir_slice_of(record->topic), out);
+        weir_test_put_text(weir_slice_of(record->topic), out);
     }
     for (size_t i = 0; i < record->headers.count; i++) {
         weir_strbuf_printf(out, "%s%s: ", i == 0 ? ", headers: {" : ", ",
                            record->headers.items[i].key);
-        put_text(weir_slice_of(record->headers.items[i].value), out);
+        weir_test_put_text(weir_slice_of(record->headers.items[i].value), out);
     }
     weir_strbuf_text(out, record->headers.count > 0 ? "}}" : "}");
 }

@@ -5,8 +5,7 @@
  */
 #include "app/test_report.h"
 
-#include <weir/value.h>
-
+#include "app/test_text.h"
 #include "base/alloc.h"
 
 struct weir_test_verdict *weir_test_report_add(struct weir_test_report *report,
@@ -49,7 +48,7 @@ void weir_test_report_put_text(const struct weir_test_verdict *verdict, struct w
 
 static void put_string(const char *text, struct weir_strbuf *out)
 {
-    weir_value_write(weir_value_string(weir_slice_of(text)), out, WEIR_WRITE_COMPACT);
+    weir_test_put_text(weir_slice_of(text), out);
 }
 
 void weir_test_report_put_json(const struct weir_test_report *report, struct weir_strbuf *out)

@@ -23,7 +23,7 @@ enum {
     STALE_ROUNDS = 8,     /* waiting for time to pass */
     INTERVAL_MS = 10000,  /* between two commits */
     TICK_MS = 100,        /* how often steps look at the clock */
-    ADVANCE_STEPS = 10000,
+    ADVANCE_STEPS = 1000, /* at most; else TICK_MS each */
     PATIENCE_MS = 3600000,
 };
 

@@ -219,6 +219,42 @@ cases:
         self.assertIn('- {value: "$${HOME} $x"}', self.read("t.yaml"))
         self.weir("test", "t.yaml")
 
+    def test_what_is_no_text_makes_no_broken_file(self):
+        self.write("t.yaml", """
+pipeline: {name: d, source: {stdin: {}}, steps: [{map: '@base64d'}], sink: {stdout: {}}}
+cases:
+  - name: bytes
+    input: [{json: "/w=="}]
+""")
+        self.weir("test", "--update", "t.yaml")
+        self.weir("test", "t.yaml")
+
+    def test_processing_time_survives(self):
+        self.write("t.yaml", """
+pipeline:
+  name: w
+  source: {stdin: {}}
+  steps:
+    - window: {session: 5s, key: .u, aggregate: {n: count}, emit: {every: 10s}}
+  sink: {stdout: {}}
+cases:
+  - name: early results
+    input:
+      - {json: {u: a}, time: 1000}
+      - {advance: 5s}
+      - {json: {u: a}, time: 2000}
+      - {advance: 25s}
+      - {restart: true}
+      - {json: {u: a}, time: 20000}
+      - {end: true}
+    expect:
+      sink:
+        - json: {key: a, window: {start: 1000, end: 7000, kind: early}, n: 2}
+        - json: {key: a, window: {start: 1000, end: 7000, kind: final}, n: 2}
+        - json: {key: a, window: {start: 20000, end: 25000, kind: final}, n: 1}
+""")
+        self.weir("test", "--shuffle-batches", "--crash", "t.yaml")
+
     def test_one_case(self):
         self.assertEqual(self.weir("test", "--case", "clock", "t.yaml").stdout,
                          "ok    time is the clock's\n1 passed, 0 failed\n")

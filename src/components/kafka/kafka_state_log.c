@@ -88,22 +88,32 @@ static rd_kafka_resp_err_t create_topic(struct kafka_state_log *self, int32_t sh
     return code;
 }
 
-/* Its partitions; 0: there is no such topic; -1: nobody answers. */
+/* Its partitions; 0: there is no such topic; -1: nobody answers. A producer's question for metadata
+ * would make the topic, with settings of the broker's own; this one does not. */
 static int count_partitions(struct kafka_state_log *self)
 {
-    const struct rd_kafka_metadata *metadata;
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(self->producer->rk, self->topic, NULL);
-    rd_kafka_resp_err_t code =
-        rd_kafka_metadata(self->producer->rk, 0, topic, &metadata, REQUEST_MS);
+    const char *name = self->topic;
+    rd_kafka_TopicCollection_t *names = rd_kafka_TopicCollection_of_topic_names(&name, 1);
+    struct question question;
+    question_begin(&question, self->producer->rk, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+    rd_kafka_DescribeTopics(self->producer->rk, names, question.options, question.queue);
     int count = -1;
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        code = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR__FAIL;
-        count = code == RD_KAFKA_RESP_ERR_NO_ERROR             ? metadata->topics[0].partition_cnt
-                : code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ? 0
-                                                                   : -1;
-        rd_kafka_metadata_destroy(metadata);
+    if (question_answer(&question) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        size_t found;
+        const rd_kafka_TopicDescription_t **topics = rd_kafka_DescribeTopics_result_topics(
+            rd_kafka_event_DescribeTopics_result(question.event), &found);
+        rd_kafka_resp_err_t code =
+            found == 1 ? rd_kafka_error_code(rd_kafka_TopicDescription_error(topics[0]))
+                       : RD_KAFKA_RESP_ERR__FAIL;
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            (void)rd_kafka_TopicDescription_partitions(topics[0], &found);
+            count = (int)found;
+        } else if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+            count = 0;
+        }
     }
-    rd_kafka_topic_destroy(topic);
+    question_end(&question);
+    rd_kafka_TopicCollection_destroy(names);
     return count;
 }
 

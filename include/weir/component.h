@@ -168,6 +168,9 @@ WEIR_MUST_USE bool weir_emit(struct weir_run *run, const struct weir_record *rec
  * (counted as ok although nothing was passed on), or came too late for all of its windows. */
 void weir_run_absorbed(struct weir_run *run);
 void weir_run_late(struct weir_run *run);
+/* More is due at the watermark than should be emitted at once: the step's tick (at the end of the
+ * input: its advance) is called again before the task reads on. */
+void weir_run_again(struct weir_run *run);
 /* A result that cannot be made (`having` fails, too long): `on_error` decides; the step goes on as
  * if it had emitted it. result: the record it would have been; its position is the trigger's. */
 void weir_run_result_failed(struct weir_run *run,

@@ -58,6 +58,7 @@ struct weir_task {
     int64_t snapshot_began;     /* control: the place, or the epoch, of the one under way */
     int64_t snapshot_epoch;     /* control: of the last complete one in the file; 0: none */
     bool snapshot_wanted;
+    bool again;                 /* lane: a step has more to emit before it reads on */
     bool closed_out;            /* lane: its open windows were emitted at the end of the input */
     struct weir_state_size {
         atomic_size_t keys, bytes;

@@ -387,21 +387,33 @@ static bool lane_serve_time(struct weir_lane *lane)
     if (ticks) {
         lane->ticked_ns = now_ns;
     }
-    for (struct weir_task *task = engine->tasks; task != NULL && (ticks || closes);
-         task = task->next) {
+    for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
         if (task->part.lane != lane->index || lane->halted) {
             continue;
         }
-        if (ticks) {
+        bool again = task->again;
+        task->again = false;
+        if (ticks || (again && !closes)) {
             lane_process_special(lane, task, WEIR_RECORD_TICK, weir_clock_wall_ms(engine->clock));
+            moved |= again;
         }
-        if (closes && !task->closed_out && !lane->halted) {
+        if (closes && (!task->closed_out || again) && !lane->halted) {
             task->closed_out = true;
             lane_process_special(lane, task, WEIR_RECORD_WATERMARK, INT64_MAX);
             moved = true;
         }
     }
     return moved;
+}
+
+static bool lane_has_more(const struct weir_lane *lane)
+{
+    bool more = false;
+    for (const struct weir_task *task = lane->engine->tasks; task != NULL && !lane->halted;
+         task = task->next) {
+        more = more || (task->again && task->part.lane == lane->index);
+    }
+    return more;
 }
 
 static void lane_finish_intake(struct weir_lane *lane)
@@ -470,6 +482,9 @@ bool weir_lane_step(struct weir_lane *lane)
     if (engine->stateful_count > 0 &&
         atomic_load_explicit(&engine->writable, memory_order_acquire)) {
         moved |= lane_serve_time(lane);
+        if (lane_has_more(lane)) {
+            return true;
+        }
     }
     if (!atomic_load_explicit(&engine->reading, memory_order_acquire)) {
         return moved;

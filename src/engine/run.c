@@ -209,6 +209,11 @@ void weir_run_absorbed(struct weir_run *run)
     run->absorbed = true;
 }
 
+void weir_run_again(struct weir_run *run)
+{
+    ((struct weir_task *)run->batch->task)->again = true;
+}
+
 void weir_run_late(struct weir_run *run)
 {
     run->late = true;

@@ -289,7 +289,7 @@ void weir_shard_rollback(struct weir_task *task)
     if (task->log != NULL) {
         weir_shard_log_aborted(task->log);
     }
-    task->changed = task->closed_out = false;
+    task->changed = task->closed_out = task->again = false;
 }
 
 bool weir_shard_is_dirty(const struct weir_task *task)

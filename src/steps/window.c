@@ -14,7 +14,7 @@
 
 #include "base/alloc.h"
 
-enum { RESULT_MAX = 16 << 20 };
+enum { RESULT_MAX = 16 << 20, DUE_AT_ONCE = 4096 };
 
 static const struct weir_choice when_choices[] = {
     {"close", WINDOW_WHEN_CLOSE, "Once, when the window closes."},
@@ -277,9 +277,13 @@ static weir_status
 window_close_due(const struct window *self, struct weir_run *run, int64_t clock, struct weir_err *err)
 {
     struct weir_state *state = weir_run_state(run);
-    struct weir_entry *entry;
-    while ((entry = weir_state_due(state, clock)) != NULL) {
+    struct weir_entry *entry = NULL;
+    for (size_t i = 0; i < DUE_AT_ONCE && (entry = weir_state_due(state, clock)) != NULL; i++) {
         due_functions[self->kind](self, run, entry);
+    }
+    if (entry != NULL && weir_state_next_timer(state) <= clock) {
+        weir_run_again(run);
+        return WEIR_OK;
     }
     int64_t mark = clock == INT64_MAX ? clock : window_add(clock, -self->config->grace);
     return weir_emit_watermark(run, mark)
@@ -335,11 +339,11 @@ window_tick(void *instance, struct weir_run *run, int64_t now_ms, struct weir_er
         return weir_state_next_timer(state) <= now_ms ? window_advance(instance, run, now_ms, err)
                                                       : WEIR_OK;
     }
-    if (config->idle_timeout == 0 && config->emit.every == 0) {
-        return WEIR_OK;
-    }
     int64_t clock = weir_state_clock(state);
-    if (clock == INT64_MIN) {
+    if (weir_state_next_timer(state) <= clock) {
+        return window_close_due(self, run, clock, err);
+    }
+    if (clock == INT64_MIN || (config->idle_timeout == 0 && config->emit.every == 0)) {
         return WEIR_OK;
     }
     bool is_new;

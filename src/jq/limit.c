@@ -15,6 +15,7 @@ struct limit_emit {
     struct weir_value input; /* borrowed */
     const struct jq_track *track;
     double left;
+    struct weir_value count; /* when it is no number: fails behind the first result; borrowed */
     uint64_t label;
     struct jq_emit *out;
 };
@@ -23,6 +24,11 @@ static bool limit_pass(struct jq_emit *emit, struct weir_value value, const stru
 {
     struct limit_emit *self = (struct limit_emit *)emit;
     self->left--;
+    if (!weir_value_is_absent(self->count)) {
+        weir_release(&self->run->heap, value);
+        jq_binary(self->run, JQ_MINUS, weir_retain(self->count), weir_value_number(1));
+        return false;
+    }
     if (!self->out->fn(self->out, value, track)) {
         return false;
     }
@@ -58,22 +64,17 @@ static bool limit_count(struct jq_emit *emit, struct weir_value value, const str
     if (!jq_order(self->run, value, zero, &order)) {
         return false;
     }
-    double count = value.kind == WEIR_KIND_NUMBER ? weir_value_double(value) : 0;
-    bool number = value.kind == WEIR_KIND_NUMBER;
-    weir_release(&self->run->heap, value);
+    bool more = true;
     if (order < 0) {
         jq_fail(self->run, "limit doesn't support negative count");
-        return false;
+        more = false;
+    } else if (order > 0) {
+        bool number = value.kind == WEIR_KIND_NUMBER;
+        self->count = number ? (struct weir_value){0} : value;
+        more = eval_limited(self, self->node->b, weir_value_double(value));
     }
-    if (order == 0) {
-        return true;
-    }
-    if (!number) {
-        struct weir_value one = weir_value_number(1);
-        jq_binary(self->run, JQ_MINUS, value, one);
-        return false;
-    }
-    return eval_limited(self, self->node->b, count);
+    weir_release(&self->run->heap, value);
+    return more;
 }
 
 bool jq_eval_limit(struct weir_jq_run *run,

@@ -105,7 +105,8 @@ static bool match_entries(struct weir_jq_run *run,
     }
     const struct jq_node *key = pattern->entries[index].key;
     if (key == NULL) {
-        return match_member(run, frame, pattern, value, index, weir_value_number(index), next);
+        uint32_t place = pattern->count - 1 - index;
+        return match_member(run, frame, pattern, value, index, weir_value_number(place), next);
     }
     if (key->op == JQ_LITERAL) {
         return match_member(run, frame, pattern, value, index, key->value, next);
@@ -253,7 +254,8 @@ static bool loop_item(struct jq_emit *emit, struct weir_value value, const struc
     return jq_match(self->run, self->frame, self->node->pattern, value, &self->next);
 }
 
-/* One initial value, and the loop from it. */
+/* One initial value, and the loop from it. From the second one on the items are made of null: jq's
+ * machine gives its input away to the first loop. */
 static bool
 reduce_from(struct jq_emit *emit, struct weir_value initial, const struct jq_track *track)
 {
@@ -263,6 +265,7 @@ reduce_from(struct jq_emit *emit, struct weir_value initial, const struct jq_tra
     self.state = initial;
     bool more =
         jq_eval(self.run, self.node->a, self.frame, weir_retain(self.input), track, &self.emit);
+    outer->input = weir_value_null();
     if (!more) {
         weir_release(&self.run->heap, self.state);
         return false;

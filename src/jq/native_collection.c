@@ -370,26 +370,38 @@ reverse(struct weir_jq_run *run, struct weir_value input, struct weir_value *arg
     return weir_array_new(&run->heap, 0);
 }
 
-static struct weir_value
-flatten_into(struct weir_jq_run *run, struct weir_value flat, struct weir_value input, double depth)
+/* The depth is borrowed; one that is no number fails at the first array that would be opened. */
+static struct weir_value flatten_into(struct weir_jq_run *run,
+                                      struct weir_value flat,
+                                      struct weir_value input,
+                                      struct weir_value depth)
 {
+    double levels = weir_value_double(depth);
     struct weir_value_iter iter;
     weir_value_iter_init(&iter, input);
     for (struct weir_value item; weir_value_iter_next(&iter, NULL, &item);) {
-        if (item.kind == WEIR_KIND_ARRAY && depth != 0) {
-            if (jq_stack_is_low(run)) {
-                jq_limit(run, "expression is nested too deeply");
-                return flat;
-            }
-            flat = flatten_into(run, flat, item, depth - 1);
-        } else {
+        if (item.kind != WEIR_KIND_ARRAY || levels == 0) {
             flat = weir_array_push(&run->heap, flat, weir_retain(item));
+            continue;
+        }
+        if (depth.kind != WEIR_KIND_NUMBER) {
+            jq_binary(run, JQ_MINUS, weir_retain(depth), weir_value_number(1));
+            return flat;
+        }
+        if (jq_stack_is_low(run)) {
+            jq_limit(run, "expression is nested too deeply");
+            return flat;
+        }
+        flat = flatten_into(run, flat, item, weir_value_number(levels - 1));
+        if (run->failed != JQ_FINE) {
+            return flat;
         }
     }
     return flat;
 }
 
-static struct weir_value flatten_to(struct weir_jq_run *run, struct weir_value input, double depth)
+static struct weir_value
+flatten_to(struct weir_jq_run *run, struct weir_value input, struct weir_value depth)
 {
     if (input.kind < WEIR_KIND_ARRAY) {
         char room[JQ_DUMP_ROOM];
@@ -406,7 +418,7 @@ static struct weir_value
 flatten(struct weir_jq_run *run, struct weir_value input, struct weir_value *arguments)
 {
     (void)arguments;
-    return flatten_to(run, input, -1);
+    return flatten_to(run, input, weir_value_number(-1));
 }
 
 static struct weir_value
@@ -419,9 +431,9 @@ flatten_depth(struct weir_jq_run *run, struct weir_value input, struct weir_valu
     if (order < 0) {
         return jq_fail(run, "flatten depth must not be negative");
     }
-    double depth = arguments[0].kind == WEIR_KIND_NUMBER ? weir_value_double(arguments[0]) : -1;
+    struct weir_value flat = flatten_to(run, input, arguments[0]);
     weir_release(&run->heap, arguments[0]);
-    return flatten_to(run, input, depth);
+    return flat;
 }
 
 // clang-format off

@@ -116,7 +116,7 @@ struct jq_pattern {
     struct weir_slice name; /* JQ_PATTERN_VARIABLE */
     uint32_t slot;
     uint32_t offset;
-    struct jq_pattern_entry *entries;
+    struct jq_pattern_entry *entries; /* as they are bound: those of an array from the last on */
     uint32_t count;
     struct jq_pattern *next; /* behind ?// */
     /* In the first of several alternatives: the slots of all variables of all of them. */

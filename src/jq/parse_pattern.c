@@ -31,6 +31,12 @@ static bool parse_array_pattern(struct jq_parser *parser, struct jq_pattern *pat
         }
         add_entry(parser, pattern, (struct jq_pattern_entry){.pattern = item});
     } while (jq_accept(parser, TOKEN_COMMA));
+    for (uint32_t i = 0; i < pattern->count / 2; i++) {
+        struct jq_pattern_entry *other = &pattern->entries[pattern->count - 1 - i];
+        struct jq_pattern_entry entry = pattern->entries[i];
+        pattern->entries[i] = *other;
+        *other = entry;
+    }
     return jq_expect(parser, TOKEN_CLOSE_BRACKET, "',' or ']'");
 }
 

@@ -63,21 +63,22 @@ find(const struct jq_scope *scope, enum jq_scope_kind kind, struct weir_slice na
 
 /* ── patterns ── */
 
-/* Variables of a pattern become slots; those known already (another alternative's) are shared. */
-static struct jq_place declare_pattern(struct jq_resolver *self,
-                                       struct jq_pattern *pattern,
-                                       struct jq_place place,
-                                       const struct jq_scope *outer);
+/* Where the variables of patterns go. Alternatives share those of one name, so that the last one bound is
+ * seen; without alternatives the first one is, and others of its name get slots that nobody sees. */
+struct declaring {
+    const struct jq_scope *outer;
+    bool shared;
+};
 
 static struct jq_place declare(struct jq_resolver *self,
                                struct weir_slice name,
                                uint32_t *ret_slot,
                                struct jq_place place,
-                               const struct jq_scope *outer)
+                               const struct declaring *how)
 {
-    for (const struct jq_scope *scope = place.scope; scope != outer; scope = scope->up) {
+    for (const struct jq_scope *scope = place.scope; scope != how->outer; scope = scope->up) {
         if (scope->kind == JQ_SCOPE_VARIABLE && weir_slice_equal(scope->name, name)) {
-            *ret_slot = scope->slot;
+            *ret_slot = how->shared ? scope->slot : place.frame->slot_count++;
             return place;
         }
     }
@@ -87,18 +88,18 @@ static struct jq_place declare(struct jq_resolver *self,
 static struct jq_place declare_pattern(struct jq_resolver *self,
                                        struct jq_pattern *pattern,
                                        struct jq_place place,
-                                       const struct jq_scope *outer)
+                                       const struct declaring *how)
 {
     if (pattern->kind == JQ_PATTERN_VARIABLE) {
-        return declare(self, pattern->name, &pattern->slot, place, outer);
+        return declare(self, pattern->name, &pattern->slot, place, how);
     }
     for (uint32_t i = 0; i < pattern->count; i++) {
         struct jq_pattern_entry *entry = &pattern->entries[i];
         if (entry->name.data != NULL) {
-            place = declare(self, entry->name, &entry->slot, place, outer);
+            place = declare(self, entry->name, &entry->slot, place, how);
         }
         if (entry->pattern != NULL) {
-            place = declare_pattern(self, entry->pattern, place, outer);
+            place = declare_pattern(self, entry->pattern, place, how);
         }
     }
     return place;
@@ -126,8 +127,9 @@ static bool resolve_patterns(struct jq_resolver *self,
                              struct jq_place *ret_place)
 {
     const struct jq_scope *outer = place.scope;
+    const struct declaring how = {.outer = outer, .shared = first->next != NULL};
     for (struct jq_pattern *pattern = first; pattern != NULL; pattern = pattern->next) {
-        place = declare_pattern(self, pattern, place, outer);
+        place = declare_pattern(self, pattern, place, &how);
     }
     for (const struct jq_scope *scope = place.scope; scope != outer; scope = scope->up) {
         first->all_count++;

@@ -20,7 +20,7 @@ static bool gather(struct jq_emit *emit, struct weir_value path, const struct jq
     return true;
 }
 
-/* All paths of the node, borrowed input; absent: failed. */
+/* The paths of the node, borrowed input: all of them, or those before a failure (run->failed). */
 static struct weir_value gather_paths(struct weir_jq_run *run,
                                       const struct jq_node *node,
                                       struct jq_frame *frame,
@@ -28,10 +28,7 @@ static struct weir_value gather_paths(struct weir_jq_run *run,
 {
     struct gather_emit self = {
         .emit = {gather}, .run = run, .paths = weir_array_new(&run->heap, 2)};
-    if (!jq_eval_paths(run, node, frame, weir_retain(input), NULL, &self.emit)) {
-        weir_release(&run->heap, self.paths);
-        return (struct weir_value){0};
-    }
+    jq_eval_paths(run, node, frame, weir_retain(input), NULL, &self.emit);
     return self.paths;
 }
 
@@ -114,6 +111,39 @@ static struct weir_value apply_change(struct weir_jq_run *run,
         }
     }
     return weir_value_is_absent(deleted) ? root : jq_delete_paths(run, root, deleted);
+}
+
+/* The change at all paths of the left side; consumes the input. jq takes one path after the other, so
+ * when a path fails, a change before it may fail first, and that is the failure to report. */
+static struct weir_value change_paths(struct weir_jq_run *run,
+                                      const struct change *change,
+                                      struct weir_value input)
+{
+    struct weir_value paths = gather_paths(run, change->node->a, change->frame, input);
+    enum jq_failure failed = run->failed;
+    struct weir_value error = run->error;
+    uint64_t label = run->label;
+    if (failed == JQ_FAILED || failed == JQ_BROKEN) {
+        run->failed = JQ_FINE;
+        run->error = (struct weir_value){0};
+        input = apply_change(run, change, input, paths);
+        if (!weir_value_is_absent(input)) {
+            weir_release(&run->heap, input);
+            run->failed = failed;
+            run->error = error;
+            run->label = label;
+        } else {
+            weir_release(&run->heap, error);
+        }
+        input = (struct weir_value){0};
+    } else if (failed != JQ_FINE) {
+        weir_release(&run->heap, input);
+        input = (struct weir_value){0};
+    } else {
+        input = apply_change(run, change, input, paths);
+    }
+    weir_release(&run->heap, paths);
+    return input;
 }
 
 /* ── step by step ── */
@@ -237,15 +267,9 @@ struct weir_value jq_update_one(struct weir_jq_run *run,
         weir_release(&run->heap, change.operand);
         return input;
     }
-    struct weir_value paths = gather_paths(run, node->a, frame, input);
-    if (weir_value_is_absent(paths)) {
-        weir_release(&run->heap, input);
-    } else {
-        input = apply_change(run, &change, input, paths);
-        weir_release(&run->heap, paths);
-    }
+    input = change_paths(run, &change, input);
     weir_release(&run->heap, change.operand);
-    return weir_value_is_absent(paths) ? paths : input;
+    return input;
 }
 
 struct update_emit {
@@ -264,12 +288,7 @@ update_operand(struct jq_emit *emit, struct weir_value value, const struct jq_tr
     struct weir_jq_run *run = self->run;
     (void)track;
     struct change change = {self->node, self->frame, value};
-    struct weir_value paths = gather_paths(run, self->node->a, self->frame, self->input);
-    struct weir_value root = {0};
-    if (!weir_value_is_absent(paths)) {
-        root = apply_change(run, &change, weir_retain(self->input), paths);
-        weir_release(&run->heap, paths);
-    }
+    struct weir_value root = change_paths(run, &change, weir_retain(self->input));
     weir_release(&run->heap, value);
     return !weir_value_is_absent(root) && self->out->fn(self->out, root, NULL);
 }

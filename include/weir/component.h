@@ -75,7 +75,7 @@ struct weir_partition {
 struct weir_assignment {
     const char *topic;
     int32_t index;
-    int64_t position; /* ≥ 0: where reading begins. Also what counts as committed. */
+    int64_t position;        /* ≥ 0: where reading begins. Also what counts as committed. */
     int32_t partition_count; /* how many partitions the topic has; 0: unknown, or not fixed */
     void *source_data;
 };
@@ -138,7 +138,8 @@ WEIR_MUST_USE weir_status weir_expr_text(struct weir_run *run,
                                          struct weir_record *record,
                                          struct weir_slice *ret_text,
                                          struct weir_err *err);
-/* Exactly one result, any value. It lives until the batch is processed, as what it was read from. */
+/* Exactly one result, any value. It lives until the batch is processed, as what it was read from.
+ */
 WEIR_MUST_USE weir_status weir_expr_value(struct weir_run *run,
                                           const struct weir_expr *expr,
                                           struct weir_record *record,
@@ -308,11 +309,8 @@ struct weir_state_log_ops {
     /* After the domain's open, before the first restore: the log of that name ("orders.state") with
      * so many shards, made if need be. WEIR_CONFIG: it is there with other settings or another
      * number of shards. *ret_entry_max: the most bytes of one entry. */
-    weir_status (*open)(void *self,
-                        const char *name,
-                        int32_t shards,
-                        size_t *ret_entry_max,
-                        struct weir_err *err);
+    weir_status (*open)(
+        void *self, const char *name, int32_t shards, size_t *ret_entry_max, struct weir_err *err);
     /* Hands over every committed entry of the shard, oldest first; first waits until whatever was
      * under way when the partition changed hands is decided. `take` may be called for entries that
      * are older than what was cut. Nothing of the shard is processed meanwhile. */

@@ -190,11 +190,11 @@ struct weir_field {
     uint32_t flags;      /* enum weir_field_flags */
     size_t offset;
     int64_t min, max; /* both 0: no bounds. Value, ms, bytes; STR, STRS, LIST: length, count */
-    const struct weir_choice *choices; /* ENUM, MOMENT */
+    const struct weir_choice *choices;     /* ENUM, MOMENT */
     const struct weir_callable *callables; /* CALLS */
-    const struct weir_field *children; /* OBJECT, OBJECT_PTR, LIST */
-    const struct weir_rule *rules;     /* of the children; may be NULL */
-    size_t item_size;                  /* OBJECT, OBJECT_PTR, LIST: size of the struct */
+    const struct weir_field *children;     /* OBJECT, OBJECT_PTR, LIST */
+    const struct weir_rule *rules;         /* of the children; may be NULL */
+    size_t item_size;                      /* OBJECT, OBJECT_PTR, LIST: size of the struct */
 };
 
 /* Relations between fields of one object, judged by what the user wrote. */

@@ -46,10 +46,8 @@ struct weir_entry *weir_state_find(struct weir_state *state, struct weir_slice k
 /* Finds or makes the entry; a new one has a zeroed value of `size` bytes and no timer. NULL: the
  * state's cap of keys or bytes is reached (policy `reject`), nothing was changed. key: 1 byte to
  * WEIR_STATE_KEY_MAX; size: 0 to WEIR_STATE_VALUE_MAX. */
-struct weir_entry *weir_state_put(struct weir_state *state,
-                                  struct weir_slice key,
-                                  size_t size,
-                                  bool *ret_new);
+struct weir_entry *
+weir_state_put(struct weir_state *state, struct weir_slice key, size_t size, bool *ret_new);
 /* Removes the entry and its timer. The pointer is dead. */
 void weir_state_drop(struct weir_state *state, struct weir_entry *entry);
 

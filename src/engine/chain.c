@@ -29,11 +29,11 @@ struct chain_pass {
     struct weir_lane *lane;
     struct weir_batch *batch;
     struct weir_task *task;
-    int64_t cut; /* records from this position on do not count; INT64_MAX: none */
-    bool copies; /* outlets get their own copy of a record */
+    int64_t cut;               /* records from this position on do not count; INT64_MAX: none */
+    bool copies;               /* outlets get their own copy of a record */
     bool burying, bury_failed; /* a dead letter is being handed over; was refused */
-    bool known;  /* the cut is by a verdict: nothing behind it was looked at */
-    struct weir_err blame; /* what failed at the cut, for a verdict */
+    bool known;                /* the cut is by a verdict: nothing behind it was looked at */
+    struct weir_err blame;     /* what failed at the cut, for a verdict */
 };
 
 static bool chain_is_special(const struct weir_record *record)
@@ -78,8 +78,8 @@ static bool chain_bury(struct chain_pass *pass,
         {"weir.topic", weir_arena_printf(&batch->arena, "%s", pass->task->topic)},
         {"weir.partition", weir_arena_printf(&batch->arena, "%d", pass->task->part.index)},
         {"weir.offset", weir_arena_printf(&batch->arena, "%lld", (long long)dead.position)},
-        {"weir.time", weir_arena_printf(&batch->arena, "%lld",
-                                        (long long)weir_clock_wall_ms(engine->clock))},
+        {"weir.time",
+         weir_arena_printf(&batch->arena, "%lld", (long long)weir_clock_wall_ms(engine->clock))},
     };
     size_t added = sizeof(words) / sizeof(words[0]);
     struct weir_header *headers =

@@ -481,7 +481,8 @@ static bool engine_is_exhausted(const struct weir_engine *engine)
 /* At the end of the input the lanes emit what windows still hold. control. */
 static bool engine_is_closed_out(struct weir_engine *engine)
 {
-    if (engine->stopping || engine->stateful_count == 0 || engine->config->on_end != WEIR_END_CLOSE) {
+    if (engine->stopping || engine->stateful_count == 0 ||
+        engine->config->on_end != WEIR_END_CLOSE) {
         return true;
     }
     if (!atomic_exchange_explicit(&engine->closing_out, true, memory_order_release)) {
@@ -633,10 +634,11 @@ static weir_status engine_open_log(struct weir_engine *engine, struct weir_err *
     }
     engine->epoch = weir_state_log_epoch(engine->state_log) + 1;
     if (engine->stateful_count == 0 && weir_state_log_bytes(engine->state_log) > 0) {
-        weir_status status = weir_fail(err, WEIR_CONFIG,
-                                       "there is state of steps in %.200s, which this pipeline has not",
-                                       engine->plan.log_dir);
-        weir_err_hint(err, "Give the steps back, or begin anew with another `name` or `state.dir`.");
+        weir_status status = weir_fail(
+            err, WEIR_CONFIG, "there is state of steps in %.200s, which this pipeline has not",
+            engine->plan.log_dir);
+        weir_err_hint(err,
+                      "Give the steps back, or begin anew with another `name` or `state.dir`.");
         weir_err_path(err, "state");
         return status;
     }

@@ -58,11 +58,11 @@ struct weir_task {
     int64_t snapshot_began;     /* control: the place, or the epoch, of the one under way */
     int64_t snapshot_epoch;     /* control: of the last complete one in the file; 0: none */
     bool snapshot_wanted;
-    bool again;                 /* lane: a step has more to emit before it reads on */
-    bool closed_out;            /* lane: its open windows were emitted at the end of the input */
+    bool again;      /* lane: a step has more to emit before it reads on */
+    bool closed_out; /* lane: its open windows were emitted at the end of the input */
     struct weir_state_size {
         atomic_size_t keys, bytes;
-    } * sizes; /* by state_index, for the gauges */
+    } * sizes;                        /* by state_index, for the gauges */
     int64_t seen_committed, moved_ns; /* when `committed` was last seen to move, or no lag */
 };
 
@@ -73,9 +73,9 @@ struct weir_stage {
     const char *name;
     const void *config;
     struct weir_place place;
-    unsigned index; /* into lane->step_counts */
-    int state_index;   /* into task->states; -1: keeps no state */
-    bool is_listened;  /* a later step looks at the watermark */
+    unsigned index;   /* into lane->step_counts */
+    int state_index;  /* into task->states; -1: keeps no state */
+    bool is_listened; /* a later step looks at the watermark */
     struct weir_ctx ctx;
 };
 
@@ -209,9 +209,9 @@ struct weir_engine {
     struct weir_stage **stateful; /* the steps that keep state, by state_index */
     unsigned stateful_count;
     size_t frame_max; /* of the state log; 0: not opened yet */
-    bool has_ticks;    /* a step looks at processing time */
-    bool has_outside;  /* with a domain: a sink that is not in it, to be confirmed first */
-    int dead_letter;   /* index of the dead-letter sink; -1: none */
+    bool has_ticks;   /* a step looks at processing time */
+    bool has_outside; /* with a domain: a sink that is not in it, to be confirmed first */
+    int dead_letter;  /* index of the dead-letter sink; -1: none */
     struct weir_shared *shared;
     void *domain; /* instance of plan.domain; NULL without one */
     struct weir_ctx domain_ctx;
@@ -237,7 +237,7 @@ struct weir_engine {
     enum weir_epoch_state state;
     int64_t opened_ns, interval_ns, retry_at_ns;
     int64_t commit_started_ns; /* when the closing epoch was sealed; 0: none is */
-    bool dirty; /* something to commit even if no record moved */
+    bool dirty;                /* something to commit even if no record moved */
     unsigned aborts_in_row;
     /* While a record that the target refuses is sought: how many records an epoch may have (0: not
      * seeking), and how many are left to look through. */
@@ -248,7 +248,7 @@ struct weir_engine {
 
     atomic_bool stop_requested;
     _Atomic int64_t stop_asked_ns; /* when; 0: never */
-    atomic_bool hands_over; /* … so that another engine goes on from there */
+    atomic_bool hands_over;        /* … so that another engine goes on from there */
     bool stopping; /* no more reading; ends when everything is written and committed */
     bool finished, opened;
     bool left_behind; /* stopped without committing the last epoch */

@@ -7,9 +7,9 @@
  *      └─abort, or a commit that failed──▶ WAITING ──begin──▶ OPEN
  *
  * With a domain (a Kafka transaction) the lanes cannot write while it commits; they go on into
- * their pending lists. Sinks outside of the domain confirm first. Without one, the sinks confirm the sealed epoch while the lanes write the
- * next: first the outputs are durable, then the state log, then the positions, so that a crash
- * between them repeats and never loses.
+ * their pending lists. Sinks outside of the domain confirm first. Without one, the sinks confirm
+ * the sealed epoch while the lanes write the next: first the outputs are durable, then the state
+ * log, then the positions, so that a crash between them repeats and never loses.
  *
  * An abort is one path for every cause: pending batches are dropped, every task of the process
  * goes back to its committed position, the run number moves on. Nothing is repaired in part.
@@ -55,8 +55,8 @@ static void epoch_wake_lanes(struct weir_engine *engine)
 static void epoch_wait(struct weir_engine *engine, const struct weir_err *why)
 {
     int64_t backoff_ms = 0;
-    bool seeks = engine->bisect_limit > 0 || (why != NULL && weir_status_class(why->status) ==
-                                                                 WEIR_CLASS_PERMANENT);
+    bool seeks = engine->bisect_limit > 0 ||
+                 (why != NULL && weir_status_class(why->status) == WEIR_CLASS_PERMANENT);
     if (engine->aborts_in_row > 0 && !seeks) {
         unsigned shift = engine->aborts_in_row < 8 ? engine->aborts_in_row - 1 : 7;
         backoff_ms = (int64_t)BACKOFF_FIRST_MS << shift;
@@ -159,8 +159,8 @@ static void epoch_seal(struct weir_engine *engine)
 
 static void epoch_adapt_interval(struct weir_engine *engine, int64_t took_ns)
 {
-    /* Committing may take a fifth of the time: with t for a commit, an interval of 4 t. A commit that
-     * was held up by a target says nothing about the next one: hence a cap. */
+    /* Committing may take a fifth of the time: with t for a commit, an interval of 4 t. A commit
+     * that was held up by a target says nothing about the next one: hence a cap. */
     int64_t wanted = took_ns * 4;
     int64_t base = engine->plan.commit_interval_ms * WEIR_NS_PER_MS;
     int64_t cap = engine->config->transaction_timeout * WEIR_NS_PER_MS / 3;

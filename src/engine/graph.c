@@ -101,8 +101,9 @@ static void graph_build_ends(struct weir_engine *engine)
         sink->config = edge->config;
         sink->name = edge->label != NULL ? edge->label : edge->name;
         sink->in_domain = edge->in_domain;
-        engine->has_outside = engine->has_outside || (engine->plan.domain != NULL && !edge->in_domain &&
-                                                      !edge->component->discards);
+        engine->has_outside =
+            engine->has_outside ||
+            (engine->plan.domain != NULL && !edge->in_domain && !edge->component->discards);
         sink->ctx = graph_ctx(engine, sink->name, i, edge->in_domain);
         sink->self = graph_instance(engine, edge->component);
     }

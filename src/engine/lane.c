@@ -240,8 +240,8 @@ static bool lane_write_batch(struct weir_lane *lane, struct weir_batch *batch)
 bool weir_lane_is_partial(const struct weir_lane *lane)
 {
     const struct weir_batch *batch = lane->pending_first;
-    return batch != NULL && (batch->sink_at > 0 || batch->cursor > 0 ||
-                             lane->engine->stateful_count > 0);
+    return batch != NULL &&
+           (batch->sink_at > 0 || batch->cursor > 0 || lane->engine->stateful_count > 0);
 }
 
 bool weir_lane_write_pending(struct weir_lane *lane)

@@ -214,10 +214,10 @@ static weir_status plan_use_log(struct weir_plan *plan,
         return status;
     }
     if (config->state.log == WEIR_STATE_KAFKA && !plan->state_in_domain) {
-        weir_status status =
-            weir_fail(err, WEIR_CONFIG,
-                      plan->stateful ? "state.log: kafka needs a Kafka source"
-                                     : "state.log: kafka is for steps that keep state; there is none");
+        weir_status status = weir_fail(
+            err, WEIR_CONFIG,
+            plan->stateful ? "state.log: kafka needs a Kafka source"
+                           : "state.log: kafka is for steps that keep state; there is none");
         weir_err_hint(err, "Leave `state` out: the log is chosen by the source.");
         weir_err_path(err, "state");
         return status;
@@ -262,9 +262,10 @@ static weir_status plan_check_state(struct weir_plan *plan,
     }
     plan->state_is_kept = plan->state_in_domain || (plan->uses_log && !shared);
     if (!plan->state_is_kept && config->guarantee != WEIR_WISH_STRONGEST) {
-        weir_status status = weir_fail(
-            err, WEIR_CONFIG, "guarantee: a step keeps state, and nothing keeps the state: it is "
-                              "best effort, gone after a restart");
+        weir_status status =
+            weir_fail(err, WEIR_CONFIG,
+                      "guarantee: a step keeps state, and nothing keeps the state: it is "
+                      "best effort, gone after a restart");
         weir_err_hint(err, "Leave `guarantee` out, or give the pipeline a state log (`state: {log: "
                            "kafka}` with a Kafka source, `{log: file}` with a local one).");
         weir_err_path(err, "guarantee");
@@ -424,7 +425,8 @@ weir_status weir_plan_make(struct weir_plan *plan,
     plan->lanes = plan_lanes(config);
     weir_status status = WEIR_OK;
     if (config->on_error == WEIR_ON_ERROR_DEAD_LETTER && config->dead_letter == NULL) {
-        weir_status missing = weir_fail(err, WEIR_CONFIG, "on_error: dead_letter needs a sink for them");
+        weir_status missing =
+            weir_fail(err, WEIR_CONFIG, "on_error: dead_letter needs a sink for them");
         weir_err_hint(err, "Write `dead_letter: {kafka: {topic: …}}` beside it.");
         weir_err_path(err, "on_error");
         return missing;

@@ -24,16 +24,16 @@ static const struct weir_state_log_ops *shard_ops(const struct weir_engine *engi
     return engine->plan.domain->state_log;
 }
 
-static weir_status shard_open_log(struct weir_engine *engine,
-                                  const struct weir_assignment *item,
-                                  struct weir_err *err)
+static weir_status
+shard_open_log(struct weir_engine *engine, const struct weir_assignment *item, struct weir_err *err)
 {
     char name[300];
     if (engine->frame_max > 0) {
         return WEIR_OK;
     }
     if (item->partition_count < 1) {
-        return weir_fail(err, WEIR_UNAVAILABLE, "state needs a source that knows how many partitions \"%s\" has",
+        return weir_fail(err, WEIR_UNAVAILABLE,
+                         "state needs a source that knows how many partitions \"%s\" has",
                          item->topic);
     }
     snprintf(name, sizeof(name), "%s.state", engine->config->name);
@@ -64,15 +64,16 @@ static weir_status shard_restore(struct weir_engine *engine,
     int64_t began_ns = weir_clock_monotonic_ns(engine->clock);
     weir_status status = WEIR_OK;
     if (engine->plan.state_in_domain && !shard_is_alone(engine, task)) {
-        status = weir_fail(err, WEIR_CONFIG,
-                           "steps that keep state read one topic; \"%.100s\" is another",
-                           task->topic);
-        weir_err_hint(err, "Bring the topics together in one first, or give each its own pipeline.");
+        status =
+            weir_fail(err, WEIR_CONFIG,
+                      "steps that keep state read one topic; \"%.100s\" is another", task->topic);
+        weir_err_hint(err,
+                      "Bring the topics together in one first, or give each its own pipeline.");
     } else if (engine->plan.state_in_domain) {
         status = shard_open_log(engine, item, err);
         if (status == WEIR_OK) {
-            status = shard_ops(engine)->restore(engine->domain, item->index, shard_take, task->log,
-                                                err);
+            status =
+                shard_ops(engine)->restore(engine->domain, item->index, shard_take, task->log, err);
         }
     } else {
         engine->frame_max = FRAME_MAX;
@@ -109,18 +110,20 @@ static weir_status shard_take_position(struct weir_engine *engine,
         return WEIR_OK;
     }
     if (!weir_shard_log_get_position(task->log, source, task->topic, item->index, &kept)) {
-        weir_status status = weir_fail(err, WEIR_CONFIG,
-                                       "the state is not that of %.100s, partition %d of %.100s", source,
-                                       item->index, task->topic);
-        weir_err_hint(err, "A pipeline that reads something else begins anew under another `name`.");
+        weir_status status =
+            weir_fail(err, WEIR_CONFIG, "the state is not that of %.100s, partition %d of %.100s",
+                      source, item->index, task->topic);
+        weir_err_hint(err,
+                      "A pipeline that reads something else begins anew under another `name`.");
         return status;
     }
     if (engine->plan.state_in_domain && *position > kept) {
-        weir_status status = weir_fail(
-            err, WEIR_CONFIG, "partition %d of %.100s stands at %lld, its state at %lld", item->index,
-            task->topic, (long long)*position, (long long)kept);
-        weir_err_hint(err, "Positions went on without the state (set from outside, or by a pipeline "
-                           "without these steps). Set them back, or begin anew under another `name`.");
+        weir_status status =
+            weir_fail(err, WEIR_CONFIG, "partition %d of %.100s stands at %lld, its state at %lld",
+                      item->index, task->topic, (long long)*position, (long long)kept);
+        weir_err_hint(err,
+                      "Positions went on without the state (set from outside, or by a pipeline "
+                      "without these steps). Set them back, or begin anew under another `name`.");
         return status;
     }
     *position = kept;
@@ -198,8 +201,8 @@ void weir_shard_seal(struct weir_engine *engine, struct weir_task *task)
             weir_state_seal(task->states[i], NULL);
         }
     } else if (moved || weir_shard_is_dirty(task) || weir_shard_log_has_more(task->log)) {
-        weir_shard_log_seal(task->log, engine->sources[task->source].name,
-                            task->topic, task->part.index, task->part.closing, engine->frame_max);
+        weir_shard_log_seal(task->log, engine->sources[task->source].name, task->topic,
+                            task->part.index, task->part.closing, engine->frame_max);
     } else {
         weir_shard_log_skip(task->log);
     }
@@ -218,8 +221,8 @@ weir_status weir_shard_append(struct weir_engine *engine, uint64_t epoch, struct
                                                   &task->snapshot_began, err);
             }
         }
-        for (size_t i = 0; status == WEIR_OK && task->log != NULL &&
-                           weir_shard_log_frame(task->log, i, &frame);
+        for (size_t i = 0;
+             status == WEIR_OK && task->log != NULL && weir_shard_log_frame(task->log, i, &frame);
              i++) {
             if (engine->plan.state_in_domain) {
                 status = shard_ops(engine)->append(engine->domain, task->part.index, frame, err);

@@ -49,11 +49,11 @@ struct log_position {
 
 /* What an abort goes back to. */
 struct progress {
-    uint64_t number;      /* of the next frame */
-    size_t since;         /* bytes written since the last complete snapshot */
+    uint64_t number; /* of the next frame */
+    size_t since;    /* bytes written since the last complete snapshot */
     bool wanted, snapshotting;
-    uint64_t first;       /* number of the snapshot's first frame */
-    size_t step;          /* which one is being written */
+    uint64_t first; /* number of the snapshot's first frame */
+    size_t step;    /* which one is being written */
     struct weir_state_cursor cursor;
 };
 
@@ -121,9 +121,8 @@ size_t weir_shard_log_bytes(const struct weir_shard_log *log)
 
 static weir_status damaged(const struct weir_shard_log *log, const char *what, struct weir_err *err)
 {
-    weir_status status =
-        weir_fail(err, WEIR_CORRUPT, "the state log is damaged at frame %llu: %s",
-                  (unsigned long long)log->open.number, what);
+    weir_status status = weir_fail(err, WEIR_CORRUPT, "the state log is damaged at frame %llu: %s",
+                                   (unsigned long long)log->open.number, what);
     weir_err_hint(err, "Restore it from a copy, or remove it and begin anew under another "
                        "`name`.");
     return status;
@@ -216,11 +215,11 @@ take_step(struct weir_shard_log *log, const char *at, const char *end, struct we
         }
         return weir_state_apply(step->state, (struct weir_slice){at, (size_t)(end - at)}, err);
     }
-    weir_status status =
-        weir_fail(err, WEIR_CONFIG, "there is state of a step \"%.100s\", which this pipeline has not",
-                  name);
-    weir_err_hint(err, "Steps are found again by their `name:`. Give the step its old name, or begin "
-                       "anew under another `name` of the pipeline.");
+    weir_status status = weir_fail(
+        err, WEIR_CONFIG, "there is state of a step \"%.100s\", which this pipeline has not", name);
+    weir_err_hint(err,
+                  "Steps are found again by their `name:`. Give the step its old name, or begin "
+                  "anew under another `name` of the pipeline.");
     return status;
 }
 
@@ -309,7 +308,8 @@ weir_shard_log_take(struct weir_shard_log *log, struct weir_slice frame, struct 
 weir_status weir_shard_log_restored(struct weir_shard_log *log, struct weir_err *err)
 {
     if (log->begun && (!log->whole || log->part != 0)) {
-        return damaged(log, log->part != 0 ? "it ends within an entry" : "its beginning is gone", err);
+        return damaged(log, log->part != 0 ? "it ends within an entry" : "its beginning is gone",
+                       err);
     }
     log->open.since = log->taken_bytes;
     log->committed = log->open;
@@ -399,8 +399,7 @@ static bool snapshot_is_due(const struct weir_shard_log *log)
     for (size_t i = 0; i < log->step_count; i++) {
         bytes += weir_state_bytes(log->steps[i].state);
     }
-    return log->snapshot_bytes != SIZE_MAX &&
-           log->open.since > log->snapshot_bytes + 2 * bytes;
+    return log->snapshot_bytes != SIZE_MAX && log->open.since > log->snapshot_bytes + 2 * bytes;
 }
 
 /* first: the number of the epoch's first frame, which has the position. */

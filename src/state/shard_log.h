@@ -59,7 +59,8 @@ bool weir_shard_log_get_position(const struct weir_shard_log *log,
 size_t weir_shard_log_bytes(const struct weir_shard_log *log);
 
 /* Seals the steps' states and makes the frames of the epoch, none larger than frame_max: what was
- * changed, the position, and a piece of a snapshot when one is due. They stay until the next seal. */
+ * changed, the position, and a piece of a snapshot when one is due. They stay until the next seal.
+ */
 void weir_shard_log_seal(struct weir_shard_log *log,
                          const char *source,
                          const char *topic,

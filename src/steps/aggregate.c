@@ -202,10 +202,13 @@ const struct weir_component weir_component_aggregate_step = {
             .kind = WEIR_ROLE_STEP,
             .name = "aggregate",
             .summary = "Keeps running aggregates per key.",
-            .help = "A result is `{\"key\":…}` with the aggregates behind; it has the record's key and "
-                    "time. Keys are aggregated per source partition. Without `ttl` the state grows with "
-                    "the number of keys.",
-            .example = "aggregate: {key: .user, ttl: 1d, aggregate: {orders: count, spent: sum(.amount)}}",
+            .help =
+                "A result is `{\"key\":…}` with the aggregates behind; it has the record's key and "
+                "time. Keys are aggregated per source partition. Without `ttl` the state grows "
+                "with "
+                "the number of keys.",
+            .example =
+                "aggregate: {key: .user, ttl: 1d, aggregate: {orders: count, spent: sum(.amount)}}",
             .fields = aggregate_fields,
             .config_size = sizeof(struct aggregate_config),
         },

@@ -78,8 +78,13 @@ struct spread_slot {
 
 /* --- entries of their own: lists, sketches, long values ----------------------------------------*/
 
-struct weir_entry *aggregate_own_find(const struct aggregate *self, struct weir_state *state, struct weir_slice pane);
-struct weir_entry *aggregate_own_put(const struct aggregate *self, struct weir_state *state, struct weir_slice pane, size_t size, bool *ret_new);
+struct weir_entry *
+aggregate_own_find(const struct aggregate *self, struct weir_state *state, struct weir_slice pane);
+struct weir_entry *aggregate_own_put(const struct aggregate *self,
+                                     struct weir_state *state,
+                                     struct weir_slice pane,
+                                     size_t size,
+                                     bool *ret_new);
 bool aggregate_has_own(const struct aggregate *self);
 void aggregate_sum_add(struct sum_slot *slot, struct weir_value value);
 void aggregate_sum_merge(struct sum_slot *slot, const struct sum_slot *from);
@@ -88,24 +93,69 @@ void aggregate_put_number(struct weir_strbuf *out, double number);
 void aggregate_sum_write(const struct sum_slot *slot, struct weir_strbuf *out);
 void aggregate_spread_add(struct spread_slot *slot, double number);
 void aggregate_spread_merge(struct spread_slot *slot, const struct spread_slot *from);
-struct weir_slice aggregate_slot_text(const struct aggregate *self, struct weir_state *state, struct weir_slice pane, const struct value_slot *slot);
+struct weir_slice aggregate_slot_text(const struct aggregate *self,
+                                      struct weir_state *state,
+                                      struct weir_slice pane,
+                                      const struct value_slot *slot);
 struct weir_value aggregate_value_of(struct weir_run *run, struct weir_slice text);
-void aggregate_slot_offer(const struct aggregate *self, struct weir_run *run, struct weir_slice pane, struct value_slot *slot, struct weir_value value, int64_t time_ms);
-void aggregate_slot_merge(const struct aggregate *self, struct weir_run *run, struct weir_slice pane, struct value_slot *slot, struct weir_slice from, const struct value_slot *other);
-void aggregate_top_add(const struct aggregate *self, struct weir_run *run, struct weir_slice pane, struct weir_value value);
+void aggregate_slot_offer(const struct aggregate *self,
+                          struct weir_run *run,
+                          struct weir_slice pane,
+                          struct value_slot *slot,
+                          struct weir_value value,
+                          int64_t time_ms);
+void aggregate_slot_merge(const struct aggregate *self,
+                          struct weir_run *run,
+                          struct weir_slice pane,
+                          struct value_slot *slot,
+                          struct weir_slice from,
+                          const struct value_slot *other);
+void aggregate_top_add(const struct aggregate *self,
+                       struct weir_run *run,
+                       struct weir_slice pane,
+                       struct weir_value value);
 void aggregate_list_write(struct weir_slice list, struct weir_strbuf *out);
-void aggregate_add_listed(const struct aggregate *self, struct weir_run *run, struct weir_slice pane, struct weir_value value);
-void aggregate_merge_lists(const struct aggregate *self, struct weir_run *run, struct weir_slice pane, struct weir_slice from);
-void aggregate_merge_bins(const struct aggregate *self, struct weir_state *state, struct weir_slice pane, struct weir_slice from);
+void aggregate_add_listed(const struct aggregate *self,
+                          struct weir_run *run,
+                          struct weir_slice pane,
+                          struct weir_value value);
+void aggregate_merge_lists(const struct aggregate *self,
+                           struct weir_run *run,
+                           struct weir_slice pane,
+                           struct weir_slice from);
+void aggregate_merge_bins(const struct aggregate *self,
+                          struct weir_state *state,
+                          struct weir_slice pane,
+                          struct weir_slice from);
 uint64_t aggregate_mix(uint64_t hash);
-void aggregate_distinct_add(const struct aggregate *self, struct weir_state *state, struct weir_slice pane, uint64_t hash);
-void aggregate_distinct_merge(const struct aggregate *self, struct weir_state *state, struct weir_slice pane, struct weir_slice from);
+void aggregate_distinct_add(const struct aggregate *self,
+                            struct weir_state *state,
+                            struct weir_slice pane,
+                            uint64_t hash);
+void aggregate_distinct_merge(const struct aggregate *self,
+                              struct weir_state *state,
+                              struct weir_slice pane,
+                              struct weir_slice from);
 double aggregate_distinct_count(struct weir_slice value);
 int32_t aggregate_bin_index(double number);
-void aggregate_quantile_add(const struct aggregate *self, struct weir_state *state, struct weir_slice pane, int32_t index, uint32_t times);
-void aggregate_quantile_write(const struct aggregate *self, struct weir_slice value, struct weir_strbuf *out);
-struct weir_slice aggregate_reduce_state(const struct aggregate *self, struct weir_state *state, struct weir_slice pane);
-void aggregate_reduce_add(const struct aggregate *self, struct weir_run *run, struct weir_record *record, struct weir_slice pane);
-void aggregate_reduce_merge(const struct aggregate *self, struct weir_run *run, struct weir_slice pane, struct weir_slice from);
+void aggregate_quantile_add(const struct aggregate *self,
+                            struct weir_state *state,
+                            struct weir_slice pane,
+                            int32_t index,
+                            uint32_t times);
+void aggregate_quantile_write(const struct aggregate *self,
+                              struct weir_slice value,
+                              struct weir_strbuf *out);
+struct weir_slice aggregate_reduce_state(const struct aggregate *self,
+                                         struct weir_state *state,
+                                         struct weir_slice pane);
+void aggregate_reduce_add(const struct aggregate *self,
+                          struct weir_run *run,
+                          struct weir_record *record,
+                          struct weir_slice pane);
+void aggregate_reduce_merge(const struct aggregate *self,
+                            struct weir_run *run,
+                            struct weir_slice pane,
+                            struct weir_slice from);
 
 #endif

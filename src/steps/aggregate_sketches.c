@@ -60,9 +60,9 @@ static void collect_add(const struct aggregate *self,
 
 /* Kept in order, the greatest first. */
 void aggregate_top_add(const struct aggregate *self,
-                    struct weir_run *run,
-                    struct weir_slice pane,
-                    struct weir_value value)
+                       struct weir_run *run,
+                       struct weir_slice pane,
+                       struct weir_value value)
 {
     struct weir_state *state = weir_run_state(run);
     bool is_new;
@@ -118,9 +118,9 @@ void aggregate_list_write(struct weir_slice list, struct weir_strbuf *out)
 }
 
 void aggregate_add_listed(const struct aggregate *self,
-                       struct weir_run *run,
-                       struct weir_slice pane,
-                       struct weir_value value)
+                          struct weir_run *run,
+                          struct weir_slice pane,
+                          struct weir_value value)
 {
     struct weir_strbuf text;
     weir_strbuf_init(&text, RESULT_MAX);
@@ -130,9 +130,9 @@ void aggregate_add_listed(const struct aggregate *self,
 }
 
 void aggregate_merge_lists(const struct aggregate *self,
-                        struct weir_run *run,
-                        struct weir_slice pane,
-                        struct weir_slice from)
+                           struct weir_run *run,
+                           struct weir_slice pane,
+                           struct weir_slice from)
 {
     struct weir_state *state = weir_run_state(run);
     const struct weir_entry *other = aggregate_own_find(self, state, from);
@@ -177,9 +177,9 @@ static bool is_sketch(struct weir_slice value)
 }
 
 void aggregate_distinct_add(const struct aggregate *self,
-                         struct weir_state *state,
-                         struct weir_slice pane,
-                         uint64_t hash)
+                            struct weir_state *state,
+                            struct weir_slice pane,
+                            uint64_t hash)
 {
     bool is_new;
     struct weir_entry *entry = aggregate_own_put(self, state, pane, 0, &is_new);
@@ -210,9 +210,9 @@ void aggregate_distinct_add(const struct aggregate *self,
 }
 
 void aggregate_distinct_merge(const struct aggregate *self,
-                           struct weir_state *state,
-                           struct weir_slice pane,
-                           struct weir_slice from)
+                              struct weir_state *state,
+                              struct weir_slice pane,
+                              struct weir_slice from)
 {
     const struct weir_entry *other = aggregate_own_find(self, state, from);
     if (other == NULL) {
@@ -294,10 +294,10 @@ static double bin_value(int32_t index)
 }
 
 void aggregate_quantile_add(const struct aggregate *self,
-                         struct weir_state *state,
-                         struct weir_slice pane,
-                         int32_t index,
-                         uint32_t times)
+                            struct weir_state *state,
+                            struct weir_slice pane,
+                            int32_t index,
+                            uint32_t times)
 {
     bool is_new;
     struct weir_entry *entry = aggregate_own_put(self, state, pane, 0, &is_new);
@@ -328,8 +328,8 @@ void aggregate_quantile_add(const struct aggregate *self,
 }
 
 void aggregate_quantile_write(const struct aggregate *self,
-                           struct weir_slice value,
-                           struct weir_strbuf *out)
+                              struct weir_slice value,
+                              struct weir_strbuf *out)
 {
     const struct bin *bins = (const struct bin *)(const void *)value.data;
     size_t count = value.size / sizeof(struct bin);
@@ -351,9 +351,9 @@ void aggregate_quantile_write(const struct aggregate *self,
 }
 
 void aggregate_merge_bins(const struct aggregate *self,
-                       struct weir_state *state,
-                       struct weir_slice pane,
-                       struct weir_slice from)
+                          struct weir_state *state,
+                          struct weir_slice pane,
+                          struct weir_slice from)
 {
     const struct weir_entry *other = aggregate_own_find(self, state, from);
     struct weir_slice value =

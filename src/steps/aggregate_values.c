@@ -138,9 +138,9 @@ static void slot_set(const struct aggregate *self,
 }
 
 struct weir_slice aggregate_slot_text(const struct aggregate *self,
-                                   struct weir_state *state,
-                                   struct weir_slice pane,
-                                   const struct value_slot *slot)
+                                      struct weir_state *state,
+                                      struct weir_slice pane,
+                                      const struct value_slot *slot)
 {
     if (slot->tag == VALUE_OUTSIDE) {
         const struct weir_entry *entry = aggregate_own_find(self, state, pane);
@@ -189,11 +189,11 @@ static bool slot_yields(const struct aggregate *self,
 }
 
 void aggregate_slot_offer(const struct aggregate *self,
-                       struct weir_run *run,
-                       struct weir_slice pane,
-                       struct value_slot *slot,
-                       struct weir_value value,
-                       int64_t time_ms)
+                          struct weir_run *run,
+                          struct weir_slice pane,
+                          struct value_slot *slot,
+                          struct weir_value value,
+                          int64_t time_ms)
 {
     if (!slot_yields(self, run, pane, slot, value, time_ms)) {
         return;
@@ -209,11 +209,11 @@ void aggregate_slot_offer(const struct aggregate *self,
 }
 
 void aggregate_slot_merge(const struct aggregate *self,
-                       struct weir_run *run,
-                       struct weir_slice pane,
-                       struct value_slot *slot,
-                       struct weir_slice from,
-                       const struct value_slot *other)
+                          struct weir_run *run,
+                          struct weir_slice pane,
+                          struct value_slot *slot,
+                          struct weir_slice from,
+                          const struct value_slot *other)
 {
     if (other->tag != VALUE_NONE) {
         struct weir_slice text = aggregate_slot_text(self, weir_run_state(run), from, other);
@@ -224,8 +224,8 @@ void aggregate_slot_merge(const struct aggregate *self,
 /* --- reduce ------------------------------------------------------------------------------------*/
 
 struct weir_slice aggregate_reduce_state(const struct aggregate *self,
-                                      struct weir_state *state,
-                                      struct weir_slice pane)
+                                         struct weir_state *state,
+                                         struct weir_slice pane)
 {
     const struct weir_entry *entry = aggregate_own_find(self, state, pane);
     return entry == NULL ? weir_slice_of(self->init) : weir_entry_value(entry);
@@ -269,9 +269,9 @@ static void reduce_run(const struct aggregate *self,
 }
 
 void aggregate_reduce_add(const struct aggregate *self,
-                       struct weir_run *run,
-                       struct weir_record *record,
-                       struct weir_slice pane)
+                          struct weir_run *run,
+                          struct weir_record *record,
+                          struct weir_slice pane)
 {
     const char *names[] = {"state", "value"};
     struct weir_slice bytes;
@@ -286,15 +286,16 @@ void aggregate_reduce_add(const struct aggregate *self,
 }
 
 void aggregate_reduce_merge(const struct aggregate *self,
-                         struct weir_run *run,
-                         struct weir_slice pane,
-                         struct weir_slice from)
+                            struct weir_run *run,
+                            struct weir_slice pane,
+                            struct weir_slice from)
 {
     const char *names[] = {"a", "b"};
     struct weir_state *state = weir_run_state(run);
     const struct weir_record none = {.flags = WEIR_RECORD_TICK, .ordinal = WEIR_NO_ORDINAL};
     if (aggregate_own_find(self, state, from) != NULL) {
         reduce_run(self, run, &none, pane, &self->call->args[2], names,
-                   aggregate_reduce_state(self, state, pane), aggregate_reduce_state(self, state, from));
+                   aggregate_reduce_state(self, state, pane),
+                   aggregate_reduce_state(self, state, from));
     }
 }

@@ -25,7 +25,7 @@ const struct weir_callable aggregate_callables[] = {
 #define X(id, name, min, max, signature, help) {name, min, max, signature, help},
     AGGREGATE_MAP(X)
 #undef X
-    {0},
+        {0},
 };
 
 static size_t slot_size(const struct aggregate *self)
@@ -74,10 +74,8 @@ static weir_status constant(const struct weir_call *call,
     return status == WEIR_OK ? status : (err->status = WEIR_CONFIG);
 }
 
-static weir_status check_count(struct aggregate *self,
-                               struct weir_value value,
-                               size_t most,
-                               struct weir_err *err)
+static weir_status
+check_count(struct aggregate *self, struct weir_value value, size_t most, struct weir_err *err)
 {
     int64_t limit;
     if (!weir_value_int64(value, &limit) || limit < 1 || limit > (int64_t)most) {
@@ -104,8 +102,9 @@ check_bounds(struct aggregate *self, struct weir_value value, struct weir_err *e
     }
     self->bound_count = count;
     return good ? WEIR_OK
-                : weir_fail(err, WEIR_CONFIG, "the second argument of histogram is an array of up to "
-                                              "256 growing numbers");
+                : weir_fail(err, WEIR_CONFIG,
+                            "the second argument of histogram is an array of up to "
+                            "256 growing numbers");
 }
 
 static weir_status
@@ -133,13 +132,14 @@ open_constants(struct aggregate *self, struct weir_jq_run *run, struct weir_err 
     } else if (self->function == FUNCTION_QUANTILE) {
         self->quantile = weir_value_double(value);
         if (!(self->quantile >= 0 && self->quantile <= 1)) {
-            status = weir_fail(err, WEIR_CONFIG, "the second argument of quantile is a number from 0 to 1");
+            status = weir_fail(err, WEIR_CONFIG,
+                               "the second argument of quantile is a number from 0 to 1");
         }
     } else if (self->function == FUNCTION_HISTOGRAM) {
         status = check_bounds(self, value, err);
     } else {
-        status = check_count(self, value,
-                             self->function == FUNCTION_TOP ? TOP_MAX : COLLECT_MAX, err);
+        status =
+            check_count(self, value, self->function == FUNCTION_TOP ? TOP_MAX : COLLECT_MAX, err);
     }
     return status;
 }
@@ -209,10 +209,10 @@ aggregate_own_find(const struct aggregate *self, struct weir_state *state, struc
 }
 
 struct weir_entry *aggregate_own_put(const struct aggregate *self,
-                                  struct weir_state *state,
-                                  struct weir_slice pane,
-                                  size_t size,
-                                  bool *ret_new)
+                                     struct weir_state *state,
+                                     struct weir_slice pane,
+                                     size_t size,
+                                     bool *ret_new)
 {
     char room[PANE_KEY_MAX + 2];
     struct weir_entry *entry = weir_state_put(state, own_key(self, pane, room), size, ret_new);
@@ -230,8 +230,9 @@ void aggregates_drop(const struct aggregates *self, struct weir_run *run, struct
 {
     struct weir_state *state = weir_run_state(run);
     for (size_t i = 0; i < self->count; i++) {
-        struct weir_entry *entry =
-            aggregate_has_own(&self->items[i]) ? aggregate_own_find(&self->items[i], state, pane) : NULL;
+        struct weir_entry *entry = aggregate_has_own(&self->items[i])
+                                       ? aggregate_own_find(&self->items[i], state, pane)
+                                       : NULL;
         if (entry != NULL) {
             weir_state_drop(state, entry);
         }
@@ -269,8 +270,9 @@ weir_status aggregates_read(const struct aggregates *self,
         }
         enum weir_kind kind = weir_value_kind(*value);
         if (wants_number(item->function) && kind != WEIR_KIND_NUMBER && kind != WEIR_KIND_NULL) {
-            status = weir_fail(err, WEIR_EVAL, "%s of a %s", aggregate_callables[item->function].name,
-                               weir_value_kind_name(*value));
+            status =
+                weir_fail(err, WEIR_EVAL, "%s of a %s", aggregate_callables[item->function].name,
+                          weir_value_kind_name(*value));
             weir_err_path(err, item->call->name);
             return status;
         }
@@ -329,9 +331,11 @@ static void add_one(const struct aggregate *self,
     } else if (self->function == FUNCTION_COLLECT) {
         aggregate_add_listed(self, run, pane, value);
     } else if (self->function == FUNCTION_DISTINCT) {
-        aggregate_distinct_add(self, weir_run_state(run), pane, aggregate_mix(weir_value_hash(value)));
+        aggregate_distinct_add(self, weir_run_state(run), pane,
+                               aggregate_mix(weir_value_hash(value)));
     } else if (self->function == FUNCTION_QUANTILE) {
-        aggregate_quantile_add(self, weir_run_state(run), pane, aggregate_bin_index(weir_value_double(value)), 1);
+        aggregate_quantile_add(self, weir_run_state(run), pane,
+                               aggregate_bin_index(weir_value_double(value)), 1);
     } else if (self->function == FUNCTION_TOP) {
         aggregate_top_add(self, run, pane, value);
     } else {
@@ -412,9 +416,8 @@ void aggregates_merge(const struct aggregates *self,
     }
 }
 
-static void write_histogram(const struct aggregate *self,
-                            const int64_t *counts,
-                            struct weir_strbuf *out)
+static void
+write_histogram(const struct aggregate *self, const int64_t *counts, struct weir_strbuf *out)
 {
     for (size_t i = 0; i <= self->bound_count; i++) {
         weir_strbuf_printf(out, "%c%lld", i == 0 ? '[' : ',', (long long)counts[i]);
@@ -455,8 +458,9 @@ static void write_one(const struct aggregate *self,
     case FUNCTION_MAX:
     case FUNCTION_FIRST:
     case FUNCTION_LAST:
-        weir_strbuf_slice(out, value->tag == VALUE_NONE ? WEIR_SLICE("null")
-                                                        : aggregate_slot_text(self, state, pane, value));
+        weir_strbuf_slice(out, value->tag == VALUE_NONE
+                                   ? WEIR_SLICE("null")
+                                   : aggregate_slot_text(self, state, pane, value));
         return;
     case FUNCTION_STDDEV:
     case FUNCTION_VARIANCE:
@@ -464,7 +468,8 @@ static void write_one(const struct aggregate *self,
             weir_strbuf_text(out, "null");
         } else {
             double variance = spread->squares / (double)(spread->count - 1);
-            aggregate_put_number(out, self->function == FUNCTION_STDDEV ? sqrt(variance) : variance);
+            aggregate_put_number(out,
+                                 self->function == FUNCTION_STDDEV ? sqrt(variance) : variance);
         }
         return;
     case FUNCTION_COLLECT:

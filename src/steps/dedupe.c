@@ -31,7 +31,8 @@ static const struct weir_field dedupe_fields[] = {
                     .fallback = "1h",
                     .min = 1,
                     .max = INT64_C(366) * 86400000,
-                    .help = "How long an id is remembered, in event time, from its last record on."),
+                    .help =
+                        "How long an id is remembered, in event time, from its last record on."),
     WEIR_FIELDS_END,
 };
 

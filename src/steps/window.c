@@ -162,9 +162,8 @@ struct weir_entry *window_pane(const struct window *self,
                                bool *ret_new)
 {
     char room[PANE_KEY_MAX];
-    struct weir_entry *entry =
-        weir_state_put(state, window_pane_key(room, id, group),
-                       sizeof(struct pane) + self->aggregates.size, ret_new);
+    struct weir_entry *entry = weir_state_put(state, window_pane_key(room, id, group),
+                                              sizeof(struct pane) + self->aggregates.size, ret_new);
     if (entry != NULL && *ret_new) {
         struct pane *pane = weir_state_edit(state, entry);
         *pane = (struct pane){.start = start, .first = t, .last = t, .shown_end = INT64_MIN};
@@ -273,8 +272,10 @@ static const due_function due_functions[] = {
     [WINDOW_COUNT] = window_count_due,
 };
 
-static weir_status
-window_close_due(const struct window *self, struct weir_run *run, int64_t clock, struct weir_err *err)
+static weir_status window_close_due(const struct window *self,
+                                    struct weir_run *run,
+                                    int64_t clock,
+                                    struct weir_err *err)
 {
     struct weir_state *state = weir_run_state(run);
     struct weir_entry *entry = NULL;
@@ -347,8 +348,7 @@ window_tick(void *instance, struct weir_run *run, int64_t now_ms, struct weir_er
         return WEIR_OK;
     }
     bool is_new;
-    struct weir_entry *entry =
-        weir_state_put(state, WEIR_SLICE("i"), sizeof(struct idle), &is_new);
+    struct weir_entry *entry = weir_state_put(state, WEIR_SLICE("i"), sizeof(struct idle), &is_new);
     if (entry == NULL) {
         return WEIR_OK;
     }
@@ -377,8 +377,11 @@ window_tick(void *instance, struct weir_run *run, int64_t now_ms, struct weir_er
 
 /* --- records -----------------------------------------------------------------------------------*/
 
-static weir_status
-time_of(const struct window *self, struct weir_run *run, struct weir_record *record, int64_t *ret_ms, struct weir_err *err)
+static weir_status time_of(const struct window *self,
+                           struct weir_run *run,
+                           struct weir_record *record,
+                           int64_t *ret_ms,
+                           struct weir_err *err)
 {
     const struct window_config *config = self->config;
     if (config->clock == WINDOW_CLOCK_PROCESSING) {
@@ -403,8 +406,10 @@ time_of(const struct window *self, struct weir_run *run, struct weir_record *rec
                    : weir_fail(err, WEIR_INVALID, "\"%.40s\" is no time (RFC 3339)", text.data);
     }
     double number = weir_value_double(value);
-    static const double scales[] = {
-        [WINDOW_TIME_MS] = 1, [WINDOW_TIME_S] = 1000, [WINDOW_TIME_US] = 1e-3, [WINDOW_TIME_NS] = 1e-6};
+    static const double scales[] = {[WINDOW_TIME_MS] = 1,
+                                    [WINDOW_TIME_S] = 1000,
+                                    [WINDOW_TIME_US] = 1e-3,
+                                    [WINDOW_TIME_NS] = 1e-6};
     double ms = number * scales[config->time_format];
     if (weir_value_kind(value) != WEIR_KIND_NUMBER || !(ms > -9e15 && ms < 9e15)) {
         return weir_fail(err, WEIR_INVALID, "the time is a %s, not a number or a text",
@@ -414,8 +419,11 @@ time_of(const struct window *self, struct weir_run *run, struct weir_record *rec
     return WEIR_OK;
 }
 
-static weir_status
-group_of(const struct window *self, struct weir_run *run, struct weir_record *record, struct weir_slice *ret_group, struct weir_err *err)
+static weir_status group_of(const struct window *self,
+                            struct weir_run *run,
+                            struct weir_record *record,
+                            struct weir_slice *ret_group,
+                            struct weir_err *err)
 {
     struct weir_strbuf text;
     weir_status status = WEIR_OK;
@@ -510,10 +518,13 @@ static weir_status window_check(const void *config_, struct weir_err *err)
                     (config->count != NULL && config->count->every > 0);
     for (size_t i = 0; status == WEIR_OK && overlaps && i < config->aggregate.count; i++) {
         const struct weir_call *call = &config->aggregate.items[i];
-        if (strcmp(aggregate_callables[call->function].name, "reduce") == 0 && call->arg_count < 3) {
-            status = weir_fail(err, WEIR_CONFIG, "reduce needs a third argument here: windows are "
-                                                 "merged of parts");
-            weir_err_hint(err, "Write how two states become one: reduce(0; .state + .value.n; .a + .b).");
+        if (strcmp(aggregate_callables[call->function].name, "reduce") == 0 &&
+            call->arg_count < 3) {
+            status = weir_fail(err, WEIR_CONFIG,
+                               "reduce needs a third argument here: windows are "
+                               "merged of parts");
+            weir_err_hint(
+                err, "Write how two states become one: reduce(0; .state + .value.n; .a + .b).");
             weir_err_path(err, "aggregate");
         }
     }
@@ -528,7 +539,8 @@ static void window_fix_kind(struct window *self)
         int64_t day = INT64_C(86400000);
         self->kind = WINDOW_TUMBLING;
         self->size = config->tumbling->size > 0 ? config->tumbling->size : week ? 7 * day : day;
-        self->offset = config->tumbling->offset + (week ? 4 * day : 0); /* 1970 began on a Thursday */
+        self->offset =
+            config->tumbling->offset + (week ? 4 * day : 0); /* 1970 began on a Thursday */
     } else if (config->sliding != NULL) {
         self->kind = config->sliding->every > 0 ? WINDOW_SLIDING : WINDOW_EVENT;
         self->size = config->sliding->size;
@@ -588,14 +600,20 @@ const struct weir_component weir_component_window_step = {
             .kind = WEIR_ROLE_STEP,
             .name = "window",
             .summary = "Aggregates records per key and window of time.",
-            .help = "A result is `{\"key\":…,\"window\":{\"start\":ms,\"end\":ms,\"kind\":…},…}` with the "
-                    "aggregates behind; `kind` is `final`, `early`, or `retraction` (an early result of "
-                    "a session that has grown). Its key is the window's key, its time the window's last "
-                    "instant.\n\n"
-                    "Time is that of the source partition: the greatest event time it has seen. A window "
-                    "closes when that reaches its end plus `grace`; what comes later for it is late.",
-            .example = "window: {tumbling: 1m, key: .country, time: .created_at, aggregate: {orders: "
-                       "count, revenue: sum(.amount)}}",
+            .help =
+                "A result is `{\"key\":…,\"window\":{\"start\":ms,\"end\":ms,\"kind\":…},…}` with "
+                "the "
+                "aggregates behind; `kind` is `final`, `early`, or `retraction` (an early result "
+                "of "
+                "a session that has grown). Its key is the window's key, its time the window's "
+                "last "
+                "instant.\n\n"
+                "Time is that of the source partition: the greatest event time it has seen. A "
+                "window "
+                "closes when that reaches its end plus `grace`; what comes later for it is late.",
+            .example =
+                "window: {tumbling: 1m, key: .country, time: .created_at, aggregate: {orders: "
+                "count, revenue: sum(.amount)}}",
             .fields = window_fields,
             .rules = window_rules,
             .config_size = sizeof(struct window_config),

@@ -80,8 +80,8 @@ struct pane {
     int64_t start, last; /* first instant of the window; of the greatest event time in it */
     int64_t first;       /* least event time in it */
     int64_t records;
-    int64_t since;       /* records since the last early result */
-    int64_t shown_end;   /* of the last early result; INT64_MIN: none */
+    int64_t since;     /* records since the last early result */
+    int64_t shown_end; /* of the last early result; INT64_MIN: none */
 };
 
 /* One record on its way into the windows. */
@@ -163,7 +163,9 @@ void window_event_due(const struct window *self, struct weir_run *run, struct we
 void window_session_due(const struct window *self, struct weir_run *run, struct weir_entry *entry);
 void window_count_due(const struct window *self, struct weir_run *run, struct weir_entry *entry);
 /* Shows what an entry has, every: passed. */
-void window_tumbling_show(const struct window *self, struct weir_run *run, struct weir_entry *entry);
+void window_tumbling_show(const struct window *self,
+                          struct weir_run *run,
+                          struct weir_entry *entry);
 void window_session_show(const struct window *self, struct weir_run *run, struct weir_entry *entry);
 
 #endif

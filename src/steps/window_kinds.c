@@ -128,7 +128,8 @@ static struct session *sessions_of(struct weir_entry *directory, size_t *ret_cou
     return (struct session *)(uintptr_t)(const void *)value.data;
 }
 
-static struct weir_entry *session_pane(struct weir_state *state, int64_t id, struct weir_slice group)
+static struct weir_entry *
+session_pane(struct weir_state *state, int64_t id, struct weir_slice group)
 {
     char room[PANE_KEY_MAX];
     return weir_state_find(state, window_pane_key(room, id, group));
@@ -167,8 +168,8 @@ static struct session session_gather(const struct window *self,
         const struct session *one = &sessions[i];
         int64_t start = one->start < merged.start ? one->start : merged.start;
         int64_t last = one->last > merged.last ? one->last : merged.last;
-        touched[i] = one->last >= in->time_ms - self->gap && one->start <= in->time_ms + self->gap &&
-                     last - start <= self->session_max;
+        touched[i] = one->last >= in->time_ms - self->gap &&
+                     one->start <= in->time_ms + self->gap && last - start <= self->session_max;
         if (touched[i]) {
             merged.start = start;
             merged.last = last;
@@ -188,8 +189,8 @@ static struct weir_entry *session_merge(const struct window *self,
                                         const struct session *merged)
 {
     bool is_new;
-    struct weir_entry *entry = window_pane(self, in->state, merged->id, in->group, merged->start,
-                                           in->time_ms, &is_new);
+    struct weir_entry *entry =
+        window_pane(self, in->state, merged->id, in->group, merged->start, in->time_ms, &is_new);
     for (size_t i = 0; i < count && entry != NULL; i++) {
         if (!touched[i]) {
             continue;
@@ -237,8 +238,7 @@ bool window_session_add(const struct window *self, struct window_input *in)
         directory = weir_state_put(in->state, key, 0, &is_new);
     }
     struct weir_entry *entry =
-        directory == NULL ? NULL
-                          : session_merge(self, in, sessions, count, touched, &merged);
+        directory == NULL ? NULL : session_merge(self, in, sessions, count, touched, &merged);
     if (entry == NULL) {
         return false;
     }
@@ -336,8 +336,8 @@ static void count_emit(const struct window *self,
     struct weir_slice merged_key = window_pane_key(merged_room, INT64_MIN, group);
     merged_room[0] = 't';
     struct pane whole = {.first = INT64_MAX, .last = INT64_MIN, .shown_end = INT64_MIN};
-    char *slots = weir_arena_calloc(weir_batch_arena(weir_run_batch(run)), 1,
-                                    self->aggregates.size + 8);
+    char *slots =
+        weir_arena_calloc(weir_batch_arena(weir_run_batch(run)), 1, self->aggregates.size + 8);
     for (int64_t at = first; at < last && slots != NULL; at += self->slice) {
         struct weir_entry *entry =
             weir_state_find(state, window_pane_key(room, at / self->slice, group));
@@ -364,10 +364,8 @@ static void count_emit(const struct window *self,
     aggregates_drop(&self->aggregates, run, merged_key);
 }
 
-static void count_drop(const struct window *self,
-                       struct weir_run *run,
-                       struct weir_slice group,
-                       int64_t pane)
+static void
+count_drop(const struct window *self, struct weir_run *run, struct weir_slice group, int64_t pane)
 {
     char room[PANE_KEY_MAX];
     struct weir_entry *entry =

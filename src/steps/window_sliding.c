@@ -3,8 +3,8 @@
  * Sliding windows by slices: a record goes into one pane, whatever size/every is, and a window is
  * merged of its panes when it closes (two-level aggregation; Li et al., "No pane, no gain", 2005).
  * For {size, every} a slice is as wide as their greatest common divisor; for {size}, Kafka's kind,
- * each event time is a slice, and windows are [t - size, t] and [t + 1, t + 1 + size] of each t that
- * have a record in them, both ends included.
+ * each event time is a slice, and windows are [t - size, t] and [t + 1, t + 1 + size] of each t
+ * that have a record in them, both ends included.
  *
  * The directory of a group has its slices, in order, and the end of the next window to close, which
  * is its timer.
@@ -53,10 +53,9 @@ slice_add(const struct window *self, struct window_input *in, int64_t start)
     bool is_new, is_new_slice;
     struct weir_entry *directory = weir_state_put(in->state, window_group_key(room, in->group),
                                                   sizeof(struct slices), &is_new);
-    struct weir_entry *entry =
-        directory == NULL ? NULL
-                          : window_pane(self, in->state, start, in->group, start, in->time_ms,
-                                        &is_new_slice);
+    struct weir_entry *entry = directory == NULL ? NULL
+                                                 : window_pane(self, in->state, start, in->group,
+                                                               start, in->time_ms, &is_new_slice);
     if (entry == NULL) {
         return NULL;
     }
@@ -99,8 +98,8 @@ static void slice_emit(const struct window *self,
     struct weir_slice merged_key = window_pane_key(merged_room, INT64_MIN, result->group);
     merged_room[0] = 't';
     struct pane whole = {.first = INT64_MAX, .last = INT64_MIN, .shown_end = INT64_MIN};
-    char *slots = weir_arena_calloc(weir_batch_arena(weir_run_batch(run)), 1,
-                                    self->aggregates.size + 8);
+    char *slots =
+        weir_arena_calloc(weir_batch_arena(weir_run_batch(run)), 1, self->aggregates.size + 8);
     size_t count = slice_count(directory);
     for (size_t i = slice_find(directory, from);
          slots != NULL && i < count && slices_of(directory)->starts[i] < to; i++) {
@@ -130,9 +129,9 @@ static bool slice_trim(const struct window *self,
     char room[PANE_KEY_MAX];
     size_t count = slice_count(directory), gone = slice_find(directory, from);
     for (size_t i = 0; i < gone; i++) {
-        window_pane_drop(self, run,
-                         weir_state_find(state, window_pane_key(
-                                                    room, slices_of(directory)->starts[i], group)));
+        window_pane_drop(
+            self, run,
+            weir_state_find(state, window_pane_key(room, slices_of(directory)->starts[i], group)));
     }
     if (gone == count) {
         weir_state_drop(state, directory);
@@ -228,9 +227,8 @@ event_result(const struct window *self, struct weir_slice group, int64_t end, co
 
 /* The least end of a window that is greater than `after`; INT64_MAX: none. Ends are the times
  * themselves, and t + 1 + size where a record lies behind t and not behind that. */
-static int64_t event_next_end(const struct window *self,
-                              const struct weir_entry *directory,
-                              int64_t after)
+static int64_t
+event_next_end(const struct window *self, const struct weir_entry *directory, int64_t after)
 {
     const struct slices *slices = slices_of(directory);
     size_t count = slice_count(directory);
@@ -249,7 +247,8 @@ static int64_t event_next_end(const struct window *self,
     return next;
 }
 
-/* The record has made the window behind it, [t + 1, t + 1 + size], from records that came before. */
+/* The record has made the window behind it, [t + 1, t + 1 + size], from records that came before.
+ */
 static bool event_begins(const struct window *self,
                          const struct window_input *in,
                          const struct weir_entry *directory)
@@ -277,8 +276,8 @@ bool window_event_add(const struct window *self, struct window_input *in)
     if (directory == NULL) {
         return false;
     }
-    int64_t closed = in->clock == INT64_MIN ? INT64_MIN
-                                            : window_add(in->clock, -self->config->grace - 1);
+    int64_t closed =
+        in->clock == INT64_MIN ? INT64_MIN : window_add(in->clock, -self->config->grace - 1);
     int64_t next = event_next_end(self, directory, closed);
     if (next != INT64_MAX) {
         slice_plan(self, in->state, directory, next, window_add(next, 1));

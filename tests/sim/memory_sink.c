@@ -518,11 +518,10 @@ memory_state_append(void *instance, int32_t shard, struct weir_slice entry, stru
     for (size_t i = 0; i < entry.size; i++) {
         snprintf(text + 2 * i, 3, "%02x", (unsigned)(unsigned char)entry.data[i]);
     }
-    weir_status status =
-        answer_status(sim_txn_write(producer->process->broker, producer->handle, producer->epoch,
-                                    &self->state->partitions[shard], "", text,
-                                    producer->process->number),
-                      err);
+    weir_status status = answer_status(
+        sim_txn_write(producer->process->broker, producer->handle, producer->epoch,
+                      &self->state->partitions[shard], "", text, producer->process->number),
+        err);
     return sim_call_leave(&call, status, err);
 }
 

@@ -98,12 +98,12 @@ static void source_take(struct memory_source *self)
         item->index = p;
         item->link = self->parts;
         self->parts = item;
-        items[count++] = (struct weir_assignment){.topic = self->topic->name,
-                                                   .partition_count =
-                                                       (int32_t)self->topic->partition_count,
-                                                  .index = (int32_t)p,
-                                                  .position = position < 0 ? 0 : position,
-                                                  .source_data = item};
+        items[count++] =
+            (struct weir_assignment){.topic = self->topic->name,
+                                     .partition_count = (int32_t)self->topic->partition_count,
+                                     .index = (int32_t)p,
+                                     .position = position < 0 ? 0 : position,
+                                     .source_data = item};
     }
     if (count == 0 && self->told) {
         return;

@@ -35,8 +35,8 @@ static weir_status tally_emit(struct weir_run *run,
 {
     struct weir_record result = *record;
     char made[160];
-    int size = snprintf(made, sizeof(made), "%.*s,\"i\":%lld}", (int)bytes.size - 1, bytes.data,
-                        count);
+    int size =
+        snprintf(made, sizeof(made), "%.*s,\"i\":%lld}", (int)bytes.size - 1, bytes.data, count);
     result.raw = weir_arena_copy(weir_batch_arena(weir_run_batch(run)),
                                  (struct weir_slice){made, (size_t)size});
     result.flags = (uint8_t)((result.flags | WEIR_RECORD_RAW) & ~WEIR_RECORD_JSON);

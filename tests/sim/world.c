@@ -289,10 +289,15 @@ extern const struct weir_component weir_component_filter_step, weir_component_ma
     weir_component_key_step, weir_component_log_step, weir_component_drop_sink;
 
 static const struct weir_component *const components[] = {
-    &sim_memory_source,        &sim_memory_sink,         &sim_repeat_step,
+    &sim_memory_source,
+    &sim_memory_sink,
+    &sim_repeat_step,
     &sim_tally_step,
-    &weir_component_drop_sink, &weir_component_map_step, &weir_component_filter_step,
-    &weir_component_key_step,  &weir_component_log_step,
+    &weir_component_drop_sink,
+    &weir_component_map_step,
+    &weir_component_filter_step,
+    &weir_component_key_step,
+    &weir_component_log_step,
 };
 
 static const struct weir_described *

@@ -45,7 +45,7 @@ struct sim_spec {
     bool instance;      /* static members and transactional ids */
     bool skip;          /* on_error */
     bool poison_in_commit;
-    bool stateful; /* has a step that keeps state: always in transactions */
+    bool stateful;    /* has a step that keeps state: always in transactions */
     const char *flag; /* put into the records below: poison, refused, unfit; NULL: none */
     int flagged[3];   /* numbers, of source 0, partition 0; 0: none */
 };

@@ -175,9 +175,9 @@ static weir_status asker_list(struct asker *self,
                               struct weir_position *items,
                               struct weir_err *err)
 {
-    rd_kafka_resp_err_t code = list->cnt == 0 ? RD_KAFKA_RESP_ERR_NO_ERROR
-                                              : kafka_committed(self->rk, list,
-                                                                kafka_now_ms() + TIMEOUT_MS);
+    rd_kafka_resp_err_t code = list->cnt == 0
+                                   ? RD_KAFKA_RESP_ERR_NO_ERROR
+                                   : kafka_committed(self->rk, list, kafka_now_ms() + TIMEOUT_MS);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return asker_fail("cannot read the committed positions", code, err);
     }

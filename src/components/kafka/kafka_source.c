@@ -161,8 +161,7 @@ static weir_status resolve_offsets(struct kafka_source *self,
         rd_kafka_topic_partition_t *item = &list->elems[i];
         int64_t until_ms = kafka_now_ms() + OFFSETS_TRIES * OFFSETS_TIMEOUT_MS;
         rd_kafka_resp_err_t asked = RD_KAFKA_RESP_ERR_NO_ERROR;
-        while (item->offset < 0 &&
-               (item->offset = start_offset(self, item, &asked)) < 0 &&
+        while (item->offset < 0 && (item->offset = start_offset(self, item, &asked)) < 0 &&
                kafka_ask_again(asked, until_ms)) {
         }
         if (item->offset < 0) {
@@ -233,7 +232,7 @@ static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list
                                             .position = list->elems[i].offset,
                                             .partition_count =
                                                 !self->ctx->keeps_state ? 0
-                                                : i > 0 ? items[0].partition_count
+                                                : i > 0                 ? items[0].partition_count
                                                         : count_partitions(self, item->topic),
                                             .source_data = item};
     }

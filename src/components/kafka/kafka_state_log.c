@@ -67,8 +67,7 @@ static rd_kafka_resp_err_t create_topic(struct kafka_state_log *self, int32_t sh
         {"retention.bytes", "-1"},
     };
     char text[256];
-    rd_kafka_NewTopic_t *topic =
-        rd_kafka_NewTopic_new(self->topic, shards, -1, text, sizeof(text));
+    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(self->topic, shards, -1, text, sizeof(text));
     WEIR_ASSERT(topic != NULL);
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
         rd_kafka_NewTopic_set_config(topic, settings[i][0], settings[i][1]);
@@ -219,18 +218,20 @@ static weir_status make_topic(struct kafka_state_log *self, int32_t shards, stru
     if (count <= 0) {
         weir_status status = kafka_status(code);
         (void)!weir_fail(err, status == WEIR_DENIED ? status : WEIR_UNAVAILABLE,
-                         "cannot make the state topic %s: %s", self->topic,
-                         rd_kafka_err2str(code));
-        weir_err_hint(err, "Allow this user to create it, or create it with %d partitions, "
-                           "retention.ms=-1 and retention.bytes=-1.", shards);
+                         "cannot make the state topic %s: %s", self->topic, rd_kafka_err2str(code));
+        weir_err_hint(err,
+                      "Allow this user to create it, or create it with %d partitions, "
+                      "retention.ms=-1 and retention.bytes=-1.",
+                      shards);
         return err->status;
     }
     if (count != shards) {
         weir_status status =
             weir_fail(err, WEIR_CONFIG, "the state topic %s has %d partitions, the source has %d",
                       self->topic, count, shards);
-        weir_err_hint(err, "State belongs to partitions: begin anew under another `name`, or delete "
-                           "the state topic and set the positions to where it should begin.");
+        weir_err_hint(err,
+                      "State belongs to partitions: begin anew under another `name`, or delete "
+                      "the state topic and set the positions to where it should begin.");
         return status;
     }
     return check_settings(self, err);
@@ -314,14 +315,13 @@ struct reading {
     bool begin_again; /* the beginning was cut off meanwhile */
 };
 
-static weir_status read_message(struct kafka_state_log *self,
-                                struct reading *reading,
-                                const rd_kafka_message_t *message,
-                                weir_status (*take)(void *context,
-                                                    struct weir_slice entry,
-                                                    struct weir_err *err),
-                                void *context,
-                                struct weir_err *err)
+static weir_status
+read_message(struct kafka_state_log *self,
+             struct reading *reading,
+             const rd_kafka_message_t *message,
+             weir_status (*take)(void *context, struct weir_slice entry, struct weir_err *err),
+             void *context,
+             struct weir_err *err)
 {
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         reading->at = message->offset + 1;
@@ -354,14 +354,13 @@ static void show_progress(struct kafka_state_log *self, struct reading *reading,
     }
 }
 
-static weir_status read_all(struct kafka_state_log *self,
-                            int32_t shard,
-                            struct reading *reading,
-                            weir_status (*take)(void *context,
-                                                struct weir_slice entry,
-                                                struct weir_err *err),
-                            void *context,
-                            struct weir_err *err)
+static weir_status
+read_all(struct kafka_state_log *self,
+         int32_t shard,
+         struct reading *reading,
+         weir_status (*take)(void *context, struct weir_slice entry, struct weir_err *err),
+         void *context,
+         struct weir_err *err)
 {
     rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(self->reader);
     weir_status status = WEIR_OK;
@@ -379,10 +378,10 @@ static weir_status read_all(struct kafka_state_log *self,
         bool stuck = now_ms(self) - reading->moved_ms > PATIENCE_MS;
         if (status == WEIR_OK && reading->at < reading->end &&
             (stuck || weir_ctx_must_hurry(self->ctx))) {
-            status = weir_fail(err, WEIR_UNAVAILABLE,
-                               "the state topic %s, partition %d, cannot be read beyond %lld of %lld",
-                               self->topic, shard, (long long)reading->at,
-                               (long long)reading->end);
+            status =
+                weir_fail(err, WEIR_UNAVAILABLE,
+                          "the state topic %s, partition %d, cannot be read beyond %lld of %lld",
+                          self->topic, shard, (long long)reading->at, (long long)reading->end);
         }
     }
     rd_kafka_queue_destroy(queue);
@@ -463,8 +462,7 @@ weir_status kafka_state_log_place(struct kafka_state_log *self,
                                   int64_t *ret_place,
                                   struct weir_err *err)
 {
-    rd_kafka_resp_err_t code =
-        ask_offset(self, shard, RD_KAFKA_OFFSET_SPEC_LATEST, ret_place);
+    rd_kafka_resp_err_t code = ask_offset(self, shard, RD_KAFKA_OFFSET_SPEC_LATEST, ret_place);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR
                ? WEIR_OK
                : weir_fail(err, WEIR_UNAVAILABLE, "%s", rd_kafka_err2str(code));

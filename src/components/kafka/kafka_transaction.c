@@ -90,8 +90,8 @@ static weir_status transaction_open(void *instance,
     memcpy(self->sinks, sinks, sink_count * sizeof(struct kafka_sink *));
     self->source_count = source_count;
     self->sink_count = sink_count;
-    self->producer = sink_count > 0 ? kafka_sink_producer(self->sinks[0])
-                                    : transaction_own_producer(self, err);
+    self->producer =
+        sink_count > 0 ? kafka_sink_producer(self->sinks[0]) : transaction_own_producer(self, err);
     if (self->producer == NULL) {
         return err->status;
     }
@@ -424,13 +424,12 @@ static weir_status state_open(
                                 shards, ret_entry_max, err);
 }
 
-static weir_status state_restore(void *instance,
-                                 int32_t shard,
-                                 weir_status (*take)(void *context,
-                                                     struct weir_slice entry,
-                                                     struct weir_err *err),
-                                 void *context,
-                                 struct weir_err *err)
+static weir_status
+state_restore(void *instance,
+              int32_t shard,
+              weir_status (*take)(void *context, struct weir_slice entry, struct weir_err *err),
+              void *context,
+              struct weir_err *err)
 {
     struct kafka_transaction *self = instance;
     return kafka_state_log_restore(&self->state_log, shard, take, context, err);

@@ -7,7 +7,7 @@
 #   tests/<suite>/*.py              the program, from outside, in $WEIR_BIN
 #   tests/<suite>/*_tool.c          programs that tests call, in $WEIR_TOOLS
 #
-# Tests of the suite broker start servers: they get the machine for themselves, and only the builds
+# Tests of the suites broker and redis start servers: they get the machine for themselves, and only the builds
 # with WEIR_BROKER_TESTS have them.
 set(WEIR_TEST_PREFIX "" CACHE STRING "Put before the name of each test")
 option(WEIR_BROKER_TESTS "Register the tests that start servers" ON)
@@ -53,7 +53,7 @@ function(weir_python_test SOURCE)
         WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}"
         ENVIRONMENT "WEIR_BIN=${CMAKE_BINARY_DIR}/weir;WEIR_TOOLS=${CMAKE_BINARY_DIR}/tests;PYTHONDONTWRITEBYTECODE=1"
         ENVIRONMENT_MODIFICATION "PYTHONPATH=path_list_prepend:${CMAKE_SOURCE_DIR}/build/deps/python;PYTHONPATH=path_list_prepend:${tests_dir}/support")
-    if(suite STREQUAL "broker")
+    if(suite MATCHES "^(broker|redis)$")
         # As many processors as a run may use: nothing else runs beside it.
         set_tests_properties(${name} PROPERTIES RUN_SERIAL ON TIMEOUT 5400)
     endif()
@@ -69,7 +69,7 @@ endforeach()
 
 file(GLOB python_sources RELATIVE "${tests_dir}" CONFIGURE_DEPENDS "${tests_dir}/*/test_*.py")
 foreach(source IN LISTS python_sources)
-    if(WEIR_BROKER_TESTS OR NOT source MATCHES "^broker/")
+    if(WEIR_BROKER_TESTS OR NOT source MATCHES "^(broker|redis)/")
         weir_python_test("${source}")
     endif()
 endforeach()

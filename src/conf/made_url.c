@@ -33,6 +33,7 @@ static const struct shape shapes[] = {
      {"topic", "topics", "pattern"},
      "topic",
      false},
+    {"redis", "redis://HOST:PORT/STREAM", "url", "stream", {"stream", "command"}, "stream", false},
     {"file", "file:///PATH", NULL, "path", {"path", "paths"}, "path", true},
 };
 

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Connections to one Redis server. The class of an error reply is decided by its first word, which
+ * is the only part of it that the server keeps stable: a server that loads, fails over or has no
+ * memory is *unavailable*, so what was under way is tried again; a login that fails or a command
+ * that the user may not give ends the pipeline, because no retry mends it.
+ *
+ * With TLS the certificate must carry the name of the host; there is no switch against it.
+ */
+#include "redis_client.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <hiredis/hiredis_ssl.h>
+
+enum { CONNECT_TIMEOUT_S = 3, COMMAND_TIMEOUT_S = 10, PORT_DEFAULT = 6379, DATABASE_MAX = 1 << 20 };
+
+const struct weir_field redis_tls_fields[] = {
+    WEIR_F_STR(struct redis_tls,
+               ca,
+               .unset = "the system's authorities",
+               .example = "/etc/weir/ca.pem",
+               .help = "File with the certificates of the authorities to trust."),
+    WEIR_F_STR(struct redis_tls,
+               cert,
+               .example = "/etc/weir/client.pem",
+               .help = "File with the client's certificate, for mutual TLS."),
+    WEIR_F_STR(struct redis_tls,
+               key,
+               .example = "/etc/weir/client.key",
+               .help = "File with the client's private key."),
+    WEIR_F_STR(struct redis_tls,
+               server_name,
+               .unset = "the host of the URL",
+               .help = "The name that the server's certificate must carry."),
+    WEIR_FIELDS_END,
+};
+
+/* --- the address -------------------------------------------------------------------------------*/
+
+struct redis_address {
+    char host[REDIS_NAME_MAX + 1];
+    int port, database;
+    bool is_tls;
+};
+
+static bool parse_number(const char **at, int max, int *ret)
+{
+    char *end;
+    long number = strtol(*at, &end, 10);
+    bool fits = end != *at && **at >= '0' && **at <= '9' && number <= max;
+    *at = end;
+    *ret = (int)number;
+    return fits;
+}
+
+static weir_status
+parse_address(const struct redis_connection *connection, struct redis_address *ret, struct weir_err *err)
+{
+    const char *at = connection->url;
+    *ret = (struct redis_address){.port = PORT_DEFAULT, .is_tls = connection->tls != NULL};
+    if (strncmp(at, "redis://", 8) == 0) {
+        at += 8;
+    } else if (strncmp(at, "rediss://", 9) == 0) {
+        at += 9;
+        ret->is_tls = true;
+    }
+    bool bracketed = *at == '[';
+    at += bracketed;
+    size_t size = strcspn(at, bracketed ? "]" : ":/");
+    bool is_legal = size > 0 && size < sizeof(ret->host) && memchr(at, '@', size) == NULL &&
+                    (!bracketed || at[size] == ']');
+    if (is_legal) {
+        memcpy(ret->host, at, size);
+        at += size + bracketed;
+        if (*at == ':') {
+            at++;
+            is_legal = parse_number(&at, 65535, &ret->port);
+        }
+        if (is_legal && *at == '/') {
+            at++;
+            is_legal = *at == '\0' || parse_number(&at, DATABASE_MAX, &ret->database);
+        }
+    }
+    if (!is_legal || *at != '\0') {
+        weir_status status = weir_fail(err, WEIR_CONFIG, "this is no address of a Redis server");
+        weir_err_hint(err, "Write HOST:PORT or redis://HOST:PORT/DATABASE; `user` and `password` "
+                           "have keys of their own.");
+        weir_err_path(err, "url");
+        return status;
+    }
+    return WEIR_OK;
+}
+
+weir_status redis_connection_check(const struct redis_connection *connection, struct weir_err *err)
+{
+    struct redis_address address;
+    return parse_address(connection, &address, err);
+}
+
+/* --- errors ------------------------------------------------------------------------------------*/
+
+static const struct {
+    const char *code;
+    weir_status status;
+} codes[] = {
+    {"LOADING", WEIR_UNAVAILABLE},     {"READONLY", WEIR_UNAVAILABLE},
+    {"MASTERDOWN", WEIR_UNAVAILABLE},  {"CLUSTERDOWN", WEIR_UNAVAILABLE},
+    {"TRYAGAIN", WEIR_UNAVAILABLE},    {"BUSY", WEIR_UNAVAILABLE},
+    {"OOM", WEIR_UNAVAILABLE},         {"MISCONF", WEIR_UNAVAILABLE},
+    {"NOREPLICAS", WEIR_UNAVAILABLE},  {"UNBLOCKED", WEIR_UNAVAILABLE},
+    {"NOGROUP", WEIR_UNAVAILABLE},     {"MOVED", WEIR_CONFIG},
+    {"ASK", WEIR_CONFIG},              {"NOPERM", WEIR_DENIED},
+    {"NOAUTH", WEIR_DENIED},           {"WRONGPASS", WEIR_DENIED},
+};
+
+bool redis_reply_is(const redisReply *reply, const char *code)
+{
+    size_t size = strlen(code);
+    return reply != NULL && reply->type == REDIS_REPLY_ERROR && reply->len >= size &&
+           memcmp(reply->str, code, size) == 0 && (reply->len == size || reply->str[size] == ' ');
+}
+
+weir_status
+redis_fail(struct weir_err *err, const char *what, redisContext *context, const redisReply *reply)
+{
+    if (reply == NULL) {
+        return weir_fail(err, WEIR_UNAVAILABLE, "%s: the connection broke: %s", what,
+                         context == NULL || context->errstr[0] == '\0' ? "no answer"
+                                                                       : context->errstr);
+    }
+    if (reply->type != REDIS_REPLY_ERROR) {
+        return weir_fail(err, WEIR_FATAL, "%s: the server's answer has an unknown shape", what);
+    }
+    weir_status status = WEIR_REJECTED;
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        status = redis_reply_is(reply, codes[i].code) ? codes[i].status : status;
+    }
+    status = weir_fail(err, status, "%s: %s", what, reply->str);
+    if (status == WEIR_CONFIG) {
+        weir_err_hint(err, "This is a node of a cluster, and the key lies on another one; weir "
+                           "speaks to single servers.");
+    }
+    return status;
+}
+
+/* --- connecting --------------------------------------------------------------------------------*/
+
+static weir_status connection_encrypt(const struct redis_connection *connection,
+                                      const struct redis_address *address,
+                                      redisContext *context,
+                                      struct weir_err *err)
+{
+    static const struct redis_tls defaults = {0};
+    const struct redis_tls *tls = connection->tls != NULL ? connection->tls : &defaults;
+    const char *name = tls->server_name != NULL ? tls->server_name : address->host;
+    redisSSLOptions options = {
+        .cacert_filename = tls->ca,
+        .capath = tls->ca == NULL ? "/etc/ssl/certs" : NULL,
+        .cert_filename = tls->cert,
+        .private_key_filename = tls->key,
+        .server_name = name,
+        .verify_mode = REDIS_SSL_VERIFY_PEER,
+        .verify_name = name,
+    };
+    redisSSLContextError code = REDIS_SSL_CTX_NONE;
+    redisSSLContext *ssl = redisCreateSSLContextWithOptions(&options, &code);
+    if (ssl == NULL) {
+        return weir_fail(err, WEIR_CONFIG, "TLS: %s", redisSSLContextGetError(code));
+    }
+    weir_status status = WEIR_OK;
+    if (redisInitiateSSLWithContext(context, ssl) != REDIS_OK) {
+        status = weir_fail(err, WEIR_UNAVAILABLE, "TLS with %s: %s", address->host, context->errstr);
+    }
+    redisFreeSSLContext(ssl);
+    return status;
+}
+
+static weir_status
+context_ask(redisContext *context, const char *what, redisReply *reply, struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
+        status = redis_fail(err, what, context, reply);
+        status = err->status = status == WEIR_REJECTED ? WEIR_DENIED : status;
+    }
+    freeReplyObject(reply);
+    return status;
+}
+
+static weir_status connection_log_in(const struct redis_connection *connection,
+                                     const struct redis_address *address,
+                                     redisContext *context,
+                                     struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    if (connection->password != NULL) {
+        const char *user = connection->user != NULL ? connection->user : "default";
+        status = context_ask(context, "logging in",
+                             redisCommand(context, "AUTH %s %s", user, connection->password), err);
+    }
+    if (status == WEIR_OK && address->database != 0) {
+        status = context_ask(context, "choosing the database",
+                             redisCommand(context, "SELECT %d", address->database), err);
+    }
+    return status == WEIR_OK ? context_ask(context, "PING", redisCommand(context, "PING"), err)
+                             : status;
+}
+
+redisContext *redis_connect(const struct redis_connection *connection, struct weir_err *err)
+{
+    struct redis_address address;
+    if (parse_address(connection, &address, err) != WEIR_OK) {
+        return NULL;
+    }
+    const struct timeval connecting = {.tv_sec = CONNECT_TIMEOUT_S};
+    const struct timeval asking = {.tv_sec = COMMAND_TIMEOUT_S};
+    redisOptions options = {.connect_timeout = &connecting, .command_timeout = &asking};
+    REDIS_OPTIONS_SET_TCP(&options, address.host, address.port);
+    redisContext *context = redisConnectWithOptions(&options);
+    weir_status status = WEIR_OK;
+    if (context == NULL || context->err != 0) {
+        status = weir_fail(err, WEIR_UNAVAILABLE, "cannot connect to %s:%d: %s", address.host,
+                           address.port, context == NULL ? "no memory" : context->errstr);
+    }
+    if (status == WEIR_OK && address.is_tls) {
+        status = connection_encrypt(connection, &address, context, err);
+    }
+    if (status == WEIR_OK) {
+        status = connection_log_in(connection, &address, context, err);
+    }
+    if (status != WEIR_OK && context != NULL) {
+        redisFree(context);
+        context = NULL;
+    }
+    return context;
+}
+
+/* --- commands ----------------------------------------------------------------------------------*/
+
+static void put_size(struct weir_strbuf *out, char mark, size_t size)
+{
+    char text[24];
+    char *at = text + sizeof(text);
+    *--at = '\n';
+    *--at = '\r';
+    do {
+        *--at = (char)('0' + size % 10);
+        size /= 10;
+    } while (size > 0);
+    *--at = mark;
+    weir_strbuf_append(out, at, (size_t)(text + sizeof(text) - at));
+}
+
+void redis_put_head(struct weir_strbuf *out, size_t arguments)
+{
+    put_size(out, '*', arguments);
+}
+
+void redis_put(struct weir_strbuf *out, struct weir_slice argument)
+{
+    put_size(out, '$', argument.size);
+    weir_strbuf_slice(out, argument);
+    weir_strbuf_append(out, "\r\n", 2);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the Redis source and sink share: how to reach the server, how an error of its becomes a
+ * weir_status, and commands in the protocol's own form.
+ */
+#ifndef WEIR_REDIS_CLIENT_H
+#define WEIR_REDIS_CLIENT_H
+
+#include <hiredis/hiredis.h>
+
+#include <weir/component.h>
+
+enum { REDIS_NAME_MAX = 512 };
+
+struct redis_tls {
+    const char *ca, *cert, *key, *server_name;
+};
+
+struct redis_connection {
+    const char *url, *user, *password;
+    struct redis_tls *tls;
+};
+
+extern const struct weir_field redis_tls_fields[];
+
+/* The rows that every Redis component has; S has a member `struct redis_connection connection`. */
+#define REDIS_CONNECTION_FIELDS(S)                                                                 \
+    WEIR_F_NAMED(S, connection.url, "url", STR, const char *,                                      \
+                 .flags = WEIR_REQUIRED | WEIR_ADDRESS, .min = 1, .max = REDIS_NAME_MAX,           \
+                 .example = "localhost:6379",                                                      \
+                 .help = "The server: HOST:PORT, redis://HOST:PORT/DATABASE, or rediss:// for "    \
+                         "TLS."),                                                                  \
+        WEIR_F_NAMED(S, connection.user, "user", STR, const char *, .flags = WEIR_CONNECTION,      \
+                     .unset = "the default user", .help = "User name (ACL)."),                     \
+        WEIR_F_NAMED(S, connection.password, "password", STR, const char *,                        \
+                     .flags = WEIR_CONNECTION | WEIR_SECRET,                                       \
+                     .example = "${file:/run/secrets/redis}", .help = "Password."),                \
+        WEIR_F_NAMED(S, connection.tls, "tls", OBJECT_PTR, struct redis_tls *,                     \
+                     .children = redis_tls_fields, .item_size = sizeof(struct redis_tls),          \
+                     .flags = WEIR_CONNECTION,                                                     \
+                     .help = "Encrypts the connection and checks certificate and host name. "      \
+                             "`tls: {}` uses the system's authorities.")
+
+/* For struct weir_component.check: is the URL one? */
+weir_status redis_connection_check(const struct redis_connection *connection, struct weir_err *err);
+/* A connection in blocking mode, logged in, with time-outs; NULL and err on failure. Any thread. */
+redisContext *redis_connect(const struct redis_connection *connection, struct weir_err *err);
+/* Fills err from an error reply; a lost connection when reply is NULL. */
+weir_status
+redis_fail(struct weir_err *err, const char *what, redisContext *context, const redisReply *reply);
+bool redis_reply_is(const redisReply *reply, const char *code);
+
+/* Appends the head of a command of so many arguments, and an argument. */
+void redis_put_head(struct weir_strbuf *out, size_t arguments);
+void redis_put(struct weir_strbuf *out, struct weir_slice argument);
+
+#endif

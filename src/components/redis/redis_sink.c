@@ -1,0 +1,710 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The Redis sink. `prepare` writes each record's command in the protocol's form; `write` appends it
+ * to a buffer that lanes share; a thread of the sink sends the buffer and counts the answers. While
+ * answers to one part of the stream are on their way the next part is being sent.
+ *
+ * Commands are numbered. `answered` reaches the number that was sealed: the epoch is confirmed. An
+ * answer that is an error, or a connection that breaks with answers outstanding, is the failure of
+ * the epoch: it is aborted and written again, so a command may be applied twice, never not at all.
+ *
+ *        answered        sent           written
+ *     ──────┬──────────────┬───────────────┬──▶ commands
+ *           │ on their way │ in the buffer │
+ *
+ * An abort drops the buffer. What is on its way is answered to nobody: numbers up to `ignored`.
+ */
+#include "redis_client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+enum { BUFFER_BYTES = 1 << 20, OUTSTANDING_MAX = 20000, ARGUMENTS_MAX = 10000 };
+enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 5000, ANSWER_TIMEOUT_MS = 10000 };
+enum { COMMAND_BYTES_MAX = 512 << 20 };
+
+struct redis_sink_config {
+    struct redis_connection connection;
+    struct weir_template stream;
+    struct weir_expr command, key;
+    const char *field, *key_field;
+    int64_t maxlen, partitions;
+    weir_duration max_age;
+};
+
+// clang-format off
+#define S struct redis_sink_config
+static const struct weir_field redis_sink_fields[] = {
+    REDIS_CONNECTION_FIELDS(S),
+    WEIR_F_TEMPLATE(S, stream, .example = "orders",
+                    .help = "The stream to add to, or `{jq: EXPR}` to compute it from the record."),
+    WEIR_F_JQ(S, command, .example = "'[\"HINCRBY\", .country, \"orders\", 1]'",
+              .help = "Instead of adding to a stream: the command to give, an array of its name "
+                      "and arguments. Strings go as they are, other values as JSON."),
+    WEIR_F_JQ(S, key, .unset = "the input's key", .example = ".country",
+              .help = "The record's key, which chooses the partition."),
+    WEIR_F_STR(S, key_field, .unset = "the key is not written", .example = "key",
+               .help = "The field of the entry that the key is written to."),
+    WEIR_F_STR(S, field, .unset = "each member of the JSON object is a field", .example = "value",
+               .help = "The field of the entry that the whole value is written to, byte for byte. "
+                       "Without it the value must be a JSON object: strings become fields as they "
+                       "are, other values as JSON."),
+    WEIR_F_INT(S, partitions, .min = 1, .max = 4096, .unset = "one stream",
+               .help = "Spreads records over STREAM:{0} … STREAM:{n-1} by the hash of their key."),
+    WEIR_F_INT(S, maxlen, .min = 1, .max = INT64_MAX, .unset = "entries are kept",
+               .help = "Cuts the stream to about so many entries. Entries that a slow reader has "
+                       "not read yet are cut as well."),
+    WEIR_F_DURATION(S, max_age, .min = 1000, .max = INT64_MAX, .unset = "entries are kept",
+                    .help = "Cuts entries that are older than about this, read or not."),
+    WEIR_FIELDS_END,
+};
+#undef S
+static const struct weir_rule redis_sink_rules[] = {
+    {WEIR_RULE_EXACTLY_ONE, {"stream", "command"}, "Write the stream to add to, or a command."},
+    {WEIR_RULE_AT_MOST_ONE, {"maxlen", "max_age"}, NULL},
+    {WEIR_RULE_AT_MOST_ONE, {"command", "partitions"}, NULL},
+    {WEIR_RULE_AT_MOST_ONE, {"command", "field"}, NULL},
+    {WEIR_RULE_AT_MOST_ONE, {"command", "key_field"}, NULL},
+    {WEIR_RULE_AT_MOST_ONE, {"command", "maxlen"}, NULL},
+    {WEIR_RULE_AT_MOST_ONE, {"command", "max_age"}, NULL},
+    WEIR_RULES_END,
+};
+// clang-format on
+
+/* Commands with exactly one answer, that neither block nor change the connection. */
+static const char *const allowed[] = {
+    "APPEND", "DECR",    "DECRBY",      "DEL",      "EXPIRE", "GEOADD",  "HDEL",    "HINCRBY",
+    "HSET",   "HINCRBYFLOAT", "HSETNX", "INCR",     "INCRBY", "INCRBYFLOAT", "LPUSH", "LTRIM",
+    "MSET",   "PEXPIRE", "PFADD",       "PUBLISH",  "RPUSH",  "SADD",    "SET",     "SETBIT",
+    "SETEX",  "SPUBLISH", "SREM",       "UNLINK",   "XADD",   "XTRIM",   "ZADD",    "ZINCRBY",
+    "ZREM",   "ZREMRANGEBYSCORE", "ZREMRANGEBYRANK", "HMSET", "SETNX", "EXPIREAT", "PEXPIREAT",
+};
+
+struct redis_sink {
+    const struct redis_sink_config *config;
+    struct weir_ctx *ctx;
+    int wake_fd, stop_fd;
+    bool running;
+    pthread_t thread;
+    uint64_t sealed; /* control */
+
+    pthread_mutex_t lock; /* guards what follows */
+    struct weir_strbuf buffer;
+    uint64_t written, sent, answered, ignored;
+    bool lanes_wait, control_waits;
+    struct weir_err failure;
+};
+
+static void fd_signal(int fd)
+{
+    uint64_t one = 1;
+    /* EAGAIN: the counter is full, whoever waits is awake anyway. */
+    ssize_t written = write(fd, &one, sizeof(one));
+    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+}
+
+static void fd_clear(int fd)
+{
+    uint64_t count;
+    ssize_t got = read(fd, &count, sizeof(count));
+    WEIR_ASSERT(got == (ssize_t)sizeof(count) || errno == EAGAIN);
+}
+
+/* --- the thread --------------------------------------------------------------------------------*/
+
+static void sink_wake_lanes(struct redis_sink *self)
+{
+    for (unsigned i = 0; i < self->ctx->lanes; i++) {
+        fd_signal(weir_lane_wake_fd(self->ctx, i));
+    }
+}
+
+static void thread_fail(struct redis_sink *self, const struct weir_err *err)
+{
+    pthread_mutex_lock(&self->lock);
+    if (self->failure.status == WEIR_OK) {
+        self->failure = *err;
+    }
+    pthread_mutex_unlock(&self->lock);
+    fd_signal(weir_control_wake_fd(self->ctx));
+}
+
+/* True: to end. */
+static bool thread_pause(struct redis_sink *self, int timeout_ms)
+{
+    struct pollfd wait = {.fd = self->stop_fd, .events = POLLIN};
+    return poll(&wait, 1, timeout_ms) > 0;
+}
+
+/* NULL: to end. */
+static redisContext *thread_connect(struct redis_sink *self)
+{
+    bool told = false;
+    int backoff_ms = BACKOFF_MIN_MS;
+    while (!thread_pause(self, 0)) {
+        struct weir_err err = {0};
+        redisContext *context = redis_connect(&self->config->connection, &err);
+        if (context != NULL) {
+            int flags = fcntl(context->fd, F_GETFL);
+            WEIR_ASSERT(flags >= 0 && fcntl(context->fd, F_SETFL, flags | O_NONBLOCK) == 0);
+            context->flags &= ~REDIS_BLOCK;
+            if (told) {
+                WEIR_LOG_INFO(self->ctx->log, "connected again");
+            }
+            return context;
+        }
+        if (weir_status_class(err.status) != WEIR_CLASS_UNAVAILABLE) {
+            thread_fail(self, &err);
+        }
+        if (!told) {
+            WEIR_LOG_WARN(self->ctx->log, "not connected", WEIR_F_ERR(&err));
+            told = true;
+        }
+        if (thread_pause(self, backoff_ms)) {
+            break;
+        }
+        backoff_ms = backoff_ms * 2 < BACKOFF_MAX_MS ? backoff_ms * 2 : BACKOFF_MAX_MS;
+    }
+    return NULL;
+}
+
+/* Moves what lanes have written to the connection, unless enough is under way. */
+static bool thread_take(struct redis_sink *self, redisContext *context, struct weir_strbuf *spare)
+{
+    bool wake = false;
+    weir_strbuf_clear(spare);
+    pthread_mutex_lock(&self->lock);
+    if (self->buffer.size > 0 && self->sent - self->answered < OUTSTANDING_MAX) {
+        struct weir_strbuf full = self->buffer;
+        self->buffer = *spare;
+        *spare = full;
+        self->sent = self->written;
+        wake = self->lanes_wait;
+        self->lanes_wait = false;
+    }
+    bool is_waited = self->sent > self->answered;
+    pthread_mutex_unlock(&self->lock);
+    if (spare->size > 0) {
+        int code = redisAppendFormattedCommand(context, spare->data, spare->size);
+        WEIR_ASSERT(code == REDIS_OK);
+    }
+    if (wake) {
+        sink_wake_lanes(self);
+    }
+    return is_waited;
+}
+
+/* An answer that is an error fails the epoch, unless it belongs to one that was aborted. */
+static void thread_judge(struct redis_sink *self, const redisReply *reply, uint64_t number)
+{
+    struct weir_err err = {0};
+    bool is_fixed = self->config->stream.text != NULL;
+    weir_status status = redis_fail(&err, is_fixed ? self->config->stream.text : "command", NULL, reply);
+    if (status == WEIR_REJECTED && is_fixed && redis_reply_is(reply, "WRONGTYPE")) {
+        err.status = WEIR_FATAL; /* it would be the same for every record */
+    }
+    pthread_mutex_lock(&self->lock);
+    if (number > self->ignored && self->failure.status == WEIR_OK) {
+        self->failure = err;
+    }
+    pthread_mutex_unlock(&self->lock);
+    fd_signal(weir_control_wake_fd(self->ctx));
+}
+
+/* Reads what is there and counts the answers. False: the connection is gone. */
+static bool thread_receive(struct redis_sink *self, redisContext *context)
+{
+    size_t before;
+    do { /* TLS may hold more than one read gives */
+        before = context->reader->len;
+        if (redisBufferRead(context) != REDIS_OK) {
+            return false;
+        }
+    } while (context->reader->len != before);
+    pthread_mutex_lock(&self->lock);
+    uint64_t answered = self->answered;
+    pthread_mutex_unlock(&self->lock);
+    void *object = NULL;
+    while (redisGetReplyFromReader(context, &object) == REDIS_OK && object != NULL) {
+        answered++;
+        if (((redisReply *)object)->type == REDIS_REPLY_ERROR) {
+            thread_judge(self, object, answered);
+        }
+        freeReplyObject(object);
+    }
+    pthread_mutex_lock(&self->lock);
+    WEIR_ASSERT(answered <= self->sent);
+    self->answered = answered;
+    bool wake = self->control_waits;
+    pthread_mutex_unlock(&self->lock);
+    if (wake) {
+        fd_signal(weir_control_wake_fd(self->ctx));
+    }
+    return context->err == 0;
+}
+
+/* What was under way has no answer: whether it was applied is not known. */
+static void thread_lose(struct redis_sink *self, redisContext *context, const char *why)
+{
+    struct weir_err err = {0};
+    (void)!weir_fail(&err, WEIR_UNAVAILABLE, "the connection broke: %s",
+                     why != NULL ? why : context->errstr);
+    WEIR_LOG_WARN(self->ctx->log, "connection lost", WEIR_F_ERR(&err));
+    pthread_mutex_lock(&self->lock);
+    bool failed = self->sent > self->answered && self->sent > self->ignored;
+    self->answered = self->sent;
+    if (failed && self->failure.status == WEIR_OK) {
+        self->failure = err;
+    }
+    pthread_mutex_unlock(&self->lock);
+    fd_signal(weir_control_wake_fd(self->ctx));
+}
+
+/* Until the connection breaks (false) or the sink ends (true). */
+static bool thread_serve(struct redis_sink *self, redisContext *context, struct weir_strbuf *spare)
+{
+    for (;;) {
+        bool unsent = context->obuf != NULL && sdslen(context->obuf) > 0;
+        bool is_waited = true;
+        if (!unsent) {
+            is_waited = thread_take(self, context, spare);
+        }
+        int done = 0;
+        if (redisBufferWrite(context, &done) != REDIS_OK) {
+            thread_lose(self, context, NULL);
+            return false;
+        }
+        struct pollfd wait[] = {
+            {.fd = context->fd, .events = (short)(POLLIN | (done ? 0 : POLLOUT))},
+            {.fd = self->wake_fd, .events = POLLIN},
+            {.fd = self->stop_fd, .events = POLLIN},
+        };
+        int ready = poll(wait, 3, is_waited ? ANSWER_TIMEOUT_MS : -1);
+        if (wait[2].revents != 0) {
+            return true;
+        }
+        if (wait[1].revents != 0) {
+            fd_clear(self->wake_fd);
+        }
+        if (ready == 0) {
+            thread_lose(self, context, "no answer within 10 s");
+            return false;
+        }
+        if ((wait[0].revents & ~POLLOUT) != 0 && !thread_receive(self, context)) {
+            thread_lose(self, context, NULL);
+            return false;
+        }
+    }
+}
+
+static void *thread_main(void *argument)
+{
+    struct redis_sink *self = argument;
+    struct weir_strbuf spare;
+    weir_strbuf_init(&spare, COMMAND_BYTES_MAX);
+    redisContext *context = NULL;
+    while ((context = thread_connect(self)) != NULL) {
+        bool ended = thread_serve(self, context, &spare);
+        redisFree(context);
+        if (ended) {
+            break;
+        }
+    }
+    weir_strbuf_done(&spare);
+    return NULL;
+}
+
+/* --- open and close; control -------------------------------------------------------------------*/
+
+static weir_status
+redis_sink_open(void *instance, const void *config, struct weir_ctx *ctx, struct weir_err *err)
+{
+    struct redis_sink *self = instance;
+    self->config = config;
+    self->ctx = ctx;
+    pthread_mutex_init(&self->lock, NULL);
+    weir_strbuf_init(&self->buffer, COMMAND_BYTES_MAX);
+    self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    self->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (self->wake_fd < 0 || self->stop_fd < 0) {
+        return weir_fail(err, WEIR_FATAL, "no descriptor: %s", strerror(errno));
+    }
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(&self->thread, NULL, thread_main, self);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code != 0) {
+        return weir_fail(err, WEIR_FATAL, "cannot start a thread: %s", strerror(code));
+    }
+    self->running = true;
+    return WEIR_OK;
+}
+
+static void redis_sink_close(void *instance)
+{
+    struct redis_sink *self = instance;
+    if (self->ctx == NULL) {
+        return;
+    }
+    if (self->running) {
+        fd_signal(self->stop_fd);
+        pthread_join(self->thread, NULL);
+    }
+    if (self->wake_fd >= 0) {
+        close(self->wake_fd);
+    }
+    if (self->stop_fd >= 0) {
+        close(self->stop_fd);
+    }
+    weir_strbuf_done(&self->buffer);
+    pthread_mutex_destroy(&self->lock);
+    *self = (struct redis_sink){0};
+}
+
+/* --- commands; lane ----------------------------------------------------------------------------*/
+
+/* FNV-1a, 64 bits. */
+static uint64_t key_hash(struct weir_slice key)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < key.size; i++) {
+        hash = (hash ^ (unsigned char)key.data[i]) * 0x100000001b3u;
+    }
+    return hash ^ hash >> 32;
+}
+
+static void put_value(struct weir_strbuf *out, struct weir_strbuf *scratch, struct weir_value value)
+{
+    struct weir_slice text = weir_value_text(value);
+    if (text.data == NULL) {
+        weir_strbuf_clear(scratch);
+        weir_value_write(value, scratch, 0);
+        text = weir_strbuf_view(scratch);
+    }
+    redis_put(out, text);
+}
+
+static void put_stream(struct redis_sink *self,
+                       const struct weir_record *record,
+                       struct weir_slice stream,
+                       struct weir_strbuf *out,
+                       struct weir_strbuf *scratch)
+{
+    if (self->config->partitions == 0) {
+        redis_put(out, stream);
+        return;
+    }
+    uint64_t hash = record->key.data != NULL ? key_hash(record->key) : (uint64_t)record->position;
+    weir_strbuf_clear(scratch);
+    weir_strbuf_slice(scratch, stream);
+    weir_strbuf_printf(scratch, ":{%llu}",
+                       (unsigned long long)(hash % (uint64_t)self->config->partitions));
+    redis_put(out, weir_strbuf_view(scratch));
+}
+
+/* XADD stream [MAXLEN|MINID ~ n] *, then so many pairs. */
+static void put_add(struct redis_sink *self,
+                    const struct weir_record *record,
+                    struct weir_slice stream,
+                    size_t pairs,
+                    struct weir_strbuf *out,
+                    struct weir_strbuf *scratch)
+{
+    const struct redis_sink_config *config = self->config;
+    bool trims = config->maxlen > 0 || config->max_age > 0;
+    bool keyed = config->key_field != NULL && record->key.data != NULL;
+    redis_put_head(out, 3u + (trims ? 3u : 0u) + 2u * (pairs + (keyed ? 1u : 0u)));
+    redis_put(out, WEIR_SLICE("XADD"));
+    put_stream(self, record, stream, out, scratch);
+    if (trims) {
+        int64_t limit = config->maxlen > 0 ? config->maxlen
+                                           : weir_clock_wall_ms(self->ctx->clock) - config->max_age;
+        redis_put(out, weir_slice_of(config->maxlen > 0 ? "MAXLEN" : "MINID"));
+        redis_put(out, WEIR_SLICE("~"));
+        weir_strbuf_clear(scratch);
+        weir_strbuf_printf(scratch, "%lld", (long long)(limit < 0 ? 0 : limit));
+        redis_put(out, weir_strbuf_view(scratch));
+    }
+    redis_put(out, WEIR_SLICE("*"));
+    if (keyed) {
+        redis_put(out, weir_slice_of(config->key_field));
+        redis_put(out, record->key);
+    }
+}
+
+static weir_status make_entry(struct redis_sink *self,
+                              struct weir_run *run,
+                              struct weir_record *record,
+                              struct weir_slice stream,
+                              struct weir_strbuf *out,
+                              struct weir_strbuf *scratch,
+                              struct weir_err *err)
+{
+    if (self->config->field != NULL) {
+        struct weir_slice bytes;
+        weir_status status = weir_record_bytes(weir_run_batch(run), record, &bytes, err);
+        if (status == WEIR_OK && bytes.data == NULL) {
+            status = weir_fail(err, WEIR_REJECTED, "a stream has no tombstones");
+        }
+        if (status == WEIR_OK) {
+            put_add(self, record, stream, 1, out, scratch);
+            redis_put(out, weir_slice_of(self->config->field));
+            redis_put(out, bytes);
+        }
+        return status;
+    }
+    struct weir_value value, member, name;
+    weir_status status = weir_record_json(weir_run_batch(run), record, &value, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    size_t count = weir_value_count(value);
+    if (weir_value_kind(value) != WEIR_KIND_OBJECT || count == 0) {
+        status = weir_fail(err, WEIR_REJECTED, "the value is no object with members, but %s",
+                           count == 0 && weir_value_kind(value) == WEIR_KIND_OBJECT
+                               ? "an empty one"
+                               : weir_value_kind_name(value));
+        weir_err_hint(err, "Write `field: value` to put any value into one field.");
+        return status;
+    }
+    put_add(self, record, stream, count, out, scratch);
+    struct weir_value_iter iter;
+    weir_value_iter_init(&iter, value);
+    while (weir_value_iter_next(&iter, &name, &member)) {
+        redis_put(out, weir_value_text(name));
+        put_value(out, scratch, member);
+    }
+    return WEIR_OK;
+}
+
+static bool command_is_allowed(struct weir_slice name)
+{
+    for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++) {
+        if (strlen(allowed[i]) == name.size && strncasecmp(allowed[i], name.data, name.size) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static weir_status make_command(struct redis_sink *self,
+                                struct weir_run *run,
+                                struct weir_record *record,
+                                struct weir_strbuf *out,
+                                struct weir_strbuf *scratch,
+                                struct weir_err *err)
+{
+    struct weir_value value, argument;
+    weir_status status = weir_expr_value(run, &self->config->command, record, &value, err);
+    if (status != WEIR_OK) {
+        weir_err_path(err, "command");
+        return status;
+    }
+    size_t count = weir_value_count(value);
+    if (weir_value_kind(value) != WEIR_KIND_ARRAY || count < 2 || count > ARGUMENTS_MAX) {
+        status = weir_fail(err, WEIR_REJECTED, "a command is an array of a name and arguments");
+        weir_err_path(err, "command");
+        return status;
+    }
+    struct weir_slice name = weir_value_text(weir_value_at(value, 0));
+    if (name.data == NULL || !command_is_allowed(name)) {
+        status = weir_fail(err, WEIR_REJECTED, "%.*s is no command that a sink can give",
+                           name.size < 40 ? (int)name.size : 40, name.data == NULL ? "" : name.data);
+        weir_err_path(err, "command");
+        return status;
+    }
+    redis_put_head(out, count);
+    struct weir_value_iter iter;
+    weir_value_iter_init(&iter, value);
+    while (weir_value_iter_next(&iter, NULL, &argument)) {
+        put_value(out, scratch, argument);
+    }
+    return WEIR_OK;
+}
+
+static weir_status make(struct redis_sink *self,
+                        struct weir_run *run,
+                        struct weir_record *record,
+                        struct weir_strbuf *out,
+                        struct weir_strbuf *scratch,
+                        struct weir_err *err)
+{
+    const struct redis_sink_config *config = self->config;
+    if (config->command.program != NULL) {
+        return make_command(self, run, record, out, scratch, err);
+    }
+    struct weir_slice stream = weir_slice_of(config->stream.text);
+    weir_status status = WEIR_OK;
+    if (config->key.program != NULL) {
+        status = weir_expr_text(run, &config->key, record, &record->key, err);
+        if (status != WEIR_OK) {
+            weir_err_path(err, "key");
+            return status;
+        }
+    }
+    if (stream.data == NULL) {
+        status = weir_expr_text(run, &config->stream.expr, record, &stream, err);
+        if (status == WEIR_OK && stream.size == 0) {
+            status = weir_fail(err, WEIR_EVAL, "the stream is empty");
+        }
+        if (status != WEIR_OK) {
+            weir_err_path(err, "stream");
+            return status;
+        }
+    }
+    return make_entry(self, run, record, stream, out, scratch, err);
+}
+
+/* The whole command becomes the record's target. */
+static weir_status redis_sink_prepare(void *instance,
+                                      struct weir_run *run,
+                                      struct weir_record *record,
+                                      struct weir_err *err)
+{
+    struct redis_sink *self = instance;
+    struct weir_strbuf out, scratch;
+    weir_strbuf_init(&out, COMMAND_BYTES_MAX);
+    weir_strbuf_init(&scratch, COMMAND_BYTES_MAX);
+    weir_status status = make(self, run, record, &out, &scratch, err);
+    if (status == WEIR_OK && (out.failed || scratch.failed)) {
+        status = weir_fail(err, WEIR_TOO_LARGE, "the command has more than %d bytes",
+                           COMMAND_BYTES_MAX);
+    }
+    if (status == WEIR_OK) {
+        record->target = weir_arena_copy(weir_batch_arena(weir_run_batch(run)),
+                                         weir_strbuf_view(&out));
+        if (record->target.data == NULL) {
+            status = weir_fail(err, WEIR_LIMIT, "the batch has no memory left");
+        }
+    }
+    weir_strbuf_done(&out);
+    weir_strbuf_done(&scratch);
+    return status;
+}
+
+static weir_status redis_sink_write(void *instance,
+                                    unsigned lane,
+                                    struct weir_batch *batch,
+                                    struct weir_record *const *records,
+                                    size_t count,
+                                    size_t *cursor,
+                                    struct weir_err *err)
+{
+    (void)lane;
+    (void)batch;
+    (void)err;
+    struct redis_sink *self = instance;
+    pthread_mutex_lock(&self->lock);
+    bool was_empty = self->buffer.size == 0;
+    while (*cursor < count && self->buffer.size < BUFFER_BYTES) {
+        weir_strbuf_slice(&self->buffer, records[*cursor]->target);
+        if (self->buffer.failed) { /* no memory: what is in the buffer goes first */
+            self->buffer.failed = false;
+            break;
+        }
+        self->written++;
+        (*cursor)++;
+    }
+    self->lanes_wait = self->lanes_wait || *cursor < count;
+    pthread_mutex_unlock(&self->lock);
+    if (was_empty) {
+        fd_signal(self->wake_fd);
+    }
+    return *cursor < count ? WEIR_AGAIN : WEIR_OK;
+}
+
+/* --- epochs; control ---------------------------------------------------------------------------*/
+
+static weir_status redis_sink_poll(void *instance, struct weir_err *err)
+{
+    struct redis_sink *self = instance;
+    pthread_mutex_lock(&self->lock);
+    if (self->failure.status != WEIR_OK) {
+        *err = self->failure;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return err->status;
+}
+
+static void redis_sink_seal(void *instance)
+{
+    struct redis_sink *self = instance;
+    pthread_mutex_lock(&self->lock);
+    self->sealed = self->written;
+    pthread_mutex_unlock(&self->lock);
+}
+
+static weir_status redis_sink_confirm(void *instance, struct weir_err *err)
+{
+    struct redis_sink *self = instance;
+    pthread_mutex_lock(&self->lock);
+    bool is_done = self->answered >= self->sealed;
+    self->control_waits = !is_done;
+    if (self->failure.status != WEIR_OK) {
+        *err = self->failure;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return err->status != WEIR_OK ? err->status : is_done ? WEIR_OK : WEIR_AGAIN;
+}
+
+static weir_status redis_sink_abort(void *instance, struct weir_err *err)
+{
+    (void)err;
+    struct redis_sink *self = instance;
+    pthread_mutex_lock(&self->lock);
+    weir_strbuf_clear(&self->buffer);
+    self->written = self->ignored = self->sealed = self->sent;
+    self->failure = (struct weir_err){0};
+    self->lanes_wait = self->control_waits = false;
+    pthread_mutex_unlock(&self->lock);
+    return WEIR_OK;
+}
+
+static weir_status redis_sink_check(const void *config, struct weir_err *err)
+{
+    const struct redis_sink_config *self = config;
+    return redis_connection_check(&self->connection, err);
+}
+
+static const struct weir_sink_ops redis_sink_ops = {
+    .prepare = redis_sink_prepare,
+    .write = redis_sink_write,
+    .poll = redis_sink_poll,
+    .seal = redis_sink_seal,
+    .confirm = redis_sink_confirm,
+    .abort = redis_sink_abort,
+};
+
+const struct weir_component weir_component_redis_sink = {
+    .abi = WEIR_ABI,
+    .described =
+        {
+            .kind = WEIR_ROLE_SINK,
+            .name = "redis",
+            .summary = "Adds to Redis streams, or gives a command per record.",
+            .help = "Commands are pipelined; an epoch is safe when the server has answered all of "
+                    "them. What that is worth after the server's crash is its own setting "
+                    "(`appendfsync`). After a broken connection records are written again: with "
+                    "`command`, choose one that may be repeated.",
+            .example = "redis: {url: localhost:6379, stream: orders}",
+            .fields = redis_sink_fields,
+            .rules = redis_sink_rules,
+            .config_size = sizeof(struct redis_sink_config),
+        },
+    .self_size = sizeof(struct redis_sink),
+    .durable = true,
+    .open = redis_sink_open,
+    .close = redis_sink_close,
+    .check = redis_sink_check,
+    .ops = {.sink = &redis_sink_ops},
+};

@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Goal: what is in a stream reaches the output at least once, whoever dies meanwhile, and is
+acknowledged only then.
+
+Method: numbered entries go through weir from stream to stream of a real server, while processes and
+the server are killed, stopped, robbed of their group and of entries; then both streams and the
+group's pending list are compared."""
+import json
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import wait
+from harness import case, main, scale
+from redis_server import Server
+
+
+class Flow:
+    """Streams `in` and `out` of one server, and a pipeline between them."""
+
+    def __init__(self, context, **settings):
+        self.context = context
+        self.redis = Server(context.dir / "redis", **settings)
+        context.cleanup(self.redis.stop)
+        self.count = 0
+
+    def add(self, count):
+        self.redis.pipeline([("XADD", "in", "*", "n", n)
+                             for n in range(self.count, self.count + count)])
+        self.count += count
+
+    def weir(self, name="weir", instance=None, source=(), **more):
+        text = {"name": "flow", "source": {"redis": {"url": self.redis.address, "stream": "in",
+                                                     "claim_idle": "500ms"} | dict(source)},
+                "sink": {"redis": {"url": self.redis.address, "stream": "out"}},
+                "commit_interval": "50ms", "lanes": 2, "http": {"listen": "127.0.0.1:0"},
+                "log": {"format": "json", "level": "info"}} | more
+        return self.context.weir(json.dumps(text), name, instance=instance)
+
+    def found(self):
+        return [int(fields[b"n"]) for _, fields in self.redis.entries("out")]
+
+    def pending(self):
+        return self.redis.call("XPENDING", "in", "flow")[0]
+
+    def wait_done(self, *processes, seconds=90):
+        def done():
+            for process in processes:
+                process.expect_running()
+            return self.redis.call("XLEN", "out") >= self.count and self.pending() == 0 \
+                and len(set(self.found())) == self.count
+        wait.until(done, seconds, f"all {self.count} are out and acknowledged; "
+                                  f"out are {len(set(self.found()))}")
+        self.context.say(f"{self.count} in, {len(self.found()) - self.count} repeated")
+
+    def wait_out(self, count, seconds=60):
+        wait.until(lambda: self.redis.call("XLEN", "out") >= count, seconds, f"{count} are out")
+
+
+@case
+def once_when_nothing_happens(context):
+    flow = Flow(context)
+    flow.add(20_000)
+    weir = flow.weir()
+    flow.wait_done(weir)
+    flow.add(5)
+    flow.wait_done(weir)
+    assert flow.found() == list(range(flow.count))
+    weir.term()
+    assert flow.redis.call("XINFO", "CONSUMERS", "in", "flow") == [], "an empty consumer is left"
+
+
+@case
+def starts_at_the_end(context):
+    flow = Flow(context)
+    flow.add(10)
+    weir = flow.weir(source={"start": "latest"})
+    wait.until(lambda: flow.redis.call("XINFO", "GROUPS", "in"), 20, "the group exists")
+    flow.add(5)
+    flow.wait_out(5)
+    weir.term()
+    assert flow.found() == list(range(10, 15))
+
+
+@case
+def bytes_are_kept(context):
+    flow = Flow(context)
+    value = bytes(range(256)) * 20
+    flow.redis.call("XADD", "in", "*", "k", b"\xff\x00", "v", value)
+    weir = flow.weir(source={"field": "v", "key_field": "k"},
+                     sink={"redis": {"url": flow.redis.address, "stream": "out", "field": "v",
+                                     "key_field": "k"}})
+    flow.wait_out(1)
+    weir.term()
+    assert flow.redis.entries("out")[0][1] == {b"k": b"\xff\x00", b"v": value}
+
+
+@case
+def escaped(context):
+    """The object made of an entry is JSON whatever the text is."""
+    flow = Flow(context)
+    text = 'quote " backslash \\ line\n tab\t ü \x01'
+    flow.redis.call("XADD", "in", "*", 'a"b', text)
+    weir = flow.weir(steps=[{"map": "."}])
+    flow.wait_out(1)
+    weir.term()
+    assert flow.redis.entries("out")[0][1] == {b'a"b': text.encode()}
+
+
+def killed(context, instance):
+    flow = Flow(context)
+    flow.add(scale(60_000, 600_000))
+    weir = flow.weir(instance=instance)
+    for number in range(scale(6, 60)):
+        flow.wait_out(flow.count * number // scale(12, 120) + 1)
+        weir.run_for(context.random.uniform(0, 0.1))
+        weir.kill()
+        weir.start()
+    flow.add(100)
+    flow.wait_done(weir)
+    weir.term()
+
+
+@case
+def weir_killed(context):
+    """With a name it comes back to its own pending entries."""
+    killed(context, "a")
+
+
+@case
+def weir_killed_nameless(context):
+    """Each start is a new consumer, which claims what the dead one left."""
+    killed(context, None)
+
+
+@case
+def server_killed(context):
+    flow = Flow(context)
+    flow.add(scale(40_000, 400_000))
+    weir = flow.weir()
+    for number in range(scale(3, 30)):
+        flow.wait_out(flow.count * number // scale(6, 60) + 1)
+        flow.redis.kill()
+        flow.redis.start()
+    flow.wait_done(weir)
+    weir.term()
+
+
+@case
+def zombie(context):
+    """A stopped process's entries are taken over; when it wakes up, nothing is lost."""
+    flow = Flow(context)
+    flow.add(scale(40_000, 400_000))
+    first = flow.weir("first", instance="first")
+    flow.wait_out(1)
+    first.stop()
+    second = flow.weir("second", instance="second")
+    flow.wait_done(second)
+    first.cont()
+    flow.add(1000)
+    flow.wait_done(first, second)
+    first.term()
+    second.term()
+
+
+@case
+def group_destroyed(context):
+    flow = Flow(context)
+    flow.add(1000)
+    weir = flow.weir()
+    flow.wait_done(weir)
+    flow.redis.call("XGROUP", "DESTROY", "in", "flow")
+    weir.wait_log("made again")
+    flow.add(1000)
+    flow.wait_done(weir)
+    flow.redis.call("DEL", "in")
+    wait.until(lambda: flow.redis.call("EXISTS", "in") == 1, 20, "the stream is made again")
+    flow.add(1000)
+    flow.wait_done(weir)
+    weir.term()
+
+
+def deleted(context, policy):
+    """Entries that a consumer was given and that are gone before it came back for them."""
+    flow = Flow(context)
+    flow.add(100)
+    flow.redis.call("XGROUP", "CREATE", "in", "flow", "0")
+    taken = flow.redis.call("XREADGROUP", "GROUP", "flow", "a", "COUNT", 50, "STREAMS", "in", ">")
+    for key, _ in taken[0][1][:20]:
+        flow.redis.call("XDEL", "in", key)
+    return flow, flow.weir(instance="a", source={"on_data_loss": policy})
+
+
+@case
+def deleted_entries_stop(context):
+    _, weir = deleted(context, "stop")
+    assert weir.wait_exit() == 1
+    assert "20 entries were deleted" in weir.text(), weir.text()
+
+
+@case
+def deleted_entries_skipped(context):
+    flow, weir = deleted(context, "skip")
+    flow.wait_out(80)
+    wait.until(lambda: flow.pending() == 0, 20, "nothing is pending")
+    weir.term()
+    assert sorted(flow.found()) == list(range(20, 100))
+
+
+@case
+def deleted_entries_of_others(context):
+    """The same where the entries are another consumer's, and claimed."""
+    flow = Flow(context)
+    flow.add(100)
+    flow.redis.call("XGROUP", "CREATE", "in", "flow", "0")
+    taken = flow.redis.call("XREADGROUP", "GROUP", "flow", "dead", "COUNT", 50, "STREAMS", "in", ">")
+    for key, _ in taken[0][1][:20]:
+        flow.redis.call("XDEL", "in", key)
+    weir = flow.weir(source={"on_data_loss": "skip"})
+    flow.wait_out(80)
+    wait.until(lambda: flow.pending() == 0, 20, "nothing is pending")
+    weir.term()
+    assert sorted(flow.found()) == list(range(20, 100))
+
+
+if __name__ == "__main__":
+    main()

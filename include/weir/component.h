@@ -169,6 +169,8 @@ WEIR_MUST_USE bool weir_emit(struct weir_run *run, const struct weir_record *rec
  * (counted as ok although nothing was passed on), or came too late for all of its windows. */
 void weir_run_absorbed(struct weir_run *run);
 void weir_run_late(struct weir_run *run);
+/* The record came too late for so many windows (of all, or of some). */
+void weir_run_missed(struct weir_run *run, size_t windows);
 /* More is due at the watermark than should be emitted at once: the step's tick (at the end of the
  * input: its advance) is called again before the task reads on. */
 void weir_run_again(struct weir_run *run);

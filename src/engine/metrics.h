@@ -75,6 +75,10 @@ enum weir_metric_unit {
     X(STATE_KEYS, "stream_state_keys", GAUGE, COUNT, "step", \
       "Entries of the state that a step keeps in this process.", \
       "sum by (step) (stream_state_keys)") \
+    X(LATE_WINDOWS, "stream_late_windows_total", COUNTER, COUNT, "step", \
+      "Windows that records came too late for; a record can miss several. Counted when it is seen, " \
+      "also in epochs that are aborted.", \
+      "sum by (step) (rate(stream_late_windows_total[5m]))") \
     X(RESIDENT_MEMORY, "process_resident_memory_bytes", GAUGE, BYTES, "", \
       "Resident memory of the process.", \
       "process_resident_memory_bytes") \

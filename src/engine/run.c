@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "conf/scalar.h"
 #include "engine/engine_priv.h"
+#include "engine/metrics.h"
 
 void weir_run_init(struct weir_run *run, struct weir_lane *lane)
 {
@@ -217,6 +218,12 @@ void weir_run_again(struct weir_run *run)
 void weir_run_late(struct weir_run *run)
 {
     run->late = true;
+}
+
+void weir_run_missed(struct weir_run *run, size_t windows)
+{
+    weir_metrics_count(run->lane->engine->metrics, WEIR_METRIC_LATE_WINDOWS, windows,
+                       WEIR_LABELS(run->stage->name));
 }
 
 void weir_run_result_failed(struct weir_run *run,

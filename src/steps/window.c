@@ -473,6 +473,9 @@ window_apply(void *instance, struct weir_run *run, struct weir_record *record, s
     if (!add_functions[self->kind](self, &in)) {
         return weir_fail(err, WEIR_LIMIT, "the state has no room for another key");
     }
+    if (in.late > 0) {
+        weir_run_missed(run, in.late);
+    }
     if (in.taken) {
         weir_run_absorbed(run);
     } else if (in.late > 0) {

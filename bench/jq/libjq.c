@@ -29,16 +29,23 @@ int main(int argc, char **argv)
     }
     int size = (int)fread(document, 1, sizeof document, stdin);
     long rounds = strtol(argv[2], NULL, 10);
+    int show = rounds == 0;
     double start = cpu_ns();
-    for (long i = 0; i < rounds; i++) {
+    for (long i = 0; i < rounds + show; i++) {
         jq_start(jq, jv_parse_sized(document, size), 0);
         jv result;
         while (jv_is_valid(result = jq_next(jq))) {
-            jv_free(jv_dump_string(result, 0));
+            jv text = jv_dump_string(result, 0);
+            if (show) {
+                puts(jv_string_value(text));
+            }
+            jv_free(text);
         }
         jv_free(result);
     }
-    printf("%.0f\n", (cpu_ns() - start) / (double)rounds);
+    if (!show) {
+        printf("%.0f\n", (cpu_ns() - start) / (double)rounds);
+    }
     jq_teardown(&jq);
     return 0;
 }

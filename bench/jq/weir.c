@@ -3,7 +3,7 @@
  * Nanoseconds of CPU per document for a jq program in weir: parse, evaluate, print. A filter that
  * forwards would print nothing; here every result is printed, as the peers do it.
  *
- *     weir PROGRAM ROUNDS < DOCUMENT
+ *     weir PROGRAM ROUNDS < DOCUMENT        0 rounds: the results
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +13,16 @@
 #include <weir/json.h>
 
 enum { DOCUMENT_MAX = 1 << 24, BATCH = 500 };
+
+static weir_status show_line(void *context, struct weir_value value, struct weir_err *err)
+{
+    struct weir_strbuf *buf = context;
+    (void)err;
+    weir_strbuf_clear(buf);
+    weir_value_write(value, buf, WEIR_WRITE_COMPACT);
+    printf("%.*s\n", (int)buf->size, buf->data);
+    return WEIR_OK;
+}
 
 static weir_status print(void *context, struct weir_value value, struct weir_err *err)
 {
@@ -50,20 +60,23 @@ int main(int argc, char **argv)
     weir_arena_init(&arena, 0);
     weir_strbuf_init(&buf, SIZE_MAX / 2);
     long rounds = strtol(argv[2], NULL, 10);
+    bool show = rounds == 0;
     double start = cpu_ns();
-    for (long i = 0; i < rounds; i++) {
+    for (long i = 0; i < rounds + show; i++) {
         struct weir_value value;
         if (i % BATCH == 0) {
             weir_arena_reset(&arena);
             weir_jq_run_reset(run);
         }
         if (weir_json_parse(&arena, text, NULL, &value, &err) != WEIR_OK ||
-            weir_jq_each(run, program, value, print, &buf, &err) != WEIR_OK) {
+            weir_jq_each(run, program, value, show ? show_line : print, &buf, &err) != WEIR_OK) {
             fprintf(stderr, "%s: %s\n", argv[1], err.message);
             return 1;
         }
     }
-    printf("%.0f\n", (cpu_ns() - start) / (double)rounds);
+    if (!show) {
+        printf("%.0f\n", (cpu_ns() - start) / (double)rounds);
+    }
     weir_strbuf_done(&buf);
     weir_arena_done(&arena);
     weir_jq_run_free(run);

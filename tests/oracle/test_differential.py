@@ -296,27 +296,27 @@ def build_peer(folder):
 
 def answers(program, cases):
     """The answers of each case; None for one on which the driver died."""
-    found, todo = [], cases
+    found, left = [], cases
     environment = {"PATH": os.environ["PATH"], "TZ": "UTC", "LC_ALL": "C.UTF-8"}
-    while todo:
-        text = "".join(line + "\n" for case in todo for line in case)
+    while left:
+        text = "".join(line + "\n" for case in left for line in case)
         done = subprocess.run(["bash", "-c", 'ulimit -v 4000000; exec "$0"', str(program)]
                               if "libjq" in program.name else [str(program)], check=False,
                               input=text.encode(), env=environment, stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL)
         lines = done.stdout.decode("utf-8", "surrogateescape").split("\n")[:-1]
         at = 0
-        for case in todo:
+        for case in left:
             if at + len(case) - 1 > len(lines):
                 break
             found.append(lines[at:at + len(case) - 1])
             at += len(case) - 1
-        todo = cases[len(found):]
-        if todo and done.returncode == 0:
+        left = cases[len(found):]
+        if left and done.returncode == 0:
             sys.exit(f"{program}: answers are missing")
-        if todo:
+        if left:
             found.append(None)
-            todo = todo[1:]
+            left = left[1:]
     return found
 
 

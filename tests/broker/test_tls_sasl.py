@@ -53,6 +53,18 @@ def passes(context, listener, tls, auth):
     assert SECRET not in weir.text() + pages, "the password was written"
 
 
+def ends(context, listener, tls, auth, line):
+    """Settings that can never work end the run by themselves, with one line that says which."""
+    kafka, _ = secure(context)
+    load = Load(context, kafka, 10)
+    load.start().finish()
+    weir = context.weir(text(context, kafka, load, listener, tls, auth))
+    weir.wait_log(line, 60)
+    assert weir.process.wait(60) == 1, weir.tail()
+    assert load.progress() == 0
+    assert SECRET not in weir.text() and "wrong-password" not in weir.text(), "written"
+
+
 def refused(context, listener, tls, auth, *reasons):
     kafka, _ = secure(context)
     load = Load(context, kafka, 10)
@@ -103,13 +115,19 @@ def scram_512_over_tls(context):
 
 @case
 def other_authority(context):
-    refused(context, "tls", {"ca": str(secure(context)[1] / "other-ca.crt")}, None,
-            "certificate", "ssl")
+    ends(context, "tls", {"ca": str(secure(context)[1] / "other-ca.crt")}, None,
+         "no secure connection to the brokers")
 
 
 @case
 def wrong_password(context):
-    refused(context, "sasl", None, scram(512, "wrong-password"), "authentication", "sasl")
+    ends(context, "sasl", None, scram(512, "wrong-password"), "the brokers refused the login")
+
+
+@case
+def unknown_user(context):
+    auth = {"mechanism": "scram-sha-512", "user": "nobody", "password": SECRET}
+    ends(context, "sasl", None, auth, "the brokers refused the login")
 
 
 @case

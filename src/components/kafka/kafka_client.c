@@ -146,6 +146,9 @@ static void client_on_error(rd_kafka_t *rk, int code, const char *reason, void *
             WEIR_LOG_WARN(client->log, "no broker can be reached", WEIR_F("detail", reason));
         }
     } else {
+        if (code == RD_KAFKA_RESP_ERR__SSL || code == RD_KAFKA_RESP_ERR__AUTHENTICATION) {
+            atomic_store_explicit(&client->refusal, code, memory_order_relaxed);
+        }
         WEIR_LOG_WARN(client->log, "kafka client",
                       WEIR_F("type", (const char *)rd_kafka_err2name((rd_kafka_resp_err_t)code)),
                       WEIR_F("detail", reason));
@@ -390,6 +393,29 @@ weir_status kafka_status(rd_kafka_resp_err_t code)
         return WEIR_UNAVAILABLE;
     }
 #pragma GCC diagnostic pop
+}
+
+weir_status
+kafka_client_refused(const struct kafka_client *client, rd_kafka_t *rk, struct weir_err *err)
+{
+    int code = atomic_load_explicit(&client->refusal, memory_order_relaxed);
+    if (code == 0 || atomic_load_explicit(&client->down, memory_order_relaxed) == 0) {
+        return WEIR_OK;
+    }
+    char *id = rd_kafka_clusterid(rk, 0);
+    if (id != NULL) {
+        rd_kafka_mem_free(rk, id);
+        return WEIR_OK;
+    }
+    if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION) {
+        (void)!weir_fail(err, WEIR_DENIED, "the brokers refused the login");
+        weir_err_hint(err, "Check `auth`: user, password and mechanism.");
+    } else {
+        (void)!weir_fail(err, WEIR_DENIED, "no secure connection to the brokers");
+        weir_err_hint(err,
+                      "Check `tls` and the port in `brokers`; a warning above has the reason.");
+    }
+    return WEIR_DENIED;
 }
 
 int64_t kafka_now_ms(void)

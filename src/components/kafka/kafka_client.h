@@ -55,6 +55,7 @@ struct kafka_client {
     const struct weir_log *log;
     atomic_uint troubles; /* requests that timed out, connections that broke: any thread */
     atomic_int down;      /* 1 after "all brokers down", until something works again */
+    atomic_int refusal;   /* the last rd_kafka_resp_err_t that says TLS or the login failed */
 };
 
 /* A configuration with the connection, the names of `client`, and `settings` (name, value pairs
@@ -70,6 +71,11 @@ weir_status kafka_domain_name(const struct kafka_connection *connection,
                               bool connect,
                               struct weir_strbuf *out,
                               struct weir_err *err);
+
+/* control: WEIR_DENIED when every broker is away, TLS or the login was refused, and no broker has
+ * ever answered; once one has, it is the brokers' trouble and back-pressure. */
+weir_status
+kafka_client_refused(const struct kafka_client *client, rd_kafka_t *rk, struct weir_err *err);
 
 /* The status of a librdkafka error that concerns a request, not a record. */
 weir_status kafka_status(rd_kafka_resp_err_t code);

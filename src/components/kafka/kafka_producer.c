@@ -301,7 +301,7 @@ weir_status kafka_producer_poll(struct kafka_producer *self, struct weir_err *er
         (void)!weir_fail(&self->failure, WEIR_UNAVAILABLE, "the producer gave up: %s", text);
     }
     if (self->failure.status == WEIR_OK) {
-        return WEIR_OK;
+        return kafka_client_refused(&self->client, self->rk, err);
     }
     *err = self->failure;
     return err->status;

@@ -642,6 +642,9 @@ static weir_status kafka_source_poll(void *instance, struct weir_err *err)
         status = err->status;
         self->failure = (struct weir_err){0};
     }
+    if (status == WEIR_OK) {
+        status = kafka_client_refused(&self->client, self->rk, err);
+    }
     source_restart_parts(self);
     source_note_ends(self);
     return status;

@@ -110,8 +110,10 @@ def escaped(context):
 
 def killed(context, instance):
     flow = Flow(context)
-    flow.add(scale(60_000, 600_000))
-    weir = flow.weir(instance=instance)
+    flow.add(scale(20_000, 200_000))
+    # Slow work, so that the reader is far ahead: what it has read must not be acknowledged.
+    slow = "(reduce range(200) as $i (.n | tonumber; . + $i)) as $sum | {n, $sum}"
+    weir = flow.weir(instance=instance, steps=[{"map": slow}])
     for number in range(scale(6, 60)):
         flow.wait_out(flow.count * number // scale(12, 120) + 1)
         weir.run_for(context.random.uniform(0, 0.1))

@@ -80,6 +80,31 @@ def leader_of_three_killed(context):
 
 
 @case
+def coordinator_of_three_killed(context):
+    """The coordinator of the group goes, and stays away: positions find their way to the next one."""
+    kafka = context.kafka(brokers=3, heap="384m")
+
+    def disturb(load, weir):
+        name = context.name.encode()
+        partitions = kafka.partitions("__consumer_offsets")
+        number = java_hash(name) % len(partitions)
+        coordinator = partitions[number]
+        kafka.kill(coordinator - 1)
+        load.wait_progress(3000, seconds=120, alive=[weir])
+        kafka.restart(coordinator - 1)
+        load.wait_progress(3000, seconds=120, alive=[weir])
+    under_load(context, kafka, disturb, rate=3000).verdict()
+
+
+def java_hash(text):
+    """Of String.hashCode, without its sign: what chooses the group's partition."""
+    number = 0
+    for byte in text:
+        number = (31 * number + byte) & 0xffffffff
+    return number & 0x7fffffff
+
+
+@case
 def absent_at_the_start(context):
     """weir is started before its broker answers: it waits instead of ending."""
     kafka = context.kafka()

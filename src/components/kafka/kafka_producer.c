@@ -142,6 +142,22 @@ weir_status kafka_producer_replace(struct kafka_producer *self, struct weir_err 
     return producer_new_handle(self, err);
 }
 
+weir_status kafka_producer_abandon(struct kafka_producer *self, struct weir_err *err)
+{
+    rd_kafka_set_log_level(self->rk, 0);
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_main(self->rk);
+    rd_kafka_queue_io_event_enable(queue, -1, NULL, 0);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_purge(self->rk, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    for (size_t i = 0; i < self->topic_count; i++) {
+        rd_kafka_topic_destroy(self->topics[i]);
+    }
+    self->topic_count = 0;
+    self->rk = NULL;
+    self->abandoned++;
+    return kafka_producer_replace(self, err);
+}
+
 weir_status
 kafka_producer_limit_batches(struct kafka_producer *self, size_t bytes, struct weir_err *err)
 {
@@ -177,10 +193,13 @@ static void producer_destroy(void *object)
     if (self->conf != NULL) {
         rd_kafka_conf_destroy(self->conf);
     }
-    pthread_mutex_destroy(&self->lock);
     weir_free(self->topics);
     weir_free(self->transactional_id);
-    weir_free(self);
+    if (self->abandoned ==
+        0) { /* else the object is some handle's opaque, for as long as that lives */
+        pthread_mutex_destroy(&self->lock);
+        weir_free(self);
+    }
 }
 
 static char *producer_identity(struct weir_ctx *ctx)

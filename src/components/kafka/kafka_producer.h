@@ -38,6 +38,7 @@ struct kafka_producer {
     struct kafka_missing missing[KAFKA_MISSING_MAX];
     size_t batch_limit;      /* bytes that the topics take at a time; 0: more than a batch */
     char *transactional_id;  /* NULL: no transactions */
+    unsigned abandoned;      /* handles that still know of this object */
     struct weir_err failure; /* control: the first delivery that failed; until the next abort */
 };
 
@@ -56,6 +57,9 @@ struct kafka_producer *kafka_producer_get(struct weir_ctx *ctx,
 int64_t kafka_producer_bytes(const struct weir_ctx *ctx);
 /* Destroys the handle and whatever is queued in it, makes a new one. control, no lane writing. */
 weir_status kafka_producer_replace(struct kafka_producer *producer, struct weir_err *err);
+/* The same for a handle that another thread is still inside of: it is left to that thread, silent.
+ */
+weir_status kafka_producer_abandon(struct kafka_producer *producer, struct weir_err *err);
 /* A topic takes no more at a time: makes the producer anew with batches of at most so many bytes.
  * control, nothing written yet. */
 weir_status

@@ -15,8 +15,10 @@
  *   - The same after any transaction during which a request timed out or a connection broke, even
  *     if librdkafka's own retry succeeded.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -26,7 +28,7 @@
 #include "kafka_state_log.h"
 
 enum { INIT_SLICE_MS = 1000, READ_BACK_MS = 20000, METADATA_MAX = 64 };
-enum { SLICE_MS = 500, CLOSE_MS = 5000 };
+enum { SLICE_MS = 500, CLOSE_MS = 5000, SENDING_MARGIN_MS = 2000 };
 
 struct kafka_transaction {
     struct weir_ctx *ctx;
@@ -201,6 +203,100 @@ static rd_kafka_topic_partition_list_t *commit_list(const struct kafka_transacti
     return list;
 }
 
+/* rd_kafka_send_offsets_to_transaction waits for ever, whatever its time-out, when the coordinator
+ * of the group that librdkafka remembers is gone (2.15.1). So another thread makes the call, and is
+ * left behind with the producer when it does not return: no lock is shared with it but this. */
+struct sending {
+    rd_kafka_t *rk;
+    rd_kafka_topic_partition_list_t *list;
+    rd_kafka_consumer_group_metadata_t *group;
+    int timeout_ms;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    rd_kafka_error_t *error;
+    bool done, left;
+};
+
+static void sending_free(struct sending *self)
+{
+    rd_kafka_topic_partition_list_destroy(self->list);
+    rd_kafka_consumer_group_metadata_destroy(self->group);
+    pthread_cond_destroy(&self->changed);
+    pthread_mutex_destroy(&self->lock);
+    weir_free(self);
+}
+
+static void *sending_main(void *argument)
+{
+    struct sending *self = argument;
+    int64_t until_ms = kafka_now_ms() + self->timeout_ms;
+    rd_kafka_error_t *error;
+    for (;;) {
+        error = rd_kafka_send_offsets_to_transaction(self->rk, self->list, self->group,
+                                                     self->timeout_ms);
+        if (error == NULL || !rd_kafka_error_is_retriable(error) || kafka_now_ms() > until_ms) {
+            break;
+        }
+        rd_kafka_error_destroy(error);
+    }
+    pthread_mutex_lock(&self->lock);
+    self->done = true;
+    self->error = error;
+    bool left = self->left;
+    pthread_cond_signal(&self->changed);
+    pthread_mutex_unlock(&self->lock);
+    if (left) { /* nobody else knows of the producer any more */
+        if (error != NULL) {
+            rd_kafka_error_destroy(error);
+        }
+        rd_kafka_destroy(self->rk);
+        sending_free(self);
+    }
+    return NULL;
+}
+
+static struct sending *sending_start(rd_kafka_t *rk,
+                                     rd_kafka_topic_partition_list_t *list,
+                                     rd_kafka_consumer_group_metadata_t *group,
+                                     int timeout_ms)
+{
+    struct sending *self = weir_calloc(1, sizeof(*self));
+    *self = (struct sending){.rk = rk, .list = list, .group = group, .timeout_ms = timeout_ms};
+    pthread_mutex_init(&self->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&self->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_t thread;
+    int code = pthread_create(&thread, NULL, sending_main, self);
+    WEIR_ASSERT(code == 0);
+    pthread_detach(thread);
+    return self;
+}
+
+/* False: it has not returned, and is left behind with the producer. */
+static bool sending_wait(struct sending *self, rd_kafka_error_t **ret_error, int64_t timeout_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += timeout_ms % 1000 * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&self->lock);
+    while (!self->done && pthread_cond_timedwait(&self->changed, &self->lock, &until) == 0) {
+    }
+    bool done = self->done;
+    self->left = !done;
+    *ret_error = self->error;
+    pthread_mutex_unlock(&self->lock);
+    if (done) {
+        sending_free(self);
+    }
+    return done;
+}
+
 static weir_status send_positions(struct kafka_transaction *self,
                                   const struct weir_commit *commit,
                                   const struct weir_commit_source *source,
@@ -216,20 +312,17 @@ static weir_status send_positions(struct kafka_transaction *self,
         }
         return weir_fail(err, WEIR_ABORTED, "this process is not a member of the group now");
     }
-    rd_kafka_topic_partition_list_t *list = commit_list(self, commit, source);
-    rd_kafka_error_t *error;
-    int64_t deadline_ns = weir_clock_monotonic_ns(self->ctx->clock) + commit->timeout_ms * 1000000;
-    for (;;) {
-        error = rd_kafka_send_offsets_to_transaction(self->producer->rk, list, group,
-                                                     (int)commit->timeout_ms);
-        if (error == NULL || !rd_kafka_error_is_retriable(error) ||
-            weir_clock_monotonic_ns(self->ctx->clock) > deadline_ns) {
-            break;
-        }
-        rd_kafka_error_destroy(error);
+    rd_kafka_error_t *error = NULL;
+    struct sending *sending = sending_start(self->producer->rk, commit_list(self, commit, source),
+                                            group, (int)commit->timeout_ms);
+    if (!sending_wait(sending, &error, commit->timeout_ms + SENDING_MARGIN_MS)) {
+        /* Nothing is committed without EndTxn; initialising anew aborts what was begun. */
+        self->initialised = self->begun = false;
+        weir_status lost = kafka_producer_abandon(self->producer, err);
+        return lost != WEIR_OK
+                   ? lost
+                   : weir_fail(err, WEIR_UNAVAILABLE, "the group's coordinator does not answer");
     }
-    rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_consumer_group_metadata_destroy(group);
     if (error == NULL) {
         return WEIR_OK;
     }

@@ -107,6 +107,12 @@ static weir_status shard_take_position(struct weir_engine *engine,
     int64_t kept = 0;
     const char *source = engine->sources[task->source].name;
     if (weir_shard_log_bytes(task->log) == 0) {
+        if (*position >
+            0) { /* right for a new step; if the log was deleted, somebody must hear of it */
+            WEIR_LOG_WARN(&engine->log, "there is no state yet: it begins empty at this offset",
+                          WEIR_F("topic", (const char *)task->topic),
+                          WEIR_F("partition", item->index), WEIR_F("offset", *position));
+        }
         return WEIR_OK;
     }
     if (!weir_shard_log_get_position(task->log, source, task->topic, item->index, &kept)) {

@@ -6,10 +6,12 @@
  * variable whose feature this build lacks is an error: ignoring MAX_RETRIES would promise retries.
  *
  *     KAFKA_BROKERS=localhost:9092          source: {kafka: {brokers: …, topic: …, group: …}}
+ *     or REDIS_URL and STREAM_NAME          source: {redis: {url: …, stream: …, group: …}}
  *     TOPIC=orders  CONSUMER_GROUP=billing  name: billing
  *     STEPS='select(.paid)'                 steps: [map: …]
  *     OUTPUT=kafka://localhost:9092/paid    sink: {kafka: {…}}, by made_url.c
- *     WORKER_COUNT  BATCH_SIZE  FLUSH_INTERVAL
+ *     DLQ_TOPIC=orders.dead                 dead_letter: {kafka: {topic: …}}, in the source's
+ * system WORKER_COUNT  BATCH_SIZE  FLUSH_INTERVAL
  */
 #include "conf/pipeline.h"
 
@@ -44,10 +46,7 @@ static void refuse_missing(struct builder *self)
 {
     static const struct missing features[] = {
         {"NATS_URL", "NATS"},
-        {"REDIS_URL", "Redis"},
-        {"STREAM_NAME", "NATS and Redis"},
         {"MAX_RETRIES", "retries"},
-        {"DLQ_TOPIC", "dead letters"},
     };
     for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
         if (variable(self, features[i].name) != NULL) {
@@ -70,12 +69,55 @@ static void require(struct builder *self, const char *name, const char *example)
     }
 }
 
-static void build_source(struct builder *self)
+/* The systems that can be read, by the variable that names the server. */
+static const struct origin {
+    const char *server, *what;              /* variables */
+    const char *component, *address, *name; /* keys */
+    const char *example_server, *example_what;
+} origins[] = {
+    {"KAFKA_BROKERS", "TOPIC", "  kafka:", "    brokers: ", "    topic: ", "localhost:9092",
+     "orders"},
+    {"REDIS_URL", "STREAM_NAME", "  redis:", "    url: ", "    stream: ", "localhost:6379",
+     "orders"},
+};
+
+/* The one that is set; the first when none is. */
+static const struct origin *origin_of(struct builder *self)
+{
+    const struct origin *found = NULL;
+    for (size_t i = 0; i < sizeof(origins) / sizeof(origins[0]); i++) {
+        if (variable(self, origins[i].server) == NULL) {
+            continue;
+        }
+        if (found != NULL) {
+            struct weir_diag *diag = weir_made_error(&self->made, "%s and %s are both set",
+                                                     found->server, origins[i].server);
+            diag->hint = "A pipeline from the environment reads one system; unset the other.";
+        } else {
+            found = &origins[i];
+        }
+    }
+    return found != NULL ? found : &origins[0];
+}
+
+static void refuse_other(struct builder *self, const struct origin *origin)
+{
+    for (size_t i = 0; i < sizeof(origins) / sizeof(origins[0]); i++) {
+        if (&origins[i] != origin && variable(self, origins[i].what) != NULL &&
+            variable(self, origins[i].server) == NULL) {
+            struct weir_diag *diag = weir_made_error(&self->made, "%s is set, but %s is not",
+                                                     origins[i].what, origins[i].server);
+            diag->hint = "Unset it, or set both.";
+        }
+    }
+}
+
+static void build_source(struct builder *self, const struct origin *origin)
 {
     line(self, NULL, "source:", NULL);
-    line(self, NULL, "  kafka:", NULL);
-    line(self, "KAFKA_BROKERS", "    brokers: ", variable(self, "KAFKA_BROKERS"));
-    line(self, "TOPIC", "    topic: ", variable(self, "TOPIC"));
+    line(self, NULL, origin->component, NULL);
+    line(self, origin->server, origin->address, variable(self, origin->server));
+    line(self, origin->what, origin->name, variable(self, origin->what));
     if (variable(self, "CONSUMER_GROUP") != NULL) {
         line(self, "CONSUMER_GROUP", "    group: ", variable(self, "CONSUMER_GROUP"));
     }
@@ -97,7 +139,7 @@ static void build_settings(struct builder *self)
     }
 }
 
-static void build(struct builder *self)
+static void build(struct builder *self, const struct origin *origin)
 {
     const char *group = variable(self, "CONSUMER_GROUP");
     if (group != NULL) {
@@ -105,7 +147,7 @@ static void build(struct builder *self)
     } else {
         line(self, NULL, "name: weir", NULL);
     }
-    build_source(self);
+    build_source(self, origin);
     if (variable(self, "STEPS") != NULL) {
         line(self, NULL, "steps:", NULL);
         line(self, "STEPS", "  - map: ", variable(self, "STEPS"));
@@ -113,6 +155,12 @@ static void build(struct builder *self)
     if (variable(self, "OUTPUT") != NULL) {
         (void)weir_made_url(&self->made, self->surroundings->registry, WEIR_ROLE_SINK, "OUTPUT",
                             variable(self, "OUTPUT"));
+    }
+    if (variable(self, "DLQ_TOPIC") != NULL) {
+        line(self, NULL, "dead_letter:", NULL);
+        line(self, NULL, origin->component, NULL);
+        line(self, origin->server, origin->address, variable(self, origin->server));
+        line(self, "DLQ_TOPIC", origin->name, variable(self, "DLQ_TOPIC"));
     }
     build_settings(self);
 }
@@ -123,12 +171,14 @@ struct weir_text *weir_environment_text(const struct weir_surroundings *surround
     struct builder self = {.surroundings = surroundings};
     size_t errors = diags->errors;
     weir_made_init(&self.made, "environment", diags);
+    const struct origin *origin = origin_of(&self);
     refuse_missing(&self);
-    require(&self, "KAFKA_BROKERS", "localhost:9092");
-    require(&self, "TOPIC", "orders");
+    refuse_other(&self, origin);
+    require(&self, origin->server, origin->example_server);
+    require(&self, origin->what, origin->example_what);
     require(&self, "OUTPUT", "stdout:");
     if (diags->errors == errors) {
-        build(&self);
+        build(&self, origin);
     }
     return weir_made_finish(&self.made);
 }

@@ -106,10 +106,22 @@ class Commands(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout), (0, "made.yaml: ok\n"), text + done.stderr)
 
     def test_variables_of_missing_features_are_errors(self):
-        for name in ("NATS_URL", "REDIS_URL", "STREAM_NAME", "MAX_RETRIES", "DLQ_TOPIC"):
+        for name in ("NATS_URL", "MAX_RETRIES"):
             done = weir("explain", env={**KAFKA, name: "3"})
             self.assertEqual((done.returncode, done.stdout), (78, ""))
             self.assertIn(f"environment: error: {name} is set, but this build has no", done.stderr)
+
+    def test_the_environment_names_one_system(self):
+        redis = {"REDIS_URL": "localhost:6379", "STREAM_NAME": "orders", "OUTPUT": "stdout:"}
+        done = weir("explain", env={**redis, "DLQ_TOPIC": "dead"})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for text in ("    stream: 'orders'\n", "dead_letter:\n  redis:\n", "    stream: 'dead'\n"):
+            self.assertIn(text, done.stdout)
+        done = weir("explain", env={**KAFKA, **redis})
+        self.assertEqual(done.returncode, 78)
+        self.assertIn("KAFKA_BROKERS and REDIS_URL are both set", done.stderr)
+        done = weir("explain", env={**KAFKA, "STREAM_NAME": "orders"})
+        self.assertIn("STREAM_NAME is set, but REDIS_URL is not", done.stderr)
 
     def test_wrong_variables_are_errors(self):
         for name, value, message in (("BATCH_SIZE", "many", '"batch_size" must be an integer, not "many"'),

@@ -217,10 +217,8 @@ void window_emit(const struct window *self,
                  struct weir_run *run,
                  const struct window_result *result,
                  struct weir_slice pane,
-                 const struct pane *about,
                  const char *slots)
 {
-    (void)about;
     struct weir_arena *arena = weir_batch_arena(weir_run_batch(run));
     struct weir_strbuf text;
     weir_strbuf_init(&text, RESULT_MAX);

@@ -143,7 +143,6 @@ void window_emit(const struct window *self,
                  struct weir_run *run,
                  const struct window_result *result,
                  struct weir_slice pane,
-                 const struct pane *about,
                  const char *slots);
 /* Is a pane that just got a record to be shown early? */
 bool window_is_early(const struct window *self, struct pane *pane);

@@ -94,7 +94,7 @@ void window_tumbling_show(const struct window *self, struct weir_run *run, struc
     struct pane *pane = weir_state_edit(state, entry);
     struct weir_slice key = weir_entry_key(entry);
     struct window_result result = tumbling_result(self, pane, key, "early");
-    window_emit(self, run, &result, key, pane, window_slots(pane));
+    window_emit(self, run, &result, key, window_slots(pane));
     pane->since = 0;
     pane->shown_end = result.end;
     if (self->config->emit.discard) {
@@ -109,7 +109,7 @@ void window_tumbling_due(const struct window *self, struct weir_run *run, struct
     struct weir_slice key = weir_entry_key(entry);
     if (self->emits_final) {
         struct window_result result = tumbling_result(self, pane, key, "final");
-        window_emit(self, run, &result, key, pane, window_slots((void *)(uintptr_t)pane));
+        window_emit(self, run, &result, key, window_slots((void *)(uintptr_t)pane));
     }
     window_pane_drop(self, run, entry);
 }
@@ -151,7 +151,7 @@ static void session_retract(const struct window *self,
         .time_ms = pane->shown_end - 1,
         .kind = "retraction",
     };
-    window_emit(self, run, &result, key, pane, NULL);
+    window_emit(self, run, &result, key, NULL);
     pane->shown_end = INT64_MIN;
 }
 
@@ -284,7 +284,7 @@ void window_session_show(const struct window *self, struct weir_run *run, struct
     struct pane *pane = weir_state_edit(weir_run_state(run), entry);
     struct weir_slice key = weir_entry_key(entry);
     struct window_result result = session_result(self, pane, key, "early");
-    window_emit(self, run, &result, key, pane, window_slots(pane));
+    window_emit(self, run, &result, key, window_slots(pane));
     pane->since = 0;
     pane->shown_end = result.end;
 }
@@ -296,7 +296,7 @@ void window_session_due(const struct window *self, struct weir_run *run, struct 
     struct weir_slice key = weir_entry_key(entry);
     struct window_result result = session_result(self, pane, key, "final");
     if (self->emits_final) {
-        window_emit(self, run, &result, key, pane, window_slots((void *)(uintptr_t)pane));
+        window_emit(self, run, &result, key, window_slots((void *)(uintptr_t)pane));
     }
     char room[PANE_KEY_MAX];
     struct weir_entry *directory = weir_state_find(state, window_group_key(room, result.group));
@@ -359,7 +359,7 @@ static void count_emit(const struct window *self,
             .time_ms = whole.last,
             .kind = kind,
         };
-        window_emit(self, run, &result, merged_key, &whole, slots);
+        window_emit(self, run, &result, merged_key, slots);
     }
     aggregates_drop(&self->aggregates, run, merged_key);
 }

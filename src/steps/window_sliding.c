@@ -97,7 +97,7 @@ static void slice_emit(const struct window *self,
     char room[PANE_KEY_MAX], merged_room[PANE_KEY_MAX];
     struct weir_slice merged_key = window_pane_key(merged_room, INT64_MIN, result->group);
     merged_room[0] = 't';
-    struct pane whole = {.first = INT64_MAX, .last = INT64_MIN, .shown_end = INT64_MIN};
+    int64_t records = 0;
     char *slots =
         weir_arena_calloc(weir_batch_arena(weir_run_batch(run)), 1, self->aggregates.size + 8);
     size_t count = slice_count(directory);
@@ -106,14 +106,12 @@ static void slice_emit(const struct window *self,
         struct weir_entry *entry = weir_state_find(
             state, window_pane_key(room, slices_of(directory)->starts[i], result->group));
         const struct pane *pane = (const struct pane *)(const void *)weir_entry_value(entry).data;
-        whole.first = pane->first < whole.first ? pane->first : whole.first;
-        whole.last = pane->last > whole.last ? pane->last : whole.last;
-        whole.records += pane->records;
+        records += pane->records;
         aggregates_merge(&self->aggregates, run, merged_key, slots, weir_entry_key(entry),
                          window_slots((void *)(uintptr_t)pane));
     }
-    if (whole.records > 0) {
-        window_emit(self, run, result, merged_key, &whole, slots);
+    if (records > 0) {
+        window_emit(self, run, result, merged_key, slots);
     }
     aggregates_drop(&self->aggregates, run, merged_key);
 }

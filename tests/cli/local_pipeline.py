@@ -87,11 +87,13 @@ def expect_in(log, *words):
 
 def kill_until_done(context, config, delays):
     """Starts it again and again, kill -9 so many seconds after it began to read; the last time it
-    runs to its end. Returns how often it was killed."""
+    runs to its end. The first kill comes at one of the first commits, so that there is one however
+    fast the program is. Returns how often it was killed."""
     kills = 0
-    for delay in delays:
+    early = {"WEIR_FAILPOINT": f"before_log_sync:{context.random.randint(1, 3)}"}
+    for delay in [60] + delays:
         began = log_of(context).count("partition assigned")
-        process = start(context, config, stdout=subprocess.DEVNULL)
+        process = start(context, config, stdout=subprocess.DEVNULL, env=None if kills else early)
         while process.poll() is None and log_of(context).count("partition assigned") == began:
             pass  # without a pause: it reads on while this waits
         try:

@@ -8,7 +8,7 @@ are missing). WEIR_LONG=1 multiplies the counts; WEIR_SEED repeats a run's rando
 
     WEIR_BIN          the program under test (default build/release/weir)
     WEIR_KAFKA_TOOL   the checker (default: found beside WEIR_BIN)
-    WEIR_TEST_DIR     where logs and data go (default build/broker-tests)
+    WEIR_TEST_DIR     where logs and data go (default build/test-data)
 """
 import ctypes
 import json
@@ -69,7 +69,7 @@ class Context:
     """What one case owns; everything registered with `cleanup` is undone in reverse order."""
 
     def __init__(self, program, name, shared):
-        base = pathlib.Path(os.environ.get("WEIR_TEST_DIR", ROOT / "build" / "broker-tests"))
+        base = pathlib.Path(os.environ.get("WEIR_TEST_DIR", ROOT / "build" / "test-data"))
         self.name = name
         self.dir = base / program / name
         shutil.rmtree(self.dir, ignore_errors=True)
@@ -168,7 +168,8 @@ def _run(program, function, shared):
 
 
 def main():
-    program = pathlib.Path(sys.argv[0]).stem
+    path = pathlib.Path(sys.argv[0]).resolve()
+    program = f"{path.parent.name}.{path.stem}"
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     chosen = [c for c in _cases if len(sys.argv) < 2 or c.__name__ in sys.argv[1:]]
     if not chosen:

@@ -34,7 +34,7 @@
 #include <weir/strbuf.h>
 
 #define WEIR_ABI                                                                                   \
-    3u /* any change of layout in include/weir raises it; the loader demands equality */
+    4u /* any change of layout in include/weir raises it; the loader demands equality */
 
 /* --- what the engine gives ---------------------------------------------------------------------*/
 
@@ -53,6 +53,7 @@ struct weir_ctx {
     unsigned index;                 /* among the pipeline's sources or sinks */
     unsigned lanes;
     bool transactional; /* outputs and positions commit together in the component's domain */
+    bool positioned;    /* sources: read by position (see weir_component.is_positioned) */
     int64_t transaction_timeout_ms;
     int64_t in_flight_bytes; /* this component's share of the process's budget */
     bool keeps_state;        /* the pipeline has steps that keep state */
@@ -110,6 +111,9 @@ void *weir_ctx_share(struct weir_ctx *ctx,
 bool weir_ctx_sink(struct weir_ctx *ctx, const char *name, unsigned *ret_index);
 /* control: a stop was asked for longer than shutdown_timeout ago; give up what can be given up. */
 bool weir_ctx_must_hurry(const struct weir_ctx *ctx);
+/* any thread: the open epoch holds as much as one commit of the component's domain should; lanes
+ * read no more of it, and it is committed as soon as they stand between two batches. */
+void weir_ctx_close_epoch(struct weir_ctx *ctx);
 /* control: random bytes; reproducible under test. */
 void weir_ctx_random(struct weir_ctx *ctx, void *bytes, size_t size);
 
@@ -186,6 +190,8 @@ weir_emit_to(struct weir_run *run, unsigned sink, const struct weir_record *reco
  * released are emitted before. */
 WEIR_MUST_USE bool weir_emit_watermark(struct weir_run *run, int64_t watermark_ms);
 struct weir_batch *weir_run_batch(struct weir_run *run);
+/* The partition whose records, or whose timers, made the batch. Its source's. */
+struct weir_partition *weir_batch_partition(struct weir_batch *batch);
 /* What made the step run: the record, or a mark that has its position and nothing else. Results of
  * timers are copies of it with their own key, value and time. */
 const struct weir_record *weir_run_input(const struct weir_run *run);
@@ -300,6 +306,7 @@ struct weir_commit {
         void *self; /* the source's instance */
         struct weir_partition *const *items;
         size_t count; /* every owned partition, moved or not */
+        bool *stands; /* per item, false at first: see commit */
     } * sources;
     size_t source_count;
 };
@@ -332,7 +339,11 @@ struct weir_state_log_ops {
     void (*cut)(void *self, int32_t shard, int64_t place);
 };
 
-/* Outputs and positions of one system committing together (a Kafka transaction). */
+/* Outputs and positions of one system committing together: of the whole pipeline (a Kafka
+ * transaction), or of each task by itself (a Redis slot, a JetStream stream). With the latter some
+ * partitions' parts of a commit may stand and others not: commit() sets `stands` of the former and
+ * fails. The engine applies those and aborts the rest. A partition of which the domain cannot tell
+ * is neither: its source must revoke it as lost before it reads on, and may take it anew. */
 struct weir_domain_ops {
     size_t self_size;
     weir_status (*open)(void *self,
@@ -348,7 +359,8 @@ struct weir_domain_ops {
     /* control, lanes running but not writing. WEIR_OK: committed. WEIR_ABORTED, WEIR_UNAVAILABLE:
      * certainly not committed, abort() follows. WEIR_UNKNOWN: neither this commit nor the last one
      * stands for all partitions; `committed` of each says what does. WEIR_FENCED: leave, rejoin as
-     * a new member. Others: stop. */
+     * a new member. Others: stop. With all but WEIR_OK and WEIR_UNKNOWN, partitions whose `stands`
+     * is set are committed nonetheless. */
     weir_status (*commit)(void *self, const struct weir_commit *commit, struct weir_err *err);
     /* control: nothing of the open epoch becomes visible. */
     weir_status (*abort)(void *self, struct weir_err *err);
@@ -389,6 +401,11 @@ struct weir_component {
         const struct weir_step_ops *step;
         const struct weir_sink_ops *sink;
     } ops;
+    /* Sources of systems that can share a stream among competing consumers (no order, positions
+     * that only the system knows, no domain) or read it by position: which of them this one does.
+     * wanted: a step keeps state, or a guarantee above at-least-once is written. NULL: always by
+     * position. */
+    bool (*is_positioned)(const void *config, bool wanted);
     /* Sources: how positions are looked at and moved from outside. NULL: only what the state log
      * knows can be. */
     const struct weir_positions_ops *position_ops;

@@ -35,6 +35,7 @@ enum weir_state_medium {
     WEIR_STATE_AUTO = 1,
     WEIR_STATE_FILE,
     WEIR_STATE_KAFKA,
+    WEIR_STATE_REDIS,
     WEIR_STATE_NONE,
 };
 
@@ -92,10 +93,10 @@ struct weir_pipeline_config {
     struct weir_items branches; /* struct weir_branch_config; then there are no sinks */
     struct weir_source_config *source;
     struct weir_sink_config *sink;
-    int guarantee; /* enum weir_guarantee_wish */
-    int on_error;  /* enum weir_on_error */
+    int guarantee;                               /* enum weir_guarantee_wish */
+    int on_error;                                /* enum weir_on_error */
     struct weir_dead_letter_config *dead_letter; /* may be NULL */
-    int on_end;    /* enum weir_on_end */
+    int on_end;                                  /* enum weir_on_end */
     int64_t batch_size;
     weir_duration commit_interval; /* 0: by the guarantee */
     int64_t lanes;                 /* 0: by the CPUs */

@@ -62,6 +62,17 @@ bool weir_ctx_must_hurry(const struct weir_ctx *ctx)
            engine_now(engine) - asked_ns > engine->config->shutdown_timeout * WEIR_NS_PER_MS;
 }
 
+void weir_ctx_close_epoch(struct weir_ctx *ctx)
+{
+    struct weir_engine *engine = ctx->engine;
+    /* Until the epoch is sealed, or was aborted. */
+    if (!atomic_exchange_explicit(&engine->epoch_full, true, memory_order_release)) {
+        uint64_t one = 1;
+        ssize_t written = write(engine->wake_fd, &one, sizeof(one));
+        WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+    }
+}
+
 void weir_ctx_random(struct weir_ctx *ctx, void *bytes, size_t size)
 {
     char *at = bytes;
@@ -277,12 +288,25 @@ weir_status weir_engine_seek(struct weir_engine *engine, struct weir_err *err)
 
 /* --- committing --------------------------------------------------------------------------------*/
 
+/* Of a commit that failed: what stands of it nonetheless. */
+static void engine_apply_standing(struct weir_engine *engine, const struct weir_commit *commit)
+{
+    for (size_t i = 0; i < commit->source_count; i++) {
+        for (size_t k = 0; k < commit->sources[i].count; k++) {
+            if (commit->sources[i].stands[k]) {
+                weir_epoch_apply_task(engine, (struct weir_task *)commit->sources[i].items[k]);
+            }
+        }
+    }
+}
+
 weir_status weir_engine_commit_domain(struct weir_engine *engine, struct weir_err *err)
 {
     struct weir_commit_source sources[WEIR_SOURCES_MAX];
     for (unsigned i = 0; i < engine->source_count; i++) {
         sources[i].self = engine->sources[i].self;
         sources[i].items = engine_list_parts(engine, i, &sources[i].count);
+        sources[i].stands = weir_calloc(sources[i].count + 1, sizeof(bool));
     }
     int64_t timeout_ms = engine->config->transaction_timeout;
     if (engine->stopping) {
@@ -299,8 +323,12 @@ weir_status weir_engine_commit_domain(struct weir_engine *engine, struct weir_er
     if (status == WEIR_OK) {
         status = engine->plan.domain->commit(engine->domain, &commit, err);
     }
+    if (status != WEIR_OK && status != WEIR_UNKNOWN) {
+        engine_apply_standing(engine, &commit);
+    }
     for (unsigned i = 0; i < engine->source_count; i++) {
         weir_free((void *)(uintptr_t)sources[i].items);
+        weir_free(sources[i].stands);
     }
     return status;
 }

@@ -232,6 +232,7 @@ struct weir_engine {
     atomic_int_fast64_t read_budget;   /* records this epoch may still read; bisection sets it */
     atomic_int_fast64_t epoch_records; /* read since the epoch opened */
     atomic_int_fast64_t settled;       /* batches written since the epoch opened */
+    atomic_bool epoch_full;            /* a domain asked for its commit; lanes read no more */
     uint64_t run;                      /* raised by every abort and revocation (paused) */
     uint64_t epoch;                    /* number of the open one */
     enum weir_epoch_state state;
@@ -339,6 +340,8 @@ void weir_epoch_tick(struct weir_engine *engine, int64_t now_ns);
 /* Commits everything written so far before it returns, or aborts. control. */
 void weir_epoch_commit_now(struct weir_engine *engine, int64_t deadline_ns);
 void weir_epoch_abort(struct weir_engine *engine, const struct weir_err *why);
+/* What was sealed of a task is committed. control. */
+void weir_epoch_apply_task(struct weir_engine *engine, struct weir_task *task);
 /* Anything written or moved since the last commit? paused or control between epochs. */
 bool weir_epoch_is_clean(const struct weir_engine *engine);
 int64_t weir_epoch_deadline_ns(const struct weir_engine *engine);

@@ -11,6 +11,9 @@
  * the sealed epoch while the lanes write the next: first the outputs are durable, then the state
  * log, then the positions, so that a crash between them repeats and never loses.
  *
+ * A domain that commits each task by itself may fail for some: what stands is applied, the rest is
+ * aborted with everything that was not sealed.
+ *
  * An abort is one path for every cause: pending batches are dropped, every task of the process
  * goes back to its committed position, the run number moves on. Nothing is repaired in part.
  */
@@ -94,6 +97,7 @@ static void epoch_begin(struct weir_engine *engine)
     engine->state = WEIR_EPOCH_OPEN;
     engine->opened_ns = weir_clock_monotonic_ns(engine->clock);
     atomic_store_explicit(&engine->epoch_records, 0, memory_order_relaxed);
+    atomic_store_explicit(&engine->epoch_full, false, memory_order_relaxed);
     atomic_store_explicit(&engine->read_budget,
                           engine->bisect_limit > 0 ? engine->bisect_limit : INT64_MAX,
                           memory_order_relaxed);
@@ -153,6 +157,7 @@ static void epoch_seal(struct weir_engine *engine)
     engine->sealed_records =
         atomic_exchange_explicit(&engine->epoch_records, 0, memory_order_relaxed);
     atomic_store_explicit(&engine->settled, 0, memory_order_relaxed);
+    atomic_store_explicit(&engine->epoch_full, false, memory_order_release);
     engine->commit_started_ns = weir_clock_monotonic_ns(engine->clock);
     engine->epoch++;
 }
@@ -171,23 +176,28 @@ static void epoch_adapt_interval(struct weir_engine *engine, int64_t took_ns)
     engine->interval_ns = wanted > base ? wanted : base;
 }
 
+void weir_epoch_apply_task(struct weir_engine *engine, struct weir_task *task)
+{
+    task->part.committed = task->part.closing;
+    weir_engine_count_fates(engine, task, task->closing);
+    memset(task->closing, 0, sizeof(task->closing));
+    if (task->states != NULL) {
+        weir_shard_committed(engine, task);
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < task->verdict_count; i++) {
+        if (task->verdicts[i].last >= task->part.committed) {
+            task->verdicts[kept++] = task->verdicts[i];
+        }
+    }
+    task->verdict_count = kept;
+}
+
 static void epoch_applied(struct weir_engine *engine)
 {
     int64_t took_ns = weir_clock_monotonic_ns(engine->clock) - engine->commit_started_ns;
     for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
-        task->part.committed = task->part.closing;
-        weir_engine_count_fates(engine, task, task->closing);
-        memset(task->closing, 0, sizeof(task->closing));
-        if (task->states != NULL) {
-            weir_shard_committed(engine, task);
-        }
-        size_t kept = 0;
-        for (size_t i = 0; i < task->verdict_count; i++) {
-            if (task->verdicts[i].last >= task->part.committed) {
-                task->verdicts[kept++] = task->verdicts[i];
-            }
-        }
-        task->verdict_count = kept;
+        weir_epoch_apply_task(engine, task);
     }
     weir_engine_count_epoch(engine, true, took_ns);
     engine->commit_started_ns = 0;
@@ -456,11 +466,13 @@ void weir_epoch_tick(struct weir_engine *engine, int64_t now_ns)
         break;
     case WEIR_EPOCH_OPEN:
         if (now_ns - engine->opened_ns < engine->interval_ns &&
+            !atomic_load_explicit(&engine->epoch_full, memory_order_relaxed) &&
             atomic_load_explicit(&engine->epoch_records, memory_order_relaxed) <
                 EPOCH_RECORDS_MAX) {
             break;
         }
-        if (atomic_load_explicit(&engine->settled, memory_order_relaxed) == 0 && !engine->dirty) {
+        if (atomic_load_explicit(&engine->settled, memory_order_relaxed) == 0 && !engine->dirty &&
+            !atomic_load_explicit(&engine->epoch_full, memory_order_relaxed)) {
             engine->opened_ns = now_ns;
             break;
         }

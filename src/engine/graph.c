@@ -90,6 +90,7 @@ static void graph_build_ends(struct weir_engine *engine)
         source->config = edge->config;
         source->name = edge->label != NULL ? edge->label : edge->name;
         source->ctx = graph_ctx(engine, source->name, i, engine->plan.domain != NULL);
+        source->ctx.positioned = edge->positioned;
         source->self = graph_instance(engine, edge->component);
     }
     engine->sink_count = engine->plan.sink_count;

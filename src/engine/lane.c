@@ -78,6 +78,12 @@ static void lane_release_batch(struct weir_lane *lane, struct weir_batch *batch)
     lane->free_batches = batch;
 }
 
+struct weir_partition *weir_batch_partition(struct weir_batch *batch)
+{
+    struct weir_task *task = batch->task;
+    return &task->part;
+}
+
 /* --- intake ------------------------------------------------------------------------------------*/
 
 static struct weir_batch *intake_batch(struct weir_intake *intake, struct weir_task *task)
@@ -476,6 +482,7 @@ bool weir_lane_step(struct weir_lane *lane)
     bool full = lane->pending_first != NULL &&
                 lane->pending_bytes >= (size_t)engine->config->in_flight / 4 / engine->lane_count;
     if (lane->blocked || lane->halted || full ||
+        atomic_load_explicit(&engine->epoch_full, memory_order_acquire) ||
         atomic_load_explicit(&engine->gate.closed, memory_order_acquire)) {
         return moved;
     }

@@ -123,14 +123,22 @@ static weir_status edges_share_domain(const struct weir_plan_edge *a,
     return status;
 }
 
+/* The system that is to keep the state; NULL: what is written names none. */
+static const char *log_system(const struct weir_pipeline_config *config)
+{
+    return config->state.log == WEIR_STATE_KAFKA   ? "kafka"
+           : config->state.log == WEIR_STATE_REDIS ? "redis"
+                                                   : NULL;
+}
+
 /* The domain keeps the state, unless something else is written. */
 static bool log_in_domain(const struct weir_pipeline_config *config, const struct weir_plan *plan)
 {
     const struct weir_component *source = plan->sources[0].component;
-    bool is_kafka = strcmp(source->described.name, "kafka") == 0;
+    const char *written = log_system(config);
     return source->domain != NULL && source->domain->state_log != NULL &&
            (config->state.log == WEIR_STATE_AUTO ||
-            (config->state.log == WEIR_STATE_KAFKA && is_kafka));
+            (written != NULL && strcmp(source->described.name, written) == 0));
 }
 
 /* Sets plan->domain when everything commits together; else says in `why` what does not. */
@@ -140,7 +148,7 @@ static weir_status plan_find_domain(struct weir_plan *plan,
                                     struct weir_err *err)
 {
     const struct weir_plan_edge *first = &plan->sources[0];
-    const struct weir_domain_ops *domain = first->component->domain;
+    const struct weir_domain_ops *domain = first->positioned ? first->component->domain : NULL;
     bool wanted = config->guarantee != WEIR_WISH_AT_LEAST_ONCE;
     bool writes = false, sources_in = true;
     if (!wanted && !plan->stateful) {
@@ -158,7 +166,8 @@ static weir_status plan_find_domain(struct weir_plan *plan,
         writes = writes || !is_source;
         bool same = false;
 
-        if (domain != NULL && edge->component->domain == domain) {
+        if (domain != NULL && edge->component->domain == domain &&
+            (!is_source || edge->positioned)) {
             weir_status status = edges_share_domain(first, edge, connect, &same, err);
             if (status != WEIR_OK) {
                 return status;
@@ -173,7 +182,11 @@ static weir_status plan_find_domain(struct weir_plan *plan,
         } else {
             sources_in = sources_in && !is_source;
             snprintf(edge->why, sizeof(edge->why), "does not commit together with %s", first->name);
-            if (plan->why[0] == '\0') {
+            if (plan->why[0] == '\0' && !first->positioned) {
+                snprintf(plan->why, sizeof(plan->why),
+                         "%.90s is shared among consumers: it has no positions to commit",
+                         first->name);
+            } else if (plan->why[0] == '\0') {
                 snprintf(plan->why, sizeof(plan->why), "%.90s does not commit together with %.90s",
                          edge->name, first->name);
             }
@@ -213,11 +226,15 @@ static weir_status plan_use_log(struct weir_plan *plan,
         weir_err_hint(err, "Leave `state` out: positions lie in the consumer group.");
         return status;
     }
-    if (config->state.log == WEIR_STATE_KAFKA && !plan->state_in_domain) {
-        weir_status status = weir_fail(
-            err, WEIR_CONFIG,
-            plan->stateful ? "state.log: kafka needs a Kafka source"
-                           : "state.log: kafka is for steps that keep state; there is none");
+    const char *system = log_system(config);
+    if (system != NULL && !plan->state_in_domain) {
+        weir_status status =
+            plan->stateful
+                ? weir_fail(err, WEIR_CONFIG, "state.log: %s needs a %s source%s", system,
+                            system[0] == 'k' ? "Kafka" : "Redis",
+                            system[0] == 'k' ? "" : " that is not shared")
+                : weir_fail(err, WEIR_CONFIG,
+                            "state.log: %s is for steps that keep state; there is none", system);
         weir_err_hint(err, "Leave `state` out: the log is chosen by the source.");
         weir_err_path(err, "state");
         return status;
@@ -411,13 +428,19 @@ weir_status weir_plan_make(struct weir_plan *plan,
                            bool connect,
                            struct weir_err *err)
 {
-    *plan = (struct weir_plan){.source_count = config->sources.count};
+    *plan = (struct weir_plan){.source_count = config->sources.count,
+                               .stateful = config_keeps_state(config)};
+    bool wanted = plan->stateful || config->guarantee == WEIR_WISH_EXACTLY_ONCE ||
+                  config->guarantee == WEIR_WISH_EFFECTIVELY_ONCE;
     plan->sources = weir_arena_calloc(arena, plan->source_count, sizeof(*plan->sources));
     for (size_t i = 0; i < plan->source_count; i++) {
         const struct weir_source_config *source =
             WEIR_ITEMS_AT(struct weir_source_config, &config->sources, i);
         edge_fill(&plan->sources[i], arena, &source->component, source->name, "source", i,
                   plan->source_count);
+        const struct weir_component *component = plan->sources[i].component;
+        plan->sources[i].positioned = component->is_positioned == NULL ||
+                                      component->is_positioned(plan->sources[i].config, wanted);
     }
     plan_list_sinks(plan, config, arena);
     WEIR_ASSERT(plan->source_count > 0);
@@ -431,7 +454,6 @@ weir_status weir_plan_make(struct weir_plan *plan,
         weir_err_path(err, "on_error");
         return missing;
     }
-    plan->stateful = config_keeps_state(config);
     status = plan_find_domain(plan, config, connect, err);
     if (status == WEIR_OK) {
         status = plan_use_log(plan, config, err);

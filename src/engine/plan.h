@@ -25,6 +25,7 @@ struct weir_plan_edge {
     const char *label; /* the user's name:, or NULL */
     struct weir_place place;
     bool in_domain;                /* commits with plan->domain */
+    bool positioned;               /* sources: read by position */
     enum weir_guarantee guarantee; /* what this edge allows */
     char why[256];                 /* a sentence */
 };

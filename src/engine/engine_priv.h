@@ -353,12 +353,19 @@ void weir_engine_drain(struct weir_engine *engine, const struct weir_err *err);
 void weir_engine_end(struct weir_engine *engine, const struct weir_err *err);
 /* Tells the sources to read on from each task's `read`. paused. */
 WEIR_MUST_USE weir_status weir_engine_seek(struct weir_engine *engine, struct weir_err *err);
+void weir_engine_serve_sinks(struct weir_engine *engine);
+
+/* commit.c */
+/* The partitions of a source, to be freed. control. */
+struct weir_partition **
+weir_engine_list_parts(struct weir_engine *engine, unsigned source, size_t *ret_count);
+/* Asks the sinks for their extents, for the log's next entry. control. */
+WEIR_MUST_USE weir_status weir_engine_put_marks(struct weir_engine *engine, struct weir_err *err);
 /* Commits the sealed epoch in the domain; stores it where positions are kept. control. */
 WEIR_MUST_USE weir_status weir_engine_commit_domain(struct weir_engine *engine,
                                                     struct weir_err *err);
 WEIR_MUST_USE weir_status weir_engine_store_positions(struct weir_engine *engine,
                                                       struct weir_err *err);
-void weir_engine_serve_sinks(struct weir_engine *engine);
 
 /* status.c */
 void weir_engine_publish(struct weir_engine *engine);

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a sealed epoch is handed to: the domain, with state and the position of every partition; or
+ * the state log and the sources' own stores, after the sinks. Control thread.
+ */
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "engine/engine_priv.h"
+
+enum { COMMIT_LEAST_MS = 500 };
+
+struct weir_partition **
+weir_engine_list_parts(struct weir_engine *engine, unsigned source, size_t *ret_count)
+{
+    struct weir_partition **items =
+        weir_calloc(engine->task_count, sizeof(struct weir_partition *));
+    size_t count = 0;
+    for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        if (task->source == source) {
+            items[count++] = &task->part;
+        }
+    }
+    *ret_count = count;
+    return items;
+}
+
+/* Of a commit that failed: what stands of it nonetheless. */
+static void engine_apply_standing(struct weir_engine *engine, const struct weir_commit *commit)
+{
+    for (size_t i = 0; i < commit->source_count; i++) {
+        for (size_t k = 0; k < commit->sources[i].count; k++) {
+            if (commit->sources[i].stands[k]) {
+                weir_epoch_apply_task(engine, (struct weir_task *)commit->sources[i].items[k]);
+            }
+        }
+    }
+}
+
+weir_status weir_engine_commit_domain(struct weir_engine *engine, struct weir_err *err)
+{
+    struct weir_commit_source sources[WEIR_SOURCES_MAX];
+    for (unsigned i = 0; i < engine->source_count; i++) {
+        sources[i].self = engine->sources[i].self;
+        sources[i].items = weir_engine_list_parts(engine, i, &sources[i].count);
+        sources[i].stands = weir_calloc(sources[i].count + 1, sizeof(bool));
+    }
+    int64_t timeout_ms = engine->config->transaction_timeout;
+    if (engine->stopping) {
+        int64_t left_ms =
+            (engine->stop_deadline_ns - weir_clock_monotonic_ns(engine->clock)) / WEIR_NS_PER_MS;
+        left_ms = left_ms < COMMIT_LEAST_MS ? COMMIT_LEAST_MS : left_ms;
+        timeout_ms = left_ms < timeout_ms ? left_ms : timeout_ms;
+    }
+    const struct weir_commit commit = {.epoch = engine->epoch,
+                                       .timeout_ms = timeout_ms,
+                                       .last = engine->stopping,
+                                       .sources = sources,
+                                       .source_count = engine->source_count};
+    weir_status status = weir_shard_append(engine, engine->epoch, err);
+    if (status == WEIR_OK) {
+        status = engine->plan.domain->commit(engine->domain, &commit, err);
+    }
+    if (status != WEIR_OK && status != WEIR_UNKNOWN) {
+        engine_apply_standing(engine, &commit);
+    }
+    for (unsigned i = 0; i < engine->source_count; i++) {
+        weir_free((void *)(uintptr_t)sources[i].items);
+        weir_free(sources[i].stands);
+    }
+    return status;
+}
+
+weir_status weir_engine_put_marks(struct weir_engine *engine, struct weir_err *err)
+{
+    struct weir_strbuf mark;
+    weir_strbuf_init(&mark, 1 << 20);
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; i < engine->sink_count && status == WEIR_OK; i++) {
+        const struct weir_sink *sink = &engine->sinks[i];
+        if (sink->component->ops.sink->mark != NULL) {
+            weir_strbuf_clear(&mark);
+            status = sink->component->ops.sink->mark(sink->self, &mark, err);
+            weir_state_log_put_mark(engine->state_log, sink->name, weir_strbuf_view(&mark));
+        }
+    }
+    weir_strbuf_done(&mark);
+    return status;
+}
+
+static weir_status engine_store_in_log(struct weir_engine *engine, struct weir_err *err)
+{
+    weir_status status = weir_engine_put_marks(engine, err);
+    for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        const struct weir_source *source = &engine->sources[task->source];
+        if (source->component->positions == WEIR_POSITIONS_LOG) {
+            weir_state_log_put_position(engine->state_log, source->name, task->topic,
+                                        task->part.index, task->part.closing);
+        }
+    }
+    if (status == WEIR_OK) {
+        status = weir_shard_append(engine, engine->epoch, err);
+    }
+    return status == WEIR_OK ? weir_state_log_commit(engine->state_log, engine->epoch, err)
+                             : status;
+}
+
+weir_status weir_engine_store_positions(struct weir_engine *engine, struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    if (engine->state_log != NULL) {
+        status = engine_store_in_log(engine, err);
+    }
+    for (unsigned i = 0; i < engine->source_count && status == WEIR_OK; i++) {
+        const struct weir_source *source = &engine->sources[i];
+        if (source->component->ops.source->commit != NULL) {
+            size_t count;
+            struct weir_partition **items = weir_engine_list_parts(engine, i, &count);
+            status = source->component->ops.source->commit(source->self, items, count, err);
+            weir_free(items);
+        }
+    }
+    return status;
+}

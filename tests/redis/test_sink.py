@@ -172,8 +172,9 @@ def login(context):
     redis = server(context)
     redis.call("ACL", "SETUSER", "writer", "on", ">geheim", "+xadd", "+ping", "~out")
     redis.call("ACL", "SETUSER", "default", "resetpass", ">other")
-    good = {"url": redis.address, "stream": "out", "user": "writer", "password": "geheim"}
-    for change, word in [({"password": "falsch"}, "WRONGPASS"), ({"stream": "in"}, "NOPERM")]:
+    good = {"url": redis.address, "stream": "out", "auth": {"user": "writer", "password": "geheim"}}
+    wrong = {"user": "writer", "password": "falsch"}
+    for change, word in [({"auth": wrong}, "WRONGPASS"), ({"stream": "in"}, "NOPERM")]:
         weir = context.weir(pipeline(context, [{"n": 0}], good | change), name=word)
         assert weir.wait_exit() == 1
         assert word in weir.text() and "geheim" not in weir.text(), weir.text()

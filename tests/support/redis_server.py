@@ -62,16 +62,22 @@ class Client:
         return None if count < 0 else [self.answer() for _ in range(count)]
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+
 class Server:
     def __init__(self, directory, **settings):
-        """`settings`: of the server, with underscores for dashes."""
+        """`settings`: of the server, with underscores for dashes; tls_port=0 takes a free one."""
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
         self.binary = shutil.which("redis-server")
         if self.binary is None:
             raise harness.Missing("no redis-server: run scripts/deps --tests")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
+        if settings.get("tls_port") == 0:
+            settings["tls_port"] = self.tls_port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.settings = {"appendonly": "yes", "appendfsync": "always", "save": ""} | settings
         self.process = None

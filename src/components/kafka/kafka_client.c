@@ -11,6 +11,7 @@
 #include "kafka_client.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
@@ -19,59 +20,6 @@
 #include "base/alloc.h"
 
 enum { PAUSE_MS = 100 };
-enum { MECHANISM_PLAIN, MECHANISM_SCRAM_256, MECHANISM_SCRAM_512 };
-
-static const struct weir_choice mechanism_choices[] = {
-    {"plain", MECHANISM_PLAIN, "User and password as they are; use it with TLS only."},
-    {"scram-sha-256", MECHANISM_SCRAM_256, "Salted challenge, SHA-256."},
-    {"scram-sha-512", MECHANISM_SCRAM_512, "Salted challenge, SHA-512."},
-    WEIR_CHOICES_END,
-};
-
-static const char *const mechanism_names[] = {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"};
-
-const struct weir_field kafka_tls_fields[] = {
-    WEIR_F_STR(struct kafka_tls,
-               ca,
-               .unset = "the system's authorities",
-               .example = "/etc/weir/ca.pem",
-               .help = "File with the certificates of the authorities to trust."),
-    WEIR_F_STR(struct kafka_tls,
-               cert,
-               .example = "/etc/weir/client.pem",
-               .help = "File with the client's certificate, for mutual TLS."),
-    WEIR_F_STR(struct kafka_tls,
-               key,
-               .example = "/etc/weir/client.key",
-               .help = "File with the client's private key."),
-    WEIR_F_STR(struct kafka_tls,
-               key_password,
-               .flags = WEIR_SECRET,
-               .help = "Password of the private key."),
-    WEIR_F_BOOL(struct kafka_tls,
-                verify,
-                .fallback = "true",
-                .help = "Checks the server's certificate and host name. `false` lets anybody "
-                        "between you and the server read and change everything."),
-    WEIR_FIELDS_END,
-};
-
-const struct weir_field kafka_auth_fields[] = {
-    WEIR_F_ENUM(struct kafka_auth,
-                mechanism,
-                mechanism_choices,
-                .fallback = "scram-sha-512",
-                .help = "The SASL mechanism."),
-    WEIR_F_STR(
-        struct kafka_auth, user, .flags = WEIR_REQUIRED, .example = "weir", .help = "User name."),
-    WEIR_F_STR(struct kafka_auth,
-               password,
-               .flags = WEIR_REQUIRED | WEIR_SECRET,
-               .example = "${file:/run/secrets/kafka}",
-               .help = "Password."),
-    WEIR_FIELDS_END,
-};
-
 static const struct {
     const char *name, *reason;
 } kept[] = {
@@ -155,6 +103,36 @@ static void client_on_error(rd_kafka_t *rk, int code, const char *reason, void *
     }
 }
 
+/* The chain is checked; of its first certificate the name, when it is not the host's. */
+static int client_on_certificate(rd_kafka_t *rk,
+                                 const char *broker,
+                                 int32_t broker_id,
+                                 int *x509_error,
+                                 int depth,
+                                 const char *certificate,
+                                 size_t size,
+                                 char *reason,
+                                 size_t reason_size,
+                                 void *opaque)
+{
+    (void)rk, (void)broker, (void)broker_id;
+    const struct kafka_client *client = opaque;
+    struct weir_err err = {0};
+    if (*x509_error != 0 || depth > 0 ||
+        kafka_security_accepts(&client->security, certificate, size, &err)) {
+        return *x509_error == 0;
+    }
+    snprintf(reason, reason_size, "%s", err.message);
+    return 0;
+}
+
+static void client_on_token(rd_kafka_t *rk, const char *settings, void *opaque)
+{
+    (void)settings;
+    const struct kafka_client *client = opaque;
+    kafka_security_give_token(&client->security, rk);
+}
+
 /* --- configuration -----------------------------------------------------------------------------*/
 
 static weir_status
@@ -184,59 +162,31 @@ static weir_status conf_set_list(rd_kafka_conf_t *conf,
     return status;
 }
 
-static weir_status conf_set_security(rd_kafka_conf_t *conf,
-                                     const struct kafka_connection *connection,
-                                     struct weir_err *err)
+static const char *reason_to_keep(const struct kafka_security *security, const char *property)
 {
-    const struct kafka_tls *tls = connection->tls;
-    const struct kafka_auth *auth = connection->auth;
-    const char *protocol = tls == NULL ? (auth == NULL ? "plaintext" : "sasl_plaintext")
-                                       : (auth == NULL ? "ssl" : "sasl_ssl");
-    weir_status status = conf_set(conf, "security.protocol", protocol, err);
-    if (status == WEIR_OK && tls != NULL) {
-        const char *const rows[][2] = {
-            {"ssl.ca.location", tls->ca},
-            {"ssl.certificate.location", tls->cert},
-            {"ssl.key.location", tls->key},
-            {"ssl.key.password", tls->key_password},
-            {"enable.ssl.certificate.verification", tls->verify ? "true" : "false"},
-            {"ssl.endpoint.identification.algorithm", tls->verify ? "https" : "none"},
-        };
-        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && status == WEIR_OK; i++) {
-            if (rows[i][1] != NULL) {
-                status = conf_set(conf, rows[i][0], rows[i][1], err);
-            }
+    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+        if (strcmp(kept[i].name, property) == 0) {
+            return kept[i].reason;
         }
     }
-    if (status == WEIR_OK && auth != NULL) {
-        status = conf_set(conf, "sasl.mechanism", mechanism_names[auth->mechanism], err);
-        if (status == WEIR_OK) {
-            status = conf_set(conf, "sasl.username", auth->user, err);
-        }
-        if (status == WEIR_OK) {
-            status = conf_set(conf, "sasl.password", auth->password, err);
-        }
-    }
-    return status;
+    return kafka_security_keeps(security, property);
 }
 
 static weir_status conf_set_properties(rd_kafka_conf_t *conf,
                                        const struct kafka_connection *connection,
+                                       const struct kafka_security *security,
                                        struct weir_err *err)
 {
     for (size_t i = 0; i < connection->properties.count; i++) {
         const struct weir_pair *pair = &connection->properties.items[i];
-        for (size_t k = 0; k < sizeof(kept) / sizeof(kept[0]); k++) {
-            if (strcmp(kept[k].name, pair->key) == 0) {
-                weir_status status =
-                    weir_fail(err, WEIR_CONFIG, "the property \"%s\" is weir's", pair->key);
-                weir_err_hint(err, "Leave it out: %s.", kept[k].reason);
-                weir_err_path(err, pair->key);
-                weir_err_path(err, "properties");
-                return status;
-            }
+        const char *reason = reason_to_keep(security, pair->key);
+        weir_status status = WEIR_OK;
+        if (reason != NULL) {
+            status = weir_fail(err, WEIR_CONFIG, "the property \"%s\" is weir's", pair->key);
+            weir_err_hint(err, "Leave it out: %s.", reason);
+        } else {
+            status = conf_set(conf, pair->key, pair->value, err);
         }
-        weir_status status = conf_set(conf, pair->key, pair->value, err);
         if (status != WEIR_OK) {
             weir_err_path(err, pair->key);
             weir_err_path(err, "properties");
@@ -246,22 +196,23 @@ static weir_status conf_set_properties(rd_kafka_conf_t *conf,
     return WEIR_OK;
 }
 
-rd_kafka_conf_t *kafka_conf_new(const struct kafka_connection *connection,
-                                struct kafka_client *client,
-                                const char *const *settings,
-                                struct weir_err *err)
+static rd_kafka_conf_t *conf_make(const struct kafka_connection *connection,
+                                  struct kafka_client *client,
+                                  const char *const *settings,
+                                  struct weir_err *err)
 {
-    if (connection->tls != NULL && !connection->tls->verify) {
-        WEIR_LOG_WARN(client->log, "tls.verify is off: anybody in between can read and change all");
-    }
+    client->security = (struct kafka_security){connection->tls, connection->auth};
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_opaque(conf, client);
     rd_kafka_conf_set_log_cb(conf, client_on_log);
     rd_kafka_conf_set_error_cb(conf, client_on_error);
-    weir_status status = conf_set_list(conf, "bootstrap.servers", &connection->brokers, err);
-    if (status == WEIR_OK) {
-        status = conf_set_security(conf, connection, err);
+    rd_kafka_conf_set_oauthbearer_token_refresh_cb(conf, client_on_token);
+    rd_kafka_conf_enable_sasl_queue(conf, 1);
+    if (connection->tls != NULL && connection->tls->server_name != NULL) {
+        rd_kafka_conf_set_ssl_cert_verify_cb(conf, client_on_certificate);
     }
+    weir_status status = conf_set_list(conf, "bootstrap.servers", &connection->brokers, err);
+    status = status == WEIR_OK ? kafka_security_set(&client->security, conf, err) : status;
     const char *const common[] = {
         "client.id",
         "weir",
@@ -281,7 +232,7 @@ rd_kafka_conf_t *kafka_conf_new(const struct kafka_connection *connection,
     }
     /* Last: what weir only tunes is the user's to change, and the rest is refused. */
     if (status == WEIR_OK) {
-        status = conf_set_properties(conf, connection, err);
+        status = conf_set_properties(conf, connection, &client->security, err);
     }
     if (status != WEIR_OK) {
         rd_kafka_conf_destroy(conf);
@@ -290,16 +241,49 @@ rd_kafka_conf_t *kafka_conf_new(const struct kafka_connection *connection,
     return conf;
 }
 
+rd_kafka_conf_t *kafka_conf_new(const struct kafka_connection *connection,
+                                struct kafka_client *client,
+                                const char *const *settings,
+                                struct weir_err *err)
+{
+    if (connection->tls != NULL && !connection->tls->verify) {
+        WEIR_LOG_WARN(client->log, "tls.verify is off: anybody in between can read and change all");
+    }
+    return weir_tls_check(connection->tls, err) != WEIR_OK
+               ? NULL
+               : conf_make(connection, client, settings, err);
+}
+
+rd_kafka_t *kafka_client_new(const struct kafka_client *client,
+                             rd_kafka_type_t type,
+                             rd_kafka_conf_t *conf,
+                             struct weir_err *err)
+{
+    char text[256];
+    rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof(text));
+    if (rk == NULL) {
+        rd_kafka_conf_destroy(conf);
+        (void)!weir_fail(err, WEIR_CONFIG, "%s", text);
+        return NULL;
+    }
+    if (client->security.auth != NULL) {
+        /* Tokens are given by a thread of the library: nobody may be polling while one is needed.
+         */
+        rd_kafka_error_destroy(rd_kafka_sasl_background_callbacks_enable(rk));
+    }
+    return rk;
+}
+
 weir_status kafka_connection_check(const struct kafka_connection *connection, struct weir_err *err)
 {
     struct kafka_client client = {0};
     const char *const none[] = {NULL};
-    rd_kafka_conf_t *conf = kafka_conf_new(connection, &client, none, err);
+    rd_kafka_conf_t *conf = conf_make(connection, &client, none, err);
     if (conf == NULL) {
         return err->status;
     }
     rd_kafka_conf_destroy(conf);
-    return WEIR_OK;
+    return kafka_security_check(&client.security, err);
 }
 
 static int compare_texts(const void *a, const void *b)
@@ -329,11 +313,9 @@ weir_status kafka_domain_name(const struct kafka_connection *connection,
     if (conf == NULL) {
         return err->status;
     }
-    char text[256];
-    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
+    rd_kafka_t *rk = kafka_client_new(&client, RD_KAFKA_PRODUCER, conf, err);
     if (rk == NULL) {
-        rd_kafka_conf_destroy(conf);
-        return weir_fail(err, WEIR_CONFIG, "%s", text);
+        return err->status;
     }
     char *id = rd_kafka_clusterid(rk, 10000);
     weir_status status = WEIR_OK;

@@ -12,25 +12,14 @@
 
 #include <weir/component.h>
 
-struct kafka_tls {
-    const char *ca, *cert, *key, *key_password;
-    bool verify;
-};
-
-struct kafka_auth {
-    int mechanism;
-    const char *user, *password;
-};
+#include "kafka_security.h"
 
 struct kafka_connection {
     struct weir_strs brokers;
-    struct kafka_tls *tls;
+    struct weir_tls *tls;
     struct kafka_auth *auth;
     struct weir_map properties;
 };
-
-extern const struct weir_field kafka_tls_fields[];
-extern const struct weir_field kafka_auth_fields[];
 
 /* The rows that every Kafka component has; S has a member `struct kafka_connection connection`. */
 #define KAFKA_CONNECTION_FIELDS(S)                                                                 \
@@ -38,13 +27,11 @@ extern const struct weir_field kafka_auth_fields[];
                  .flags = WEIR_REQUIRED | WEIR_ADDRESS, .min = 1, .max = 64,                       \
                  .example = "localhost:9092",                                                      \
                  .help = "Brokers to begin with, host:port; the others are learned from them."),   \
-        WEIR_F_NAMED(S, connection.tls, "tls", OBJECT_PTR, struct kafka_tls *,                     \
-                     .children = kafka_tls_fields, .item_size = sizeof(struct kafka_tls),          \
-                     .flags = WEIR_CONNECTION,                                                     \
-                     .help = "Encrypts the connection. `tls: {}` uses the system's authorities."), \
+        WEIR_F_TLS(S, connection.tls),                                                             \
         WEIR_F_NAMED(S, connection.auth, "auth", OBJECT_PTR, struct kafka_auth *,                  \
-                     .children = kafka_auth_fields, .item_size = sizeof(struct kafka_auth),        \
-                     .flags = WEIR_CONNECTION, .help = "Logs in with SASL."),                      \
+                     .children = kafka_auth_fields, .rules = kafka_auth_rules,                     \
+                     .item_size = sizeof(struct kafka_auth), .flags = WEIR_CONNECTION,             \
+                     .help = "Logs in with SASL."),                                                \
         WEIR_F_NAMED(S, connection.properties, "properties", MAP, struct weir_map,                 \
                      .flags = WEIR_ADVANCED, .example = "{fetch.min.bytes: \"1000\"}",             \
                      .help = "Any property of librdkafka, save those that weir's guarantees "      \
@@ -53,6 +40,7 @@ extern const struct weir_field kafka_auth_fields[];
 /* Base of every client handle: librdkafka's opaque points at it. */
 struct kafka_client {
     const struct weir_log *log;
+    struct kafka_security security;
     atomic_uint troubles; /* requests that timed out, connections that broke: any thread */
     atomic_int down;      /* 1 after "all brokers down", until something works again */
     atomic_int refusal;   /* the last rd_kafka_resp_err_t that says TLS or the login failed */
@@ -64,7 +52,12 @@ rd_kafka_conf_t *kafka_conf_new(const struct kafka_connection *connection,
                                 struct kafka_client *client,
                                 const char *const *settings,
                                 struct weir_err *err);
-/* Tries the configuration without connecting. */
+/* A handle of it; takes the configuration. NULL and err on failure. */
+rd_kafka_t *kafka_client_new(const struct kafka_client *client,
+                             rd_kafka_type_t type,
+                             rd_kafka_conf_t *conf,
+                             struct weir_err *err);
+/* Tries the configuration without connecting or looking at files. */
 weir_status kafka_connection_check(const struct kafka_connection *connection, struct weir_err *err);
 /* "kafka:" and the brokers, sorted; with `connect`, the cluster's id. */
 weir_status kafka_domain_name(const struct kafka_connection *connection,

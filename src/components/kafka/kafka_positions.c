@@ -46,11 +46,9 @@ asker_open(struct asker *self, const struct weir_positions_call *call, struct we
     if (conf == NULL) {
         return err->status;
     }
-    char text[256];
-    self->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof(text));
+    self->rk = kafka_client_new(&self->client, RD_KAFKA_CONSUMER, conf, err);
     if (self->rk == NULL) {
-        rd_kafka_conf_destroy(conf);
-        return weir_fail(err, WEIR_CONFIG, "%s", text);
+        return err->status;
     }
     return WEIR_OK;
 }

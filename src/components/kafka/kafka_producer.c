@@ -101,12 +101,10 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
 
 static weir_status producer_new_handle(struct kafka_producer *self, struct weir_err *err)
 {
-    char text[256];
     rd_kafka_conf_t *conf = rd_kafka_conf_dup(self->conf);
-    self->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
+    self->rk = kafka_client_new(&self->client, RD_KAFKA_PRODUCER, conf, err);
     if (self->rk == NULL) {
-        rd_kafka_conf_destroy(conf);
-        return weir_fail(err, WEIR_CONFIG, "%s", text);
+        return err->status;
     }
     const uint64_t one = 1;
     rd_kafka_queue_t *queue = rd_kafka_queue_get_main(self->rk);

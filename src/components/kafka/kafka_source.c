@@ -414,11 +414,9 @@ static weir_status source_new_consumer(struct kafka_source *self, struct weir_er
         return err->status;
     }
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
-    char text[256];
-    self->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof(text));
+    self->rk = kafka_client_new(&self->client, RD_KAFKA_CONSUMER, conf, err);
     if (self->rk == NULL) {
-        rd_kafka_conf_destroy(conf);
-        return weir_fail(err, WEIR_CONFIG, "%s", text);
+        return err->status;
     }
     rd_kafka_poll_set_consumer(self->rk);
     return WEIR_OK;

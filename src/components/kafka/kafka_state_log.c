@@ -299,11 +299,9 @@ static weir_status open_reader(struct kafka_state_log *self, struct weir_err *er
     if (conf == NULL) {
         return err->status;
     }
-    char text[256];
-    self->reader = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof(text));
+    self->reader = kafka_client_new(&self->client, RD_KAFKA_CONSUMER, conf, err);
     if (self->reader == NULL) {
-        rd_kafka_conf_destroy(conf);
-        return weir_fail(err, WEIR_CONFIG, "%s", text);
+        return err->status;
     }
     rd_kafka_poll_set_consumer(self->reader);
     return WEIR_OK;

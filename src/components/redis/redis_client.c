@@ -4,8 +4,6 @@
  * is the only part of it that the server keeps stable: a server that loads, fails over or has no
  * memory is *unavailable*, so what was under way is tried again; a login that fails or a command
  * that the user may not give ends the pipeline, because no retry mends it.
- *
- * With TLS the certificate must carry the name of the host; there is no switch against it.
  */
 #include "redis_client.h"
 
@@ -13,27 +11,23 @@
 #include <string.h>
 
 #include <hiredis/hiredis_ssl.h>
+#include <openssl/ssl.h>
 
 enum { CONNECT_TIMEOUT_S = 3, COMMAND_TIMEOUT_S = 10, PORT_DEFAULT = 6379, DATABASE_MAX = 1 << 20 };
 
-const struct weir_field redis_tls_fields[] = {
-    WEIR_F_STR(struct redis_tls,
-               ca,
-               .unset = "the system's authorities",
-               .example = "/etc/weir/ca.pem",
-               .help = "File with the certificates of the authorities to trust."),
-    WEIR_F_STR(struct redis_tls,
-               cert,
-               .example = "/etc/weir/client.pem",
-               .help = "File with the client's certificate, for mutual TLS."),
-    WEIR_F_STR(struct redis_tls,
-               key,
-               .example = "/etc/weir/client.key",
-               .help = "File with the client's private key."),
-    WEIR_F_STR(struct redis_tls,
-               server_name,
-               .unset = "the host of the URL",
-               .help = "The name that the server's certificate must carry."),
+const struct weir_field redis_auth_fields[] = {
+    WEIR_F_STR(struct redis_auth,
+               user,
+               .min = 1,
+               .max = REDIS_NAME_MAX,
+               .unset = "the default user",
+               .example = "weir",
+               .help = "User name (ACL)."),
+    WEIR_F_STR(struct redis_auth,
+               password,
+               .flags = WEIR_REQUIRED | WEIR_SECRET,
+               .example = "${file:/run/secrets/redis}",
+               .help = "Password."),
     WEIR_FIELDS_END,
 };
 
@@ -85,8 +79,8 @@ parse_address(const struct redis_connection *connection, struct redis_address *r
     }
     if (!is_legal || *at != '\0') {
         weir_status status = weir_fail(err, WEIR_CONFIG, "this is no address of a Redis server");
-        weir_err_hint(err, "Write HOST:PORT or redis://HOST:PORT/DATABASE; `user` and `password` "
-                           "have keys of their own.");
+        weir_err_hint(err, "Write HOST:PORT or redis://HOST:PORT/DATABASE; user and password stand "
+                           "under `auth`.");
         weir_err_path(err, "url");
         return status;
     }
@@ -152,28 +146,18 @@ static weir_status connection_encrypt(const struct redis_connection *connection,
                                       redisContext *context,
                                       struct weir_err *err)
 {
-    static const struct redis_tls defaults = {0};
-    const struct redis_tls *tls = connection->tls != NULL ? connection->tls : &defaults;
-    const char *name = tls->server_name != NULL ? tls->server_name : address->host;
-    redisSSLOptions options = {
-        .cacert_filename = tls->ca,
-        .capath = tls->ca == NULL ? "/etc/ssl/certs" : NULL,
-        .cert_filename = tls->cert,
-        .private_key_filename = tls->key,
-        .server_name = name,
-        .verify_mode = REDIS_SSL_VERIFY_PEER,
-        .verify_name = name,
-    };
-    redisSSLContextError code = REDIS_SSL_CTX_NONE;
-    redisSSLContext *ssl = redisCreateSSLContextWithOptions(&options, &code);
-    if (ssl == NULL) {
-        return weir_fail(err, WEIR_CONFIG, "TLS: %s", redisSSLContextGetError(code));
+    static const struct weir_tls defaults = {.verify = true, .min_version = WEIR_TLS_1_2};
+    const struct weir_tls *tls = connection->tls != NULL ? connection->tls : &defaults;
+    SSL *session = weir_tls_session_new(tls, address->host, err);
+    if (session == NULL) {
+        return err->status;
     }
+    SSL_up_ref(session); /* the context frees its own, also when it fails */
     weir_status status = WEIR_OK;
-    if (redisInitiateSSLWithContext(context, ssl) != REDIS_OK) {
-        status = weir_fail(err, WEIR_UNAVAILABLE, "TLS with %s: %s", address->host, context->errstr);
+    if (redisInitiateSSL(context, session) != REDIS_OK) {
+        status = weir_tls_fail(session, address->host, err);
     }
-    redisFreeSSLContext(ssl);
+    SSL_free(session);
     return status;
 }
 
@@ -195,10 +179,11 @@ static weir_status connection_log_in(const struct redis_connection *connection,
                                      struct weir_err *err)
 {
     weir_status status = WEIR_OK;
-    if (connection->password != NULL) {
-        const char *user = connection->user != NULL ? connection->user : "default";
+    const struct redis_auth *auth = connection->auth;
+    if (auth != NULL) {
+        const char *user = auth->user != NULL ? auth->user : "default";
         status = context_ask(context, "logging in",
-                             redisCommand(context, "AUTH %s %s", user, connection->password), err);
+                             redisCommand(context, "AUTH %s %s", user, auth->password), err);
     }
     if (status == WEIR_OK && address->database != 0) {
         status = context_ask(context, "choosing the database",
@@ -229,6 +214,11 @@ redisContext *redis_connect(const struct redis_connection *connection, struct we
     }
     if (status == WEIR_OK) {
         status = connection_log_in(connection, &address, context, err);
+        if (status == WEIR_UNAVAILABLE && address.is_tls && context->err != 0) {
+            /* With TLS 1.3 that is how a server says no to a client, if one hears it at all. */
+            weir_err_hint(err, "If it wants a certificate of its clients, write `tls.cert` and "
+                               "`tls.key`.");
+        }
     }
     if (status != WEIR_OK && context != NULL) {
         redisFree(context);

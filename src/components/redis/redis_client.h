@@ -9,19 +9,21 @@
 #include <hiredis/hiredis.h>
 
 #include <weir/component.h>
+#include <weir/connection.h>
 
 enum { REDIS_NAME_MAX = 512 };
 
-struct redis_tls {
-    const char *ca, *cert, *key, *server_name;
+struct redis_auth {
+    const char *user, *password; /* user: may be NULL */
 };
 
 struct redis_connection {
-    const char *url, *user, *password;
-    struct redis_tls *tls;
+    const char *url;
+    struct redis_auth *auth;
+    struct weir_tls *tls;
 };
 
-extern const struct weir_field redis_tls_fields[];
+extern const struct weir_field redis_auth_fields[];
 
 /* The rows that every Redis component has; S has a member `struct redis_connection connection`. */
 #define REDIS_CONNECTION_FIELDS(S)                                                                 \
@@ -30,16 +32,10 @@ extern const struct weir_field redis_tls_fields[];
                  .example = "localhost:6379",                                                      \
                  .help = "The server: HOST:PORT, redis://HOST:PORT/DATABASE, or rediss:// for "    \
                          "TLS."),                                                                  \
-        WEIR_F_NAMED(S, connection.user, "user", STR, const char *, .flags = WEIR_CONNECTION,      \
-                     .unset = "the default user", .help = "User name (ACL)."),                     \
-        WEIR_F_NAMED(S, connection.password, "password", STR, const char *,                        \
-                     .flags = WEIR_CONNECTION | WEIR_SECRET,                                       \
-                     .example = "${file:/run/secrets/redis}", .help = "Password."),                \
-        WEIR_F_NAMED(S, connection.tls, "tls", OBJECT_PTR, struct redis_tls *,                     \
-                     .children = redis_tls_fields, .item_size = sizeof(struct redis_tls),          \
-                     .flags = WEIR_CONNECTION,                                                     \
-                     .help = "Encrypts the connection and checks certificate and host name. "      \
-                             "`tls: {}` uses the system's authorities.")
+        WEIR_F_TLS(S, connection.tls),                                                             \
+        WEIR_F_NAMED(S, connection.auth, "auth", OBJECT_PTR, struct redis_auth *,                  \
+                     .children = redis_auth_fields, .item_size = sizeof(struct redis_auth),        \
+                     .flags = WEIR_CONNECTION, .help = "Logs in with AUTH.")
 
 /* For struct weir_component.check: is the URL one? */
 weir_status redis_connection_check(const struct redis_connection *connection, struct weir_err *err);

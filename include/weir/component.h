@@ -256,6 +256,10 @@ struct weir_step_ops {
     /* lane, some ten times a second, also when no record comes: processing time, ms since the
      * epoch. NULL: the step does not look at it. */
     weir_status (*tick)(void *self, struct weir_run *run, int64_t now_ms, struct weir_err *err);
+    /* Steps that keep state; any thread, without an instance: appends the members of a JSON object
+     * that say what an entry is ("\"key\":…,\"start\":…"), without comma in front or behind. `weir
+     * state` shows them and finds entries by `key`. May be NULL, and may append nothing. */
+    void (*show)(struct weir_slice key, struct weir_slice value, struct weir_strbuf *out);
 };
 
 /* --- sinks -------------------------------------------------------------------------------------*/

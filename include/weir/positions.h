@@ -4,6 +4,9 @@
  * and that may be running in another process meanwhile. Each function connects, asks and leaves;
  * none joins a group or disturbs who reads. A component names its functions in `position_ops`.
  *
+ * The state log of a pipeline lies in the same system, if there at all, and is looked at and filled
+ * from outside in the same way (`weir state`).
+ *
  * Where positions lie. A source with WEIR_POSITIONS_GROUP answers `committed` and takes `commit`.
  * One with WEIR_POSITIONS_LOG leaves both alone: weir's state log has them.
  */
@@ -62,6 +65,31 @@ struct weir_positions_ops {
                           const struct weir_position *items,
                           size_t count,
                           struct weir_err *err);
+    /* Hands over every committed entry of the state log of that name ("orders.state"), shard by
+     * shard, oldest first. *ret_shards: how many there are, known before the first; 0: there is no
+     * such log. NULL: the system keeps no state. */
+    weir_status (*read_state)(const struct weir_positions_call *call,
+                              const char *name,
+                              int32_t *ret_shards,
+                              weir_status (*take)(void *context,
+                                                  int32_t shard,
+                                                  struct weir_slice entry,
+                                                  struct weir_err *err),
+                              void *context,
+                              struct weir_err *err);
+    /* Makes a log that must be empty, and fills it in one commit with what `next` gives; data ==
+     * NULL: that was all. Entries have at most `entry_max` bytes and are borrowed until the next
+     * call. */
+    weir_status (*write_state)(const struct weir_positions_call *call,
+                               const char *name,
+                               int32_t shards,
+                               weir_status (*next)(void *context,
+                                                   int32_t *ret_shard,
+                                                   struct weir_slice *ret_entry,
+                                                   struct weir_err *err),
+                               void *context,
+                               struct weir_err *err);
+    size_t state_entry_max;
 };
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "app/args.h"
 #include "app/loading.h"
+#include "app/state_store.h"
 
 static bool print_json(const struct weir_diags *diags)
 {
@@ -34,6 +35,33 @@ static void check_file(struct weir_loading *loading, const char *path, bool say_
     loading->loaded = NULL;
 }
 
+/* What a start would do with the state that is kept. */
+static int check_state(const char *path)
+{
+    struct weir_store store;
+    struct weir_err err = {0};
+    int code = WEIR_EXIT_OK;
+    if (weir_store_open(&store, "check", path, &code)) {
+        if (weir_store_read(&store, &err) != WEIR_OK) {
+            code = weir_standing_fail("check", path, &err);
+        } else {
+            struct weir_strbuf plan;
+            weir_strbuf_init(&plan, 64 << 20);
+            bool fits = weir_store_plan(&store, &plan);
+            printf("%s:\n%.*s", path, (int)plan.size, plan.size == 0 ? "" : plan.data);
+            weir_strbuf_done(&plan);
+            if (!fits) {
+                puts("Steps are found again by their `name:`. Give a step its old name, or begin "
+                     "anew "
+                     "under another `name` of the pipeline.");
+            }
+            code = fits ? WEIR_EXIT_OK : WEIR_EXIT_CONFIG;
+        }
+    }
+    weir_store_close(&store);
+    return code;
+}
+
 int weir_cmd_check(int argc, char **argv)
 {
     struct weir_args args;
@@ -43,6 +71,16 @@ int weir_cmd_check(int argc, char **argv)
     }
     const char *format = weir_args_get(&args, "format");
     bool as_json = format != NULL && strcmp(format, "json") == 0;
+    if (weir_args_has(&args, "state")) {
+        if (as_json) {
+            return weir_args_wrong(&args, "--state prints text");
+        }
+        for (size_t i = 0; i < args.count; i++) {
+            int one = check_state(args.operands[i]);
+            code = one > code ? one : code;
+        }
+        return code;
+    }
     struct weir_loading loading;
     weir_loading_init(&loading);
     for (size_t i = 0; i < args.count; i++) {

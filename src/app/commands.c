@@ -86,12 +86,16 @@ static const struct weir_command commands[] = {
     {
         .name = "check",
         .summary = "find every error of configuration files",
-        .usage = WORDS("check [--format text|json] FILE…"),
+        .usage = WORDS("check [--format text|json] FILE…", "check --state FILE…"),
         .description =
             "Finds every error of configuration files at once, without connecting to anything:\n"
             "unknown keys, wrong values, jq that does not compile, variables that are not set,\n"
-            "guarantees that cannot be had. `-` is standard input.\n",
+            "guarantees that cannot be had. `-` is standard input.\n"
+            "\n"
+            "With --state it connects, reads the state that is kept, and says for each step what a\n"
+            "start would do with it: go on, begin empty, or refuse. Steps are matched by name.\n",
         .options = LIST(struct weir_option,
+            {.name = "state", .help = "also compare with the state that is kept"},
             FORMAT_OPTION("text: the place, the line and what to do, on standard error (default)\n"
                           "json: {\"errors\":N,\"diagnostics\":[…]} on standard output")),
         .operands = {{.name = "FILE", .kind = WEIR_OPERAND_FILE, .is_repeated = true}},
@@ -294,6 +298,41 @@ static const struct weir_command commands[] = {
         .exits = positions_exits,
         .variables = pipeline_variables,
         .run = weir_cmd_positions,
+    },
+    {
+        .name = "state",
+        .summary = "show, save, restore or move what a pipeline remembers",
+        .usage = WORDS("state list [--format text|json] [FILE]", "state size [FILE]",
+                       "state get --key KEY [--step NAME] [FILE]",
+                       "state export [--step NAME] FILE > STATE",
+                       "state import [--dry-run] FILE < STATE"),
+        .description =
+            "What the steps of a pipeline keep: per step and shard its keys, bytes and clock. Reads\n"
+            "the state log as a start would, so it works whether the pipeline runs or not, and does\n"
+            "not disturb it; what is not committed yet is not seen.\n"
+            "\n"
+            "`get` finds the entries of a key, written as JSON or, if it is a string, as it is.\n"
+            "`export` writes JSON lines: a shard's position, a step's layout and clock, an entry's\n"
+            "key and value in hexadecimal and, for people, what they say. `import` makes such lines\n"
+            "the state of a pipeline that has none yet, and sets its positions to match; it is\n"
+            "refused while the pipeline runs. So state moves to another medium, name or cluster:\n"
+            "\n"
+            "  weir state export old.yaml | weir state import new.yaml\n",
+        .options = LIST(struct weir_option,
+            {.name = "key", .argument = "KEY", .help = "get: the key, as JSON or text"},
+            {.name = "step", .argument = "NAME", .help = "get, export: only of this step"},
+            {.name = "dry-run", .help = "import: read and compare, and write nothing"},
+            FORMAT_OPTION("how to print the list (default: text)")),
+        .operands = {{.name = "ACTION", .kind = WEIR_OPERAND_WORD,
+                      .words = WORDS("list", "size", "get", "export", "import")},
+                     OPTIONAL_FILE},
+        .examples = LIST(struct weir_example,
+            {"weir state list orders.yaml", NULL},
+            {"weir state get --key DE orders.yaml", "what is kept for a key"},
+            {"weir state export orders.yaml > orders.jsonl", "keep it, to be able to return"}),
+        .exits = positions_exits,
+        .variables = pipeline_variables,
+        .run = weir_cmd_state,
     },
     {
         .name = "list",

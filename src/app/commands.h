@@ -81,6 +81,7 @@ int weir_cmd_test(int argc, char **argv);
 int weir_cmd_pipe(int argc, char **argv);
 int weir_cmd_lag(int argc, char **argv);
 int weir_cmd_positions(int argc, char **argv);
+int weir_cmd_state(int argc, char **argv);
 int weir_cmd_list(int argc, char **argv);
 int weir_cmd_schema(int argc, char **argv);
 int weir_cmd_docs(int argc, char **argv);

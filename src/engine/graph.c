@@ -52,9 +52,7 @@ static void chain_build_stages(struct weir_engine *engine,
         const char *base = (const char *)described - offsetof(struct weir_component, described);
         struct weir_stage *stage = &chain->stages[i];
         stage->component = (const struct weir_component *)(const void *)base;
-        stage->name = step->name != NULL ? step->name
-                                         : weir_arena_printf(&engine->arena, "%ssteps[%zu].%s",
-                                                             prefix, i, described->name);
+        stage->name = weir_plan_step_name(step, i, prefix, &engine->arena);
         stage->place = step->component.place;
         stage->index = engine->stage_count++;
         stage->config = step->component.config;

@@ -249,24 +249,51 @@ static weir_status plan_use_log(struct weir_plan *plan,
     return WEIR_OK;
 }
 
-static bool steps_keep_state(const struct weir_items *steps)
+const char *weir_plan_step_name(const struct weir_step_config *step,
+                                size_t index,
+                                const char *prefix,
+                                struct weir_arena *arena)
 {
-    bool keep = false;
-    for (size_t i = 0; i < steps->count; i++) {
-        const struct weir_step_config *step = WEIR_ITEMS_AT(struct weir_step_config, steps, i);
-        keep = keep || component_of(step->component.described)->stateful;
-    }
-    return keep;
+    return step->name != NULL ? step->name
+                              : weir_arena_printf(arena, "%ssteps[%zu].%s", prefix, index,
+                                                  step->component.described->name);
 }
 
-static bool config_keeps_state(const struct weir_pipeline_config *config)
+static void plan_add_steps(struct weir_plan *plan,
+                           const struct weir_items *steps,
+                           const char *prefix,
+                           struct weir_arena *arena)
 {
-    bool keep = steps_keep_state(&config->steps);
-    for (size_t i = 0; i < config->branches.count; i++) {
-        keep = keep || steps_keep_state(
-                           &WEIR_ITEMS_AT(struct weir_branch_config, &config->branches, i)->steps);
+    for (size_t i = 0; i < steps->count; i++) {
+        const struct weir_step_config *step = WEIR_ITEMS_AT(struct weir_step_config, steps, i);
+        const struct weir_component *component = component_of(step->component.described);
+        if (component->stateful) {
+            plan->stateful_steps[plan->stateful_step_count++] =
+                (struct weir_plan_step){component, weir_plan_step_name(step, i, prefix, arena)};
+        }
     }
-    return keep;
+}
+
+static void plan_find_steps(struct weir_plan *plan,
+                            const struct weir_pipeline_config *config,
+                            struct weir_arena *arena)
+{
+    size_t count = config->steps.count;
+    for (size_t i = 0; i < config->branches.count; i++) {
+        count += WEIR_ITEMS_AT(struct weir_branch_config, &config->branches, i)->steps.count;
+    }
+    plan->stateful_steps = weir_arena_calloc(arena, count + 1, sizeof(*plan->stateful_steps));
+    WEIR_ASSERT(plan->stateful_steps != NULL);
+    plan_add_steps(plan, &config->steps, "", arena);
+    for (size_t i = 0; i < config->branches.count; i++) {
+        const struct weir_branch_config *branch =
+            WEIR_ITEMS_AT(struct weir_branch_config, &config->branches, i);
+        plan_add_steps(plan, &branch->steps,
+                       branch->name != NULL ? weir_arena_printf(arena, "%s.", branch->name)
+                                            : weir_arena_printf(arena, "branches[%zu].", i),
+                       arena);
+    }
+    plan->stateful = plan->stateful_step_count > 0;
 }
 
 static weir_status plan_check_state(struct weir_plan *plan,
@@ -428,8 +455,8 @@ weir_status weir_plan_make(struct weir_plan *plan,
                            bool connect,
                            struct weir_err *err)
 {
-    *plan = (struct weir_plan){.source_count = config->sources.count,
-                               .stateful = config_keeps_state(config)};
+    *plan = (struct weir_plan){.source_count = config->sources.count};
+    plan_find_steps(plan, config, arena);
     bool wanted = plan->stateful || config->guarantee == WEIR_WISH_EXACTLY_ONCE ||
                   config->guarantee == WEIR_WISH_EFFECTIVELY_ONCE;
     plan->sources = weir_arena_calloc(arena, plan->source_count, sizeof(*plan->sources));

@@ -30,6 +30,12 @@ struct weir_plan_edge {
     char why[256];                 /* a sentence */
 };
 
+/* A step that keeps state, under the name by which the log finds it again. */
+struct weir_plan_step {
+    const struct weir_component *component;
+    const char *name; /* the user's, or "steps[2].window" */
+};
+
 struct weir_plan {
     enum weir_guarantee guarantee;
     char why[256];
@@ -43,9 +49,18 @@ struct weir_plan {
     unsigned lanes;
     struct weir_plan_edge *sources, *sinks;
     size_t source_count, sink_count;
+    struct weir_plan_step *stateful_steps;
+    size_t stateful_step_count;
 };
 
 struct weir_pipeline_config;
+struct weir_step_config;
+
+/* What the index-th step of a list is called; prefix: "" or "BRANCH.". */
+const char *weir_plan_step_name(const struct weir_step_config *step,
+                                size_t index,
+                                const char *prefix,
+                                struct weir_arena *arena);
 
 /* Everything is allocated in the arena. Fails with WEIR_CONFIG when a written `guarantee:` cannot
  * be had. connect: compares systems by their identity where addresses differ. */

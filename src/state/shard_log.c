@@ -9,6 +9,7 @@
  */
 #include "state/shard_log.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -60,6 +61,7 @@ struct progress {
 struct weir_shard_log {
     struct weir_shard_step *steps;
     size_t step_count;
+    bool discovers; /* names and tables of the steps are the log's own */
     size_t snapshot_bytes;
     struct log_position *positions;
     size_t position_count;
@@ -85,7 +87,9 @@ weir_shard_log_new(const struct weir_shard_step *steps, size_t count, size_t sna
 {
     struct weir_shard_log *log = weir_calloc(1, sizeof(*log));
     log->steps = weir_calloc(count + 1, sizeof(*log->steps));
-    memcpy(log->steps, steps, count * sizeof(*steps));
+    if (count > 0) {
+        memcpy(log->steps, steps, count * sizeof(*steps));
+    }
     log->step_count = count;
     log->snapshot_bytes = snapshot_bytes > 0 ? snapshot_bytes : SNAPSHOT_BYTES;
     weir_strbuf_init(&log->parts, DELTA_BYTES_MAX);
@@ -94,10 +98,21 @@ weir_shard_log_new(const struct weir_shard_step *steps, size_t count, size_t sna
     return log;
 }
 
+struct weir_shard_log *weir_shard_log_new_discovering(void)
+{
+    struct weir_shard_log *log = weir_shard_log_new(NULL, 0, SIZE_MAX);
+    log->discovers = true;
+    return log;
+}
+
 void weir_shard_log_free(struct weir_shard_log *log)
 {
     if (log == NULL) {
         return;
+    }
+    for (size_t i = 0; log->discovers && i < log->step_count; i++) {
+        weir_free((char *)(uintptr_t)log->steps[i].name);
+        weir_state_free(log->steps[i].state);
     }
     for (size_t i = 0; i < log->position_count; i++) {
         weir_free(log->positions[i].source);
@@ -110,6 +125,24 @@ void weir_shard_log_free(struct weir_shard_log *log)
     weir_strbuf_done(&log->payload);
     weir_strbuf_done(&log->frames);
     weir_free(log);
+}
+
+const struct weir_shard_step *weir_shard_log_step_at(const struct weir_shard_log *log, size_t index)
+{
+    return index < log->step_count ? &log->steps[index] : NULL;
+}
+
+bool weir_shard_log_position_at(const struct weir_shard_log *log,
+                                size_t index,
+                                struct weir_state_position *ret_position)
+{
+    if (index >= log->position_count) {
+        return false;
+    }
+    const struct log_position *row = &log->positions[index];
+    *ret_position =
+        (struct weir_state_position){row->source, row->topic, row->partition, row->position};
+    return true;
 }
 
 size_t weir_shard_log_bytes(const struct weir_shard_log *log)
@@ -190,6 +223,38 @@ take_position(struct weir_shard_log *log, const char *at, const char *end, struc
     return WEIR_OK;
 }
 
+static const struct weir_shard_step *
+find_step(struct weir_shard_log *log, const char *name, uint32_t version)
+{
+    for (size_t i = 0; i < log->step_count; i++) {
+        if (strcmp(log->steps[i].name, name) == 0) {
+            return &log->steps[i];
+        }
+    }
+    if (!log->discovers) {
+        return NULL;
+    }
+    log->steps = weir_realloc(log->steps, log->step_count + 1, sizeof(*log->steps));
+    log->steps[log->step_count] =
+        (struct weir_shard_step){weir_strdup(name), version, weir_state_new(NULL)};
+    return &log->steps[log->step_count++];
+}
+
+const struct weir_shard_step *
+weir_shard_log_step(struct weir_shard_log *log, struct weir_slice name, uint32_t version)
+{
+    char text[256];
+    snprintf(text, sizeof(text), "%.*s", (int)name.size, name.data);
+    const struct weir_shard_step *step = NULL;
+    for (size_t i = 0; i < log->step_count && step == NULL; i++) {
+        step = strcmp(log->steps[i].name, text) == 0 ? &log->steps[i] : NULL;
+    }
+    if (step == NULL && version != UINT32_MAX) {
+        return find_step(log, text, version);
+    }
+    return step != NULL && (version == UINT32_MAX || step->version == version) ? step : NULL;
+}
+
 static weir_status
 take_step(struct weir_shard_log *log, const char *at, const char *end, struct weir_err *err)
 {
@@ -200,11 +265,8 @@ take_step(struct weir_shard_log *log, const char *at, const char *end, struct we
     }
     memcpy(&version, at, sizeof(version));
     at += sizeof(version);
-    for (size_t i = 0; i < log->step_count; i++) {
-        const struct weir_shard_step *step = &log->steps[i];
-        if (strcmp(step->name, name) != 0) {
-            continue;
-        }
+    const struct weir_shard_step *step = find_step(log, name, version);
+    if (step != NULL) {
         if (step->version != version) {
             weir_status status = weir_fail(err, WEIR_CONFIG,
                                            "the state of \"%.100s\" was written in layout %u, this "

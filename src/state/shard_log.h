@@ -28,6 +28,7 @@
 #include <weir/slice.h>
 #include <weir/status.h>
 
+#include "state/state_log.h"
 #include "state/table.h"
 
 struct weir_shard_log;
@@ -43,7 +44,22 @@ struct weir_shard_step {
  * SIZE_MAX: only when it is wanted. */
 struct weir_shard_log *
 weir_shard_log_new(const struct weir_shard_step *steps, size_t count, size_t snapshot_bytes);
+/* For looking at a log whose pipeline is not known: every step that it speaks of gets a table,
+ * which is the log's. */
+struct weir_shard_log *weir_shard_log_new_discovering(void);
 void weir_shard_log_free(struct weir_shard_log *log);
+
+/* Of a discovering log: the step of that name, made with that layout if need be. NULL: its layout
+ * is another, or it is not there and version is UINT32_MAX. */
+const struct weir_shard_step *
+weir_shard_log_step(struct weir_shard_log *log, struct weir_slice name, uint32_t version);
+/* The index-th position that was restored; false behind the last. Borrowed. */
+bool weir_shard_log_position_at(const struct weir_shard_log *log,
+                                size_t index,
+                                struct weir_state_position *ret_position);
+/* The index-th step, in the order of the pipeline or of the log; NULL behind the last. */
+const struct weir_shard_step *weir_shard_log_step_at(const struct weir_shard_log *log,
+                                                     size_t index);
 
 /* Restoring: each frame in order, then the end. */
 WEIR_MUST_USE weir_status weir_shard_log_take(struct weir_shard_log *log,

@@ -192,8 +192,20 @@ aggregate_advance(void *instance, struct weir_run *run, int64_t watermark_ms, st
                : weir_fail(err, WEIR_LIMIT, "the batch has no memory left");
 }
 
-static const struct weir_step_ops aggregate_ops = {.apply = aggregate_apply,
-                                                   .advance = aggregate_advance};
+static void aggregate_show(struct weir_slice key, struct weir_slice value, struct weir_strbuf *out)
+{
+    (void)value;
+    if (key.size > 9 && key.data[0] == 'p') {
+        weir_strbuf_text(out, "\"key\":");
+        weir_strbuf_append(out, key.data + 9, key.size - 9);
+    }
+}
+
+static const struct weir_step_ops aggregate_ops = {
+    .apply = aggregate_apply,
+    .advance = aggregate_advance,
+    .show = aggregate_show,
+};
 
 const struct weir_component weir_component_aggregate_step = {
     .abi = WEIR_ABI,

@@ -107,7 +107,18 @@ dedupe_advance(void *instance, struct weir_run *run, int64_t watermark_ms, struc
                : weir_fail(err, WEIR_LIMIT, "the batch has no memory left");
 }
 
-static const struct weir_step_ops dedupe_ops = {.apply = dedupe_apply, .advance = dedupe_advance};
+static void dedupe_show(struct weir_slice key, struct weir_slice value, struct weir_strbuf *out)
+{
+    (void)value;
+    weir_strbuf_text(out, "\"key\":");
+    weir_value_write(weir_value_string(key), out, 0);
+}
+
+static const struct weir_step_ops dedupe_ops = {
+    .apply = dedupe_apply,
+    .advance = dedupe_advance,
+    .show = dedupe_show,
+};
 
 const struct weir_component weir_component_dedupe_step = {
     .abi = WEIR_ABI,

@@ -588,10 +588,29 @@ static void window_close(void *instance)
     aggregates_close(&self->aggregates);
 }
 
+/* A pane: the key, what it spans, how many records it has. A directory: the key. */
+static void window_show(struct weir_slice key, struct weir_slice value, struct weir_strbuf *out)
+{
+    size_t head = key.data[0] == 'p' ? 9 : 1;
+    if (key.size <= head || (key.data[0] != 'p' && key.data[0] != 'k')) {
+        return;
+    }
+    weir_strbuf_text(out, "\"key\":");
+    weir_strbuf_append(out, key.data + head, key.size - head);
+    if (key.data[0] == 'p' && value.size >= sizeof(struct pane)) {
+        struct pane pane;
+        memcpy(&pane, value.data, sizeof(pane));
+        weir_strbuf_printf(out, ",\"start\":%lld,\"first\":%lld,\"last\":%lld,\"records\":%lld",
+                           (long long)pane.start, (long long)pane.first, (long long)pane.last,
+                           (long long)pane.records);
+    }
+}
+
 static const struct weir_step_ops window_ops = {
     .apply = window_apply,
     .advance = window_advance,
     .tick = window_tick,
+    .show = window_show,
 };
 
 const struct weir_component weir_component_window_step = {

@@ -18,6 +18,7 @@
 
 #include "base/assert.h"
 #include "kafka_source.h"
+#include "kafka_state_outside.h"
 
 enum { TIMEOUT_MS = 15000 };
 
@@ -368,11 +369,13 @@ static weir_status kafka_positions_commit(const struct weir_positions_call *call
     return status;
 }
 
-extern const struct weir_positions_ops kafka_positions_ops;
 const struct weir_positions_ops kafka_positions_ops = {
     .unit = "records",
     .list = kafka_positions_list,
     .find = kafka_positions_find,
     .readers = kafka_positions_readers,
     .commit = kafka_positions_commit,
+    .read_state = kafka_state_outside_read,
+    .write_state = kafka_state_outside_write,
+    .state_entry_max = KAFKA_STATE_ENTRY_MAX,
 };

@@ -13,6 +13,7 @@
  * user decides about, not a silent jump.
  */
 #include "kafka_source.h"
+#include "kafka_state_outside.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -944,7 +945,6 @@ static const struct weir_source_ops kafka_source_ops = {
 };
 
 extern const struct weir_domain_ops kafka_transaction_ops;
-extern const struct weir_positions_ops kafka_positions_ops;
 
 const struct weir_component weir_component_kafka_source = {
     .abi = WEIR_ABI,

@@ -12,7 +12,6 @@
 #include "base/assert.h"
 
 enum {
-    ENTRY_BYTES_MAX = 900 * 1024, /* below a topic's usual max.message.bytes */
     REQUEST_MS = 5000,
     PATIENCE_MS = 60000,
     PAUSE_MS = 100,
@@ -24,6 +23,12 @@ enum {
 static int64_t now_ms(const struct kafka_state_log *self)
 {
     return weir_clock_monotonic_ns(self->ctx->clock) / 1000000;
+}
+
+/* A command, from outside, has no engine and no hurry. */
+static bool must_hurry(const struct kafka_state_log *self)
+{
+    return self->ctx->engine != NULL && weir_ctx_must_hurry(self->ctx);
 }
 
 /* --- administration ----------------------------------------------------------------------------*/
@@ -192,7 +197,7 @@ static weir_status find_offset(struct kafka_state_log *self,
     rd_kafka_resp_err_t code;
     while ((code = ask_offset(self, shard, which, ret_offset)) != RD_KAFKA_RESP_ERR_NO_ERROR) {
         weir_status status = kafka_status(code);
-        if (status == WEIR_DENIED || now_ms(self) > until_ms || weir_ctx_must_hurry(self->ctx)) {
+        if (status == WEIR_DENIED || now_ms(self) > until_ms || must_hurry(self)) {
             return weir_fail(err, status == WEIR_DENIED ? status : WEIR_UNAVAILABLE,
                              "the state topic %s, partition %d: %s", self->topic, shard,
                              rd_kafka_err2str(code));
@@ -202,12 +207,12 @@ static weir_status find_offset(struct kafka_state_log *self,
     return WEIR_OK;
 }
 
-static weir_status make_topic(struct kafka_state_log *self, int32_t shards, struct weir_err *err)
+weir_status kafka_state_log_make(struct kafka_state_log *self, int32_t shards, struct weir_err *err)
 {
     int64_t until_ms = now_ms(self) + PATIENCE_MS;
     int count = count_partitions(self);
     rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
-    while (count <= 0 && now_ms(self) < until_ms && !weir_ctx_must_hurry(self->ctx)) {
+    while (count <= 0 && now_ms(self) < until_ms && !must_hurry(self)) {
         code = count == 0 ? create_topic(self, shards) : RD_KAFKA_RESP_ERR__TRANSPORT;
         if (kafka_status(code) == WEIR_DENIED || kafka_status(code) == WEIR_REJECTED) {
             break;
@@ -253,8 +258,36 @@ weir_status kafka_state_log_open(struct kafka_state_log *self,
                                      .producer = producer,
                                      .topic = weir_strdup(name),
                                      .generation = UINT64_MAX};
-    *ret_entry_max = ENTRY_BYTES_MAX;
-    return make_topic(self, shards, err);
+    *ret_entry_max = KAFKA_STATE_ENTRY_MAX;
+    return kafka_state_log_make(self, shards, err);
+}
+
+int kafka_state_log_shards(struct kafka_state_log *self)
+{
+    int64_t until_ms = now_ms(self) + PATIENCE_MS;
+    int count;
+    while ((count = count_partitions(self)) < 0 && now_ms(self) < until_ms) {
+        rd_kafka_poll(self->producer->rk, PAUSE_MS);
+    }
+    return count;
+}
+
+weir_status
+kafka_state_log_check_empty(struct kafka_state_log *self, int32_t shards, struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    for (int32_t shard = 0; shard < shards && status == WEIR_OK; shard++) {
+        int64_t begin = 0, end = 0;
+        status = find_offset(self, shard, RD_KAFKA_OFFSET_SPEC_EARLIEST, &begin, err);
+        if (status == WEIR_OK) {
+            status = find_offset(self, shard, RD_KAFKA_OFFSET_SPEC_LATEST, &end, err);
+        }
+        if (status == WEIR_OK && begin < end) {
+            status = weir_fail(err, WEIR_REJECTED, "the state topic %s is not empty", self->topic);
+            weir_err_hint(err, "Delete it, or give the pipeline another `name`.");
+        }
+    }
+    return status;
 }
 
 void kafka_state_log_close(struct kafka_state_log *self)
@@ -375,7 +408,7 @@ read_all(struct kafka_state_log *self,
         show_progress(self, reading, shard);
         bool stuck = now_ms(self) - reading->moved_ms > PATIENCE_MS;
         if (status == WEIR_OK && reading->at < reading->end &&
-            (stuck || weir_ctx_must_hurry(self->ctx))) {
+            (stuck || must_hurry(self))) {
             status =
                 weir_fail(err, WEIR_UNAVAILABLE,
                           "the state topic %s, partition %d, cannot be read beyond %lld of %lld",

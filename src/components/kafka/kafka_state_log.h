@@ -12,6 +12,8 @@
 
 #include "kafka_producer.h"
 
+enum { KAFKA_STATE_ENTRY_MAX = 900 * 1024 }; /* below a topic's usual max.message.bytes */
+
 struct kafka_state_log {
     struct kafka_client client; /* first: librdkafka's opaque, of the reader */
     struct weir_ctx *ctx;
@@ -32,6 +34,13 @@ weir_status kafka_state_log_open(struct kafka_state_log *self,
                                  size_t *ret_entry_max,
                                  struct weir_err *err);
 void kafka_state_log_close(struct kafka_state_log *self);
+/* For looking only, on an object whose fields the caller has filled: how many shards there are; 0:
+ * no such topic; -1: nobody answers. */
+int kafka_state_log_shards(struct kafka_state_log *self);
+weir_status
+kafka_state_log_make(struct kafka_state_log *self, int32_t shards, struct weir_err *err);
+weir_status
+kafka_state_log_check_empty(struct kafka_state_log *self, int32_t shards, struct weir_err *err);
 weir_status kafka_state_log_restore(struct kafka_state_log *self,
                                     int32_t shard,
                                     weir_status (*take)(void *context,

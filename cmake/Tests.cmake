@@ -80,7 +80,7 @@ foreach(source IN LISTS tool_sources)
     add_executable(${name} "${source}")
     if(source MATCHES "/support/")
         # What judges the program shares no code with it.
-        target_link_libraries(${name} PRIVATE weir_build PkgConfig::RDKAFKA PkgConfig::YYJSON)
+        target_link_libraries(${name} PRIVATE weir_build PkgConfig::RDKAFKA)
     else()
         target_include_directories(${name} PRIVATE "${CMAKE_SOURCE_DIR}/src")
         target_link_libraries(${name} PRIVATE weir_all)

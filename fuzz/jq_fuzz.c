@@ -5,7 +5,7 @@
  * run twice with small limits, the second time over reused memory; results are printed.
  *
  * Sources: src/jq src/data src/base
- * Links: yyjson onig
+ * Links: onig
  * Seeds: fuzz/seeds/jq
  */
 #include <stdint.h>

@@ -5,7 +5,6 @@
  * is fed byte by byte in all its modes.
  *
  * Sources: src/data src/base
- * Links: yyjson
  * Seeds: fuzz/seeds/json
  */
 #include <stdint.h>
@@ -56,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     weir_strbuf_init(&again, 1 << 26);
     weir_strbuf_init(&message, 1 << 16);
     struct weir_value value, second;
-    bool parsed = weir_json_parse(&arena, text, NULL, &value, &err) == WEIR_OK;
+    bool parsed = weir_json_parse_in_place(&arena, text, NULL, &value, &err) == WEIR_OK;
     second = weir_reader_parse(&heap, text, 0, &message);
     check(parsed == !weir_value_is_absent(second));
     if (parsed) {

@@ -12,7 +12,8 @@
 #include <weir/jq.h>
 #include <weir/json.h>
 
-enum { DOCUMENT_MAX = 1 << 24, BATCH = 500 };
+/* As the engine: a batch is of so many records, or of so many bytes. */
+enum { DOCUMENT_MAX = 1 << 24, BATCH = 500, BATCH_BYTES = 256 * 1024 };
 
 static weir_status show_line(void *context, struct weir_value value, struct weir_err *err)
 {
@@ -59,16 +60,18 @@ int main(int argc, char **argv)
     struct weir_jq_run *run = weir_jq_run_new(NULL);
     weir_arena_init(&arena, 0);
     weir_strbuf_init(&buf, SIZE_MAX / 2);
+    size_t fit = BATCH_BYTES / (text.size + 1) + 1;
+    long batch = fit < BATCH ? (long)fit : BATCH;
     long rounds = strtol(argv[2], NULL, 10);
     bool show = rounds == 0;
     double start = cpu_ns();
     for (long i = 0; i < rounds + show; i++) {
         struct weir_value value;
-        if (i % BATCH == 0) {
+        if (i % batch == 0) {
             weir_arena_reset(&arena);
             weir_jq_run_reset(run);
         }
-        if (weir_json_parse(&arena, text, NULL, &value, &err) != WEIR_OK ||
+        if (weir_json_parse_in_place(&arena, text, NULL, &value, &err) != WEIR_OK ||
             weir_jq_each(run, program, value, show ? show_line : print, &buf, &err) != WEIR_OK) {
             fprintf(stderr, "%s: %s\n", argv[1], err.message);
             return 1;

@@ -3,7 +3,8 @@
  * A bump allocator: everything in it dies together. One arena per lifetime (process, pipeline,
  * batch). Owned by one thread at a time. Under AddressSanitizer freed blocks are poisoned.
  *
- *     block ── block ── block        the last block is bumped; reset keeps the first
+ *     block ── block ── block        the newest block is bumped
+ *     spare ── spare                 of ordinary size, kept by reset up to 4 MiB and used again
  *
  * An arena has a limit in bytes; an allocation beyond it returns NULL, and so does one for which
  * the system has no memory. Blocks grow from 4 KiB to 1 MiB; larger objects get their own block.
@@ -21,14 +22,15 @@ struct weir_arena_block;
 struct weir_arena {
     char *at, *end;                 /* free space of the current block */
     struct weir_arena_block *block; /* newest first */
-    size_t used_bytes;              /* sum of block sizes */
+    struct weir_arena_block *spare;
+    size_t used_bytes; /* sum of block sizes, the spare ones not counted */
     size_t limit_bytes;
 };
 
 /* limit_bytes: 0 = no limit. Allocates nothing yet. */
 void weir_arena_init(struct weir_arena *arena, size_t limit_bytes);
 void weir_arena_done(struct weir_arena *arena);
-/* Forgets everything, keeps one block for reuse. */
+/* Forgets everything, keeps blocks for reuse. */
 void weir_arena_reset(struct weir_arena *arena);
 
 void *weir_arena_alloc_slow(struct weir_arena *arena, size_t size, size_t align);
@@ -42,6 +44,18 @@ static inline void *weir_arena_alloc(struct weir_arena *arena, size_t size)
         return (char *)at;
     }
     return weir_arena_alloc_slow(arena, size, 16);
+}
+
+/* The memory with more room, which must be the newest of the arena or is copied; NULL at the limit.
+ */
+void *weir_arena_regrow(struct weir_arena *arena, void *memory, size_t old_size, size_t new_size);
+/* Gives the end of an allocation back, if nothing was allocated behind it. */
+static inline void
+weir_arena_shrink(struct weir_arena *arena, void *memory, size_t old_size, size_t new_size)
+{
+    if (arena->at == (char *)memory + old_size) {
+        arena->at = (char *)memory + new_size;
+    }
 }
 
 /* Zeroed memory for count items of size bytes; NULL at the limit or on overflow. */

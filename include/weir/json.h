@@ -24,5 +24,11 @@ WEIR_MUST_USE weir_status weir_json_parse(struct weir_arena *arena,
                                           const struct weir_json_limits *limits,
                                           struct weir_value *ret_value,
                                           struct weir_err *err);
+/* The same without a copy: texts of the value lie in `bytes`, which must live as long as it. */
+WEIR_MUST_USE weir_status weir_json_parse_in_place(struct weir_arena *arena,
+                                                   struct weir_slice bytes,
+                                                   const struct weir_json_limits *limits,
+                                                   struct weir_value *ret_value,
+                                                   struct weir_err *err);
 
 #endif

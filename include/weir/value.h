@@ -4,7 +4,7 @@
  *
  *      0      1      2         4              8                              16
  *     ┌──────┬──────┬─────────┬──────────────┬──────────────────────────────┐
- *     │ kind │ form │ 0       │ size         │ number · bytes · container   │
+ *     │ kind │ form │ flags   │ size         │ number · bytes · container   │
  *     └──────┴──────┴─────────┴──────────────┴──────────────────────────────┘
  *
  * Kinds stand in jq's order of types, so kinds compare as jq compares. The form says where the
@@ -46,11 +46,17 @@ enum weir_form {
     WEIR_FORM_COUNTED = 0x80, /* or-ed in: reference-counted in an evaluation's heap */
 };
 
+/* Private to src/data. */
+enum weir_value_flags {
+    WEIR_VALUE_PLAIN = 1,   /* a text that is printed as it stands */
+    WEIR_VALUE_DOUBLED = 2, /* a parsed object that has a key twice */
+};
+
 struct weir_value {
-    uint8_t kind; /* enum weir_kind */
-    uint8_t form; /* enum weir_form */
-    uint16_t reserved;
-    uint32_t size; /* of strings and number texts, in bytes */
+    uint8_t kind;   /* enum weir_kind */
+    uint8_t form;   /* enum weir_form */
+    uint16_t flags; /* enum weir_value_flags */
+    uint32_t size;  /* of strings and number texts, in bytes; of parsed containers: members */
     union {
         double number;
         const char *bytes;

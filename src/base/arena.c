@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Blocks double in size so that a batch of any shape needs few of them. Reset keeps the newest
- * block of ordinary size: a lane that works in rhythm allocates nothing after its first batches.
+ * Blocks double in size so that a batch of any shape needs few of them. Reset keeps those of
+ * ordinary size, up to a limit: a lane that works in rhythm asks the system for no memory after its
+ * first batches. Given back and asked for again, each page would be cleared and mapped anew.
  */
 #include <weir/arena.h>
 
@@ -28,7 +29,7 @@
 #define UNPOISON(memory, size) ((void)0)
 #endif
 
-enum { BLOCK_MIN = 4096, BLOCK_MAX = 1024 * 1024 };
+enum { BLOCK_MIN = 4096, BLOCK_MAX = 1024 * 1024, SPARE_MAX = 4 * BLOCK_MAX };
 
 struct weir_arena_block {
     struct weir_arena_block *next;
@@ -42,46 +43,67 @@ void weir_arena_init(struct weir_arena *arena, size_t limit_bytes)
     *arena = (struct weir_arena){.limit_bytes = limit_bytes};
 }
 
-static void block_free(struct weir_arena *arena, struct weir_arena_block *block)
+static void block_free(struct weir_arena_block *block)
 {
     UNPOISON((char *)block, block->size);
-    arena->used_bytes -= block->size;
     free(block);
+}
+
+static void blocks_free(struct weir_arena_block *block)
+{
+    while (block != NULL) {
+        struct weir_arena_block *next = block->next;
+        block_free(block);
+        block = next;
+    }
 }
 
 void weir_arena_done(struct weir_arena *arena)
 {
-    while (arena->block != NULL) {
-        struct weir_arena_block *next = arena->block->next;
-        block_free(arena, arena->block);
-        arena->block = next;
-    }
-    WEIR_ASSERT(arena->used_bytes == 0);
-    arena->at = arena->end = NULL;
+    blocks_free(arena->block);
+    blocks_free(arena->spare);
+    weir_arena_init(arena, arena->limit_bytes);
 }
 
+/* The newest blocks, which are the largest, stand first among the spare ones. */
 void weir_arena_reset(struct weir_arena *arena)
 {
-    struct weir_arena_block *keep = NULL;
-    struct weir_arena_block *block = arena->block;
-    while (block != NULL) {
-        struct weir_arena_block *next = block->next;
-        if (keep == NULL && block->size <= BLOCK_MAX) {
-            keep = block;
-        } else {
-            block_free(arena, block);
+    struct weir_arena_block *old_spare = arena->spare, **place = &arena->spare;
+    size_t kept = 0;
+    for (int list = 0; list < 2; list++) {
+        struct weir_arena_block *block = list == 0 ? arena->block : old_spare;
+        while (block != NULL) {
+            struct weir_arena_block *next = block->next;
+            if (block->size <= BLOCK_MAX && kept + block->size <= SPARE_MAX) {
+                kept += block->size;
+                POISON((char *)block + header_size, block->size - header_size);
+                *place = block;
+                place = &block->next;
+            } else {
+                block_free(block);
+            }
+            block = next;
         }
-        block = next;
     }
-    arena->block = keep;
+    *place = NULL;
+    arena->block = NULL;
     arena->at = arena->end = NULL;
-    if (keep != NULL) {
-        keep->next = NULL;
-        arena->at = (char *)keep + header_size;
-        arena->end = (char *)keep + keep->size;
-        POISON(arena->at, (size_t)(arena->end - arena->at));
-        UNPOISON(arena->at, (size_t)(arena->end - arena->at));
+    arena->used_bytes = 0;
+}
+
+/* A spare block of at least `least` bytes and at most `most`. */
+static struct weir_arena_block *block_reuse(struct weir_arena *arena, size_t least, size_t most)
+{
+    struct weir_arena_block **place = &arena->spare;
+    while (*place != NULL && ((*place)->size < least || (*place)->size > most)) {
+        place = &(*place)->next;
     }
+    struct weir_arena_block *block = *place;
+    if (block != NULL) {
+        *place = block->next;
+        UNPOISON((char *)block, block->size);
+    }
+    return block;
 }
 
 void *weir_arena_alloc_slow(struct weir_arena *arena, size_t size, size_t align)
@@ -97,9 +119,9 @@ void *weir_arena_alloc_slow(struct weir_arena *arena, size_t size, size_t align)
     if (want < size + header_size) {
         want = size + header_size;
     }
+    size_t room = SIZE_MAX;
     if (arena->limit_bytes != 0) {
-        size_t room =
-            arena->limit_bytes > arena->used_bytes ? arena->limit_bytes - arena->used_bytes : 0;
+        room = arena->limit_bytes > arena->used_bytes ? arena->limit_bytes - arena->used_bytes : 0;
         if (want > room) {
             want = room;
         }
@@ -107,11 +129,15 @@ void *weir_arena_alloc_slow(struct weir_arena *arena, size_t size, size_t align)
             return NULL;
         }
     }
-    struct weir_arena_block *block = malloc(want);
+    struct weir_arena_block *block = block_reuse(arena, size + header_size, room);
     if (block == NULL) {
-        return NULL;
+        block = malloc(want);
+        if (block == NULL) {
+            return NULL;
+        }
+        block->size = want;
     }
-    block->size = want;
+    want = block->size;
     arena->used_bytes += want;
     char *memory = (char *)block + header_size;
     size_t room_left = arena->at == NULL ? 0 : (size_t)(arena->end - arena->at);
@@ -125,6 +151,20 @@ void *weir_arena_alloc_slow(struct weir_arena *arena, size_t size, size_t align)
     arena->at = memory + size;
     arena->end = (char *)block + want;
     return memory;
+}
+
+void *weir_arena_regrow(struct weir_arena *arena, void *memory, size_t old_size, size_t new_size)
+{
+    if (arena->at == (char *)memory + old_size &&
+        (size_t)(arena->end - (char *)memory) >= new_size) {
+        arena->at = (char *)memory + new_size;
+        return memory;
+    }
+    void *grown = weir_arena_alloc(arena, new_size);
+    if (grown != NULL) {
+        memcpy(grown, memory, old_size);
+    }
+    return grown;
 }
 
 void *weir_arena_calloc(struct weir_arena *arena, size_t count, size_t size)

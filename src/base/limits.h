@@ -9,7 +9,8 @@
 enum {
     WEIR_RECORD_BYTES_MAX = 64 * 1024 * 1024, /* a value that a step makes */
     WEIR_BATCH_BYTES_MAX = 512 * 1024 * 1024, /* arena of one batch: values, parsed documents */
-    WEIR_BATCH_RECORDS_MAX = 1 << 20,         /* records of one batch as read */
+    WEIR_BATCH_PAYLOAD = 256 * 1024,  /* of one batch as read; it ends with the next record */
+    WEIR_BATCH_RECORDS_MAX = 1 << 20, /* records of one batch as read */
     WEIR_SOURCES_MAX = 64,
     WEIR_SINKS_MAX = 64,
     WEIR_LANES_MAX = 1024,

@@ -122,7 +122,7 @@ weir_status weir_record_json(struct weir_batch *batch,
             record->json = weir_value_null();
         } else {
             weir_status status =
-                weir_json_parse(&batch->arena, record->raw, NULL, &record->json, err);
+                weir_json_parse_in_place(&batch->arena, record->raw, NULL, &record->json, err);
             if (status != WEIR_OK) {
                 return status;
             }

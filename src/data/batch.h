@@ -49,9 +49,9 @@ struct weir_batch {
     size_t output_count;
     size_t sink_at, cursor; /* how far it is written */
     size_t tally[WEIR_FATE_COUNT];
-    bool is_special;         /* no records, but the one below */
+    bool is_special;            /* no records, but the one below */
     struct weir_record special; /* a watermark or a tick; see engine/lane.c */
-    struct weir_batch *link; /* free list, pending list */
+    struct weir_batch *link;    /* free list, pending list */
 };
 
 struct weir_batch *weir_batch_new(struct weir_strbuf *scratch);

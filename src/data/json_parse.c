@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Records to values. yyjson parses into the arena with numbers left as text: one run of 16-byte
- * nodes and one copy of the bytes, and nothing else is built. What yyjson refuses goes to the
- * lenient reader, which either accepts it (nan, broken UTF-8, a lone surrogate) or gives jq's
- * message with line and column.
+ * Records to values, in one pass without recursion. Open containers are linked through their own
+ * nodes: the second one holds the place of the parent, the first one's span the filter over the
+ * keys seen so far, until both are closed. Nodes are reserved for the densest ordinary text at the
+ * top of the arena, and what was not needed is given back.
  *
- * Large documents are looked over once more: containers deeper than the limit are an error, and an
- * object of many members that has a key twice is rebuilt, so that no walk is ever quadratic.
+ * On the way it is noted what printing would otherwise have to find out: `dirty` is behind the last
+ * byte that jq would not print as it stands, so a container that begins after it prints by one
+ * copy.
+ *
+ * Only well-formed JSON is read here. Whatever else comes goes to the lenient reader, which either
+ * accepts it (nan, broken UTF-8, a lone surrogate) or gives jq's message with line and column; so
+ * does an object of many members that has a key twice, which is rebuilt, so that no walk is ever
+ * quadratic.
  */
 #include <weir/json.h>
 
@@ -17,46 +23,340 @@
 #include "data/heap.h"
 #include "data/node.h"
 #include "data/reader.h"
+#include "data/scan.h"
 
 #define DEPTH_DEFAULT 10000
 #define READER_HEAP_BYTES ((size_t)1 << 32)
+#define NONE UINT32_MAX
 
-static void *arena_malloc(void *arena, size_t size)
-{
-    return weir_arena_alloc(arena, size);
-}
+enum outcome { DONE, ODD, DEEP, FULL };
 
-static void *arena_realloc(void *arena, void *memory, size_t old_size, size_t size)
+struct parser {
+    struct weir_arena *arena;
+    const char *end;
+    struct weir_node *nodes;
+    size_t used, room;
+    uint32_t open; /* the innermost container; NONE: at the top */
+    uint32_t depth, depth_max;
+    uint64_t seen;     /* of `open`: a bit per hash of a key */
+    const char *dirty; /* NULL: all is clean so far */
+    enum outcome outcome;
+};
+
+/* ── nodes ── */
+
+/* Room for a container, the largest thing; false: the arena is full. */
+static bool grow(struct parser *self)
 {
-    void *grown = weir_arena_alloc(arena, size);
-    if (grown != NULL) {
-        memcpy(grown, memory, old_size < size ? old_size : size);
+    size_t room = self->room * 2;
+    struct weir_node *nodes = weir_arena_regrow(self->arena, self->nodes,
+                                                self->room * sizeof *nodes, room * sizeof *nodes);
+    if (nodes == NULL || room >= NONE) {
+        self->outcome = FULL;
+        return false;
     }
-    return grown;
+    self->nodes = nodes;
+    self->room = room;
+    return true;
 }
 
-static void arena_free(void *arena, void *memory)
+static inline struct weir_node *next_node(struct parser *self)
 {
-    (void)arena;
-    (void)memory;
+    if (__builtin_expect(self->room - self->used < 2, 0) && !grow(self)) {
+        return NULL;
+    }
+    return &self->nodes[self->used++];
 }
 
-static bool has_doubled_key(const yyjson_val *object)
+/* ── scalars: each returns the place behind it, or NULL for what is odd ── */
+
+static int hex_digit(char c)
 {
-    size_t count = (size_t)(object->tag >> YYJSON_TAG_BIT);
+    int low = c | 0x20;
+    return c >= '0' && c <= '9' ? c - '0' : low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
+}
+
+static int32_t hex4(const char *at, const char *end)
+{
+    int32_t code = 0;
+    for (int i = 0; i < 4; i++) {
+        int digit = at + i < end ? hex_digit(at[i]) : -1;
+        if (digit < 0) {
+            return -1;
+        }
+        code = code * 16 + digit;
+    }
+    return code;
+}
+
+/* Behind "\u"; surrogates must come in pairs. */
+static const char *unescape_unicode(const char *at, const char *end, char **out)
+{
+    int32_t code = hex4(at, end);
+    at += 4;
+    if (code >= 0xd800 && code <= 0xdbff) {
+        int32_t low = end - at >= 6 && at[0] == '\\' && at[1] == 'u' ? hex4(at + 2, end) : -1;
+        if (low < 0xdc00 || low > 0xdfff) {
+            return NULL;
+        }
+        at += 6;
+        code = 0x10000 + ((code - 0xd800) << 10 | (low - 0xdc00));
+    } else if (code < 0 || (code >= 0xdc00 && code <= 0xdfff)) {
+        return NULL;
+    }
+    *out += weir_utf8_put((uint32_t)code, *out);
+    return at;
+}
+
+/* The content of a string with escapes, [at, end) between its quotes, into the arena. */
+static bool unescape(struct parser *self, const char *at, const char *end, struct weir_node *node)
+{
+    static const char names[] = "\\\"/bfnrt", meanings[] = "\\\"/\b\f\n\r\t";
+    char *text = weir_arena_alloc(self->arena, (size_t)(end - at)), *out = text;
+    if (text == NULL) {
+        self->outcome = FULL;
+        return false;
+    }
+    while (at < end) {
+        const char *escape = memchr(at, '\\', (size_t)(end - at));
+        size_t run = (size_t)((escape == NULL ? end : escape) - at);
+        memcpy(out, at, run);
+        out += run;
+        at += run;
+        if (escape == NULL) {
+            break;
+        }
+        char c = at[1]; /* there is one: the quote is not escaped */
+        at += 2;
+        const char *name = c == '\0' ? NULL : strchr(names, c);
+        if (name != NULL) {
+            *out++ = meanings[name - names];
+        } else if (c != 'u' || (at = unescape_unicode(at, end, &out)) == NULL) {
+            return false;
+        }
+    }
+    node->size = (uint32_t)(out - text);
+    node->as.bytes = text;
+    node->flags = 0;
+    return true;
+}
+
+/* A string with something in it that is not plain, from `at` on. */
+static const char *read_string_slowly(struct parser *self, const char *at, struct weir_node *node)
+{
+    const char *start = node->as.bytes, *end = self->end;
+    bool escapes = false;
+    for (;;) {
+        while (at < end && (unsigned char)*at >= 0x80) {
+            if (weir_utf8_next(&at, end) < 0) {
+                return NULL;
+            }
+        }
+        at = weir_scan_plain(at, end);
+        if (at == end || (unsigned char)*at < 0x20) {
+            return NULL;
+        }
+        if (*at == '"') {
+            break;
+        }
+        if (*at == '\\') {
+            escapes = true;
+            at++;
+            if (at == end) {
+                return NULL;
+            }
+        }
+        if ((unsigned char)*at < 0x80) {
+            self->dirty = at; /* what was escaped, or DEL */
+            at++;
+        }
+    }
+    node->size = (uint32_t)(at - start);
+    node->flags = (uintptr_t)self->dirty < (uintptr_t)start ? WEIR_VALUE_PLAIN : 0;
+    return !escapes || unescape(self, start, at, node) ? at + 1 : NULL;
+}
+
+/* Behind the opening quote. */
+static inline const char *read_string(struct parser *self, const char *at, struct weir_node *node)
+{
+    const char *stop = weir_scan_plain(at, self->end);
+    *node = (struct weir_node){.kind = WEIR_KIND_STRING,
+                               .flags = WEIR_VALUE_PLAIN,
+                               .size = (uint32_t)(stop - at),
+                               .as.bytes = at};
+    if (__builtin_expect(stop < self->end && *stop == '"', 1)) {
+        return stop + 1;
+    }
+    return read_string_slowly(self, stop, node);
+}
+
+static inline const char *skip_digits(const char *at, const char *end)
+{
+    while (at < end && *at >= '0' && *at <= '9') {
+        at++;
+    }
+    return at;
+}
+
+static inline const char *
+read_number(struct parser *self, const char *start, struct weir_node *node)
+{
+    const char *end = self->end, *first = start + (*start == '-'), *at = skip_digits(first, end);
+    bool plain = true;
+    if (at == first || (*first == '0' && at > first + 1)) {
+        return NULL;
+    }
+    if (at < end && *at == '.') {
+        const char *fraction = at + 1;
+        at = skip_digits(fraction, end);
+        if (at == fraction) {
+            return NULL;
+        }
+        plain = *first != '0' || at - fraction <= 6; /* else jq may print an exponent */
+    }
+    if (at < end && (*at == 'e' || *at == 'E')) {
+        const char *digits = at + 1;
+        digits += digits < end && (*digits == '+' || *digits == '-');
+        at = skip_digits(digits, end);
+        if (at == digits) {
+            return NULL;
+        }
+        plain = false;
+    }
+    if (!plain) {
+        self->dirty = start;
+    }
+    *node = (struct weir_node){.kind = WEIR_KIND_NUMBER,
+                               .form = WEIR_FORM_TEXT,
+                               .flags = plain ? WEIR_VALUE_PLAIN : 0,
+                               .size = (uint32_t)(at - start),
+                               .as.bytes = start};
+    return at;
+}
+
+static const char *read_word(const struct parser *self,
+                             const char *at,
+                             const char *word,
+                             uint8_t kind,
+                             struct weir_node *node)
+{
+    size_t size = strlen(word);
+    *node = (struct weir_node){.kind = kind};
+    return (size_t)(self->end - at) >= size && memcmp(at, word, size) == 0 ? at + size : NULL;
+}
+
+static inline const char *read_scalar(struct parser *self, const char *at)
+{
+    struct weir_node *node = next_node(self);
+    if (node == NULL) {
+        return NULL;
+    }
+    switch (*at) {
+    case '"':
+        return read_string(self, at + 1, node);
+    case 't':
+        return read_word(self, at, "true", WEIR_KIND_TRUE, node);
+    case 'f':
+        return read_word(self, at, "false", WEIR_KIND_FALSE, node);
+    case 'n':
+        return read_word(self, at, "null", WEIR_KIND_NULL, node);
+    default:
+        return read_number(self, at, node);
+    }
+}
+
+/* ── containers ── */
+
+static inline const char *skip_blanks(struct parser *self, const char *at)
+{
+    while (__builtin_expect(at < self->end && (unsigned char)*at <= ' ', 0) &&
+           (*at == ' ' || *at == '\n' || *at == '\t' || *at == '\r')) {
+        self->dirty = at++;
+    }
+    return at;
+}
+
+static inline uint64_t key_bit(const struct weir_node *key)
+{
+    const unsigned char *bytes = (const unsigned char *)key->as.bytes;
+    unsigned size = key->size, hash = size;
+    if (size > 0) {
+        hash += bytes[0] * 5u + bytes[size - 1] * 11u + bytes[size / 2] * 23u;
+    }
+    return UINT64_C(1) << (hash & 63);
+}
+
+/* Looks among the keys before it for the same one; large objects are looked over when they close.
+ */
+static void note_doubled(struct parser *self, const char *at)
+{
+    struct weir_node *object = &self->nodes[self->open];
+    const struct weir_node *key = &self->nodes[self->used - 1];
+    if (object->size > WEIR_NODE_DOUBLED_MAX || weir_node_is_doubled(object)) {
+        return;
+    }
+    const struct weir_node *other = weir_node_first(object);
+    while (other != key && !weir_node_keys_equal(other, key)) {
+        other = weir_node_next(other + 1);
+    }
+    if (other != key) {
+        object->flags = WEIR_VALUE_DOUBLED;
+        self->dirty = at;
+    }
+}
+
+/* The key, the colon and the blanks around it. */
+static inline const char *read_key(struct parser *self, const char *at)
+{
+    struct weir_node *key = next_node(self);
+    if (key == NULL || at == self->end || *at != '"' ||
+        (at = read_string(self, at + 1, key)) == NULL) {
+        return NULL;
+    }
+    uint64_t bit = key_bit(key);
+    if ((self->seen & bit) != 0) {
+        note_doubled(self, at);
+    }
+    self->seen |= bit;
+    at = skip_blanks(self, at);
+    return at < self->end && *at == ':' ? skip_blanks(self, at + 1) : NULL;
+}
+
+/* An opening bracket or brace; returns the place of its first value. */
+static inline const char *open_container(struct parser *self, const char *at)
+{
+    struct weir_node *node = next_node(self);
+    if (node == NULL || self->depth == self->depth_max) {
+        self->outcome = node == NULL ? FULL : DEEP;
+        return NULL;
+    }
+    self->depth++;
+    if (self->open != NONE) {
+        self->nodes[self->open].as.span = self->seen;
+    }
+    bool is_object = *at == '{';
+    node[0] = (struct weir_node){.kind = is_object ? WEIR_KIND_OBJECT : WEIR_KIND_ARRAY,
+                                 .form = WEIR_FORM_NODE};
+    node[1] = (struct weir_node){.size = self->open, .as.bytes = at};
+    self->open = (uint32_t)(node - self->nodes);
+    self->used++;
+    self->seen = 0;
+    return skip_blanks(self, at + 1);
+}
+
+static bool has_doubled_key(const struct weir_node *object)
+{
     size_t slots = 256;
-    while (slots < count * 2) {
+    while (slots < (size_t)object->size * 2) {
         slots *= 2;
     }
-    const yyjson_val **table = weir_calloc(slots, sizeof *table);
-    const yyjson_val *key = object + 1;
+    const struct weir_node **table = weir_calloc(slots, sizeof *table);
+    const struct weir_node *key = weir_node_first(object);
     bool doubled = false;
-    for (size_t i = 0; i < count && !doubled; i++) {
-        size_t size = (size_t)(key->tag >> YYJSON_TAG_BIT);
-        size_t at = weir_key_hash(key->uni.str, size) & (slots - 1);
+    for (size_t i = 0; i < object->size && !doubled; i++) {
+        size_t at = weir_key_hash(key->as.bytes, key->size) & (slots - 1);
         for (; table[at] != NULL && !doubled; at = (at + 1) & (slots - 1)) {
-            doubled = table[at]->tag >> YYJSON_TAG_BIT == size &&
-                      memcmp(table[at]->uni.str, key->uni.str, size) == 0;
+            doubled = weir_node_keys_equal(table[at], key);
         }
         table[at] = key;
         key = weir_node_next(key + 1);
@@ -65,52 +365,76 @@ static bool has_doubled_key(const yyjson_val *object)
     return doubled;
 }
 
-enum survey { SURVEY_FINE, SURVEY_DEEP, SURVEY_DOUBLED };
-
-static bool is_doubled(const yyjson_val *node)
+/* A closing bracket or brace; false: it closes something else, or the object must be rebuilt. */
+static inline bool close_container(struct parser *self, const char *at)
 {
-    return (node->tag & YYJSON_TYPE_MASK) == YYJSON_TYPE_OBJ &&
-           node->tag >> YYJSON_TAG_BIT > WEIR_NODE_DOUBLED_MAX && has_doubled_key(node);
-}
-
-/* With fewer nodes than the depth allows there is nothing to count. */
-static enum survey survey_small(yyjson_doc *doc)
-{
-    const yyjson_val *node = yyjson_doc_get_root(doc), *end = weir_node_next(node);
-    for (; node < end; node++) {
-        if (is_doubled(node)) {
-            return SURVEY_DOUBLED;
-        }
+    struct weir_node *node = &self->nodes[self->open];
+    bool is_object = node->kind == WEIR_KIND_OBJECT;
+    if (*at != (is_object ? '}' : ']')) {
+        return false;
     }
-    return SURVEY_FINE;
+    self->open = node[1].size;
+    self->depth--;
+    node->as.span = self->used - (size_t)(node - self->nodes);
+    bool plain = (uintptr_t)self->dirty < (uintptr_t)node[1].as.bytes;
+    node[1].size = plain ? (uint32_t)(at + 1 - node[1].as.bytes) : 0;
+    if (self->open != NONE) {
+        self->seen = self->nodes[self->open].as.span;
+    }
+    return !is_object || node->size <= WEIR_NODE_DOUBLED_MAX || !has_doubled_key(node);
 }
 
-/* One pass over all nodes with the ends of the open containers on a stack. */
-static enum survey survey_nodes(yyjson_doc *doc, uint32_t depth)
+/* Behind a value: closes what ends here, up to where the next value begins. NULL: the document is
+ * read, or odd. */
+static inline const char *go_on(struct parser *self, const char *at)
 {
-    const yyjson_val *node = yyjson_doc_get_root(doc), *end = weir_node_next(node);
-    const yyjson_val **ends = weir_calloc((size_t)depth + 1, sizeof *ends);
-    size_t open = 0;
-    enum survey result = SURVEY_FINE;
-    for (; node < end && result == SURVEY_FINE; node++) {
-        while (open > 0 && node >= ends[open - 1]) {
-            open--;
+    while (self->open != NONE) {
+        at = skip_blanks(self, at);
+        if (at == self->end) {
+            return NULL;
         }
-        if ((node->tag & 6) != 6) {
-            continue;
+        struct weir_node *node = &self->nodes[self->open];
+        node->size++;
+        if (*at == ',') {
+            at = skip_blanks(self, at + 1);
+            return node->kind == WEIR_KIND_OBJECT ? read_key(self, at) : at;
         }
-        if (open == depth) {
-            result = SURVEY_DEEP;
-            break;
+        if (!close_container(self, at)) {
+            return NULL;
         }
-        ends[open++] = weir_node_next(node);
-        if (is_doubled(node)) {
-            result = SURVEY_DOUBLED;
-        }
+        at++;
     }
-    weir_free(ends);
-    return result;
+    if (skip_blanks(self, at) == self->end) {
+        self->outcome = DONE;
+    }
+    return NULL;
 }
+
+static enum outcome read_document(struct parser *self, const char *at)
+{
+    self->outcome = ODD;
+    at = skip_blanks(self, at);
+    while (at != NULL && at < self->end) {
+        if (*at != '{' && *at != '[') {
+            at = read_scalar(self, at);
+        } else {
+            bool is_object = *at == '{';
+            at = open_container(self, at);
+            if (at == NULL || at == self->end) {
+                break;
+            }
+            if (*at != (is_object ? '}' : ']')) {
+                at = is_object ? read_key(self, at) : at;
+                continue;
+            }
+            at = close_container(self, at) ? at + 1 : NULL;
+        }
+        at = at == NULL ? NULL : go_on(self, at);
+    }
+    return self->outcome;
+}
+
+/* ── the whole ── */
 
 static weir_status parse_leniently(struct weir_arena *arena,
                                    struct weir_slice bytes,
@@ -136,38 +460,48 @@ static weir_status parse_leniently(struct weir_arena *arena,
     return status;
 }
 
+weir_status weir_json_parse_in_place(struct weir_arena *arena,
+                                     struct weir_slice bytes,
+                                     const struct weir_json_limits *limits,
+                                     struct weir_value *ret_value,
+                                     struct weir_err *err)
+{
+    uint32_t depth = limits == NULL || limits->depth == 0 ? DEPTH_DEFAULT : limits->depth;
+    if (bytes.size >= UINT32_MAX) {
+        return weir_fail(err, WEIR_TOO_LARGE, "JSON text of %zu bytes is too large", bytes.size);
+    }
+    const char *text = bytes.data == NULL ? "" : bytes.data;
+    struct parser self = {.arena = arena,
+                          .end = text + bytes.size,
+                          .room = bytes.size / 4 + 8,
+                          .open = NONE,
+                          .depth_max = depth};
+    self.nodes = weir_arena_alloc(arena, self.room * sizeof *self.nodes);
+    switch (self.nodes == NULL ? FULL : read_document(&self, text)) {
+    case DONE:
+        weir_arena_shrink(arena, self.nodes, self.room * sizeof *self.nodes,
+                          self.used * sizeof *self.nodes);
+        *ret_value = weir_node_value(self.nodes);
+        return WEIR_OK;
+    case DEEP:
+        return weir_fail(err, WEIR_LIMIT, "not JSON: deeper than %u containers", (unsigned)depth);
+    case FULL:
+        return weir_fail(err, WEIR_TOO_LARGE, "parsed JSON of %zu bytes does not fit", bytes.size);
+    case ODD:
+    default:
+        weir_arena_shrink(arena, self.nodes, self.room * sizeof *self.nodes, 0);
+        return parse_leniently(arena, bytes, depth, ret_value, err);
+    }
+}
+
 weir_status weir_json_parse(struct weir_arena *arena,
                             struct weir_slice bytes,
                             const struct weir_json_limits *limits,
                             struct weir_value *ret_value,
                             struct weir_err *err)
 {
-    uint32_t depth = limits == NULL || limits->depth == 0 ? DEPTH_DEFAULT : limits->depth;
-    if (bytes.size >= UINT32_MAX) {
-        return weir_fail(err, WEIR_TOO_LARGE, "JSON text of %zu bytes is too large", bytes.size);
-    }
-    yyjson_alc alc = {arena_malloc, arena_realloc, arena_free, arena};
-    yyjson_read_err problem;
-    /* Without INSITU the parser copies the bytes and does not write to ours. */
-    char *text = (char *)(uintptr_t)(bytes.data == NULL ? "" : bytes.data);
-    yyjson_doc *doc = yyjson_read_opts(text, bytes.size, YYJSON_READ_NUMBER_AS_RAW, &alc, &problem);
-    if (doc == NULL) {
-        if (problem.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION) {
-            return weir_fail(err, WEIR_TOO_LARGE, "parsed JSON of %zu bytes does not fit",
-                             bytes.size);
-        }
-        return parse_leniently(arena, bytes, depth, ret_value, err);
-    }
-    if (doc->val_read > 2 * WEIR_NODE_DOUBLED_MAX || doc->val_read > depth) {
-        enum survey survey = doc->val_read > depth ? survey_nodes(doc, depth) : survey_small(doc);
-        if (survey == SURVEY_DEEP) {
-            return weir_fail(err, WEIR_LIMIT, "not JSON: deeper than %u containers",
-                             (unsigned)depth);
-        }
-        if (survey == SURVEY_DOUBLED) {
-            return parse_leniently(arena, bytes, depth, ret_value, err);
-        }
-    }
-    *ret_value = weir_node_value(yyjson_doc_get_root(doc));
-    return WEIR_OK;
+    struct weir_slice copy = weir_arena_copy(arena, bytes);
+    return copy.data == NULL
+               ? weir_fail(err, WEIR_TOO_LARGE, "JSON text of %zu bytes does not fit", bytes.size)
+               : weir_json_parse_in_place(arena, copy, limits, ret_value, err);
 }

@@ -2,8 +2,8 @@
  *
  * Values to JSON text, byte for byte as jq 1.8.2 prints: members in order of insertion, numbers
  * that were not computed with in their own digits, DEL escaped, containers deeper than 10,000
- * replaced by a remark. Strings are copied in runs between bytes that need an escape, found eight
- * at a time.
+ * replaced by a remark. What the parser has found to stand in the document as jq would print it is
+ * copied; other strings are copied in runs between bytes that need an escape.
  */
 #include <stdio.h>
 
@@ -12,6 +12,7 @@
 #include "data/node.h"
 #include "data/number.h"
 #include "data/reader.h"
+#include "data/scan.h"
 
 #define DEPTH_MAX 10000
 #define SORT_ON_STACK 32
@@ -26,15 +27,6 @@ struct writer {
 static void write_value(struct writer *writer, struct weir_value value, int depth);
 
 /* ── strings ── */
-
-/* True if some byte of the word is below 0x20, a quote, a backslash, DEL or above. */
-static bool word_needs_care(uint64_t word)
-{
-    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
-    uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\', del = word ^ ones * 0x7f;
-    uint64_t found = (word - ones * 0x20) | (quote - ones) | (backslash - ones) | (del - ones);
-    return ((found | word) & highs) != 0;
-}
 
 static void write_escape(struct weir_strbuf *buf, uint32_t codepoint)
 {
@@ -89,7 +81,7 @@ static void write_escaped(struct weir_strbuf *buf, const char *run, const char *
     const char *at = run;
     while (at < end) {
         uint64_t word;
-        if (end - at >= 8 && (memcpy(&word, at, 8), !word_needs_care(word))) {
+        if (end - at >= 8 && (memcpy(&word, at, 8), !weir_scan_word(word))) {
             at += 8;
             continue;
         }
@@ -111,11 +103,6 @@ static void write_escaped(struct weir_strbuf *buf, const char *run, const char *
     weir_strbuf_append(buf, run, (size_t)(end - run));
 }
 
-static inline bool is_plain(unsigned char c)
-{
-    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-}
-
 /* Copies plain bytes until one needs care; there is room. */
 static void write_string(struct weir_strbuf *buf, struct weir_value text, bool ascii)
 {
@@ -126,27 +113,18 @@ static void write_string(struct weir_strbuf *buf, struct weir_value text, bool a
     }
     char *out = buf->data + buf->size;
     *out++ = '"';
-    while (end - at >= 8) {
-        uint64_t word;
-        memcpy(&word, at, 8);
-        if (word_needs_care(word)) {
-            break;
-        }
-        memcpy(out, &word, 8);
-        at += 8;
-        out += 8;
-    }
-    while (at < end && is_plain((unsigned char)*at)) {
-        *out++ = *at++;
-    }
-    if (at == end) {
+    const char *stop =
+        (text.flags & WEIR_VALUE_PLAIN) != 0 && !ascii ? end : weir_scan_plain(at, end);
+    memcpy(out, at, (size_t)(stop - at));
+    out += stop - at;
+    if (stop == end) {
         *out++ = '"';
         buf->size = (size_t)(out - buf->data);
         buf->data[buf->size] = '\0';
         return;
     }
     buf->size = (size_t)(out - buf->data);
-    write_escaped(buf, at, end, ascii);
+    write_escaped(buf, stop, end, ascii);
     weir_strbuf_push(buf, '"');
 }
 
@@ -264,6 +242,10 @@ static void write_object(struct writer *writer, struct weir_value object, int de
 
 static void write_number(struct weir_strbuf *buf, struct weir_value number)
 {
+    if ((number.flags & WEIR_VALUE_PLAIN) != 0) {
+        weir_strbuf_append(buf, number.as.bytes, number.size);
+        return;
+    }
     if ((number.form & WEIR_FORM_TEXT) != 0) {
         weir_number_write_text(number.as.bytes, number.size, buf);
         return;
@@ -325,61 +307,36 @@ static inline void put(struct weir_strbuf *buf, char c)
     }
 }
 
-static bool write_node(struct weir_strbuf *buf, const yyjson_val *node, int depth);
-
-static bool write_node_array(struct weir_strbuf *buf, const yyjson_val *node, int depth)
+static bool write_nodes(struct weir_strbuf *buf, const struct weir_node *node, int depth)
 {
-    size_t count = (size_t)(node->tag >> YYJSON_TAG_BIT);
-    const yyjson_val *item = node + 1;
-    bool done = true;
-    put(buf, '[');
-    for (size_t i = 0; done && i < count; i++) {
+    bool is_object = node->kind == WEIR_KIND_OBJECT, done = true;
+    const struct weir_node *item = weir_node_first(node);
+    put(buf, is_object ? '{' : '[');
+    for (uint32_t i = 0; done && i < node->size; i++) {
         if (i > 0) {
             put(buf, ',');
         }
-        done = write_node(buf, item, depth + 1);
+        if (is_object) {
+            write_string(buf, weir_node_value(item++), false);
+            put(buf, ':');
+        }
+        done = write_compact(buf, weir_node_value(item), depth + 1);
         item = weir_node_next(item);
     }
-    put(buf, ']');
+    put(buf, is_object ? '}' : ']');
     return done;
 }
 
-static bool write_node_object(struct weir_strbuf *buf, const yyjson_val *node, int depth)
+/* A parsed container, by one copy where its text is what is to be printed. A text deep within
+ * others may pass the depth only if it is long. */
+static bool write_parsed(struct weir_strbuf *buf, const struct weir_node *node, int depth)
 {
-    struct weir_value_iter iter;
-    weir_value_iter_init(&iter, (struct weir_value){.kind = WEIR_KIND_OBJECT,
-                                                    .form = WEIR_FORM_NODE,
-                                                    .as.container = node});
-    if (iter.doubled) {
-        return false;
+    struct weir_slice text = weir_node_text(node);
+    if (text.data != NULL && (depth == 0 || text.size / 2 + (size_t)depth < DEPTH_MAX)) {
+        weir_strbuf_slice(buf, text);
+        return true;
     }
-    const yyjson_val *key = node + 1;
-    bool done = true;
-    put(buf, '{');
-    for (size_t i = 0; done && i < iter.count; i++) {
-        if (i > 0) {
-            put(buf, ',');
-        }
-        write_string(buf, weir_node_value(key), false);
-        put(buf, ':');
-        done = write_node(buf, key + 1, depth + 1);
-        key = weir_node_next(key + 1);
-    }
-    put(buf, '}');
-    return done;
-}
-
-static bool write_node(struct weir_strbuf *buf, const yyjson_val *node, int depth)
-{
-    if (depth > DEPTH_MAX) {
-        return false;
-    }
-    if ((node->tag & 6) == 6) {
-        return (node->tag & YYJSON_TYPE_MASK) == YYJSON_TYPE_ARR
-                   ? write_node_array(buf, node, depth)
-                   : write_node_object(buf, node, depth);
-    }
-    return write_compact(buf, weir_node_value(node), depth);
+    return !weir_node_is_doubled(node) && write_nodes(buf, node, depth);
 }
 
 static bool write_built_array(struct weir_strbuf *buf, const struct weir_array *array, int depth)
@@ -441,10 +398,10 @@ static bool write_compact(struct weir_strbuf *buf, struct weir_value value, int 
         write_string(buf, value, false);
         return true;
     case WEIR_KIND_ARRAY:
-        return value.form == WEIR_FORM_NODE ? write_node_array(buf, value.as.container, depth)
+        return value.form == WEIR_FORM_NODE ? write_parsed(buf, value.as.container, depth)
                                             : write_built_array(buf, value.as.container, depth);
     case WEIR_KIND_OBJECT:
-        return value.form == WEIR_FORM_NODE ? write_node_object(buf, value.as.container, depth)
+        return value.form == WEIR_FORM_NODE ? write_parsed(buf, value.as.container, depth)
                                             : write_built_object(buf, value.as.container, depth);
     case WEIR_KIND_ABSENT:
     default:

@@ -1,50 +1,76 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Nodes of a parsed document as values. The parser lays all nodes of a document out in one run, 16
- * bytes each; a container's node says how far away its next sibling is. Nothing is built: strings
- * and number texts are borrowed, containers are referred to.
+ * Nodes of a parsed document. The parser lays all nodes of a document out in one run, 16 bytes
+ * each, in the order of the text. The node of a scalar is the value itself: strings and number
+ * texts are borrowed. A container takes two nodes and then those of its keys and values:
+ *
+ *      kind  form  flags   size            as
+ *     ┌─────┬─────┬───────┬───────────────┬──────────────────────────┐
+ *     │ kind│ NODE│DOUBLED│ members       │ nodes up to the sibling  │
+ *     ├─────┴─────┴───────┼───────────────┼──────────────────────────┤
+ *     │                   │ bytes of text │ its text                 │
+ *     └───────────────────┴───────────────┴──────────────────────────┘
+ *
+ * A container that jq would print just as it stands in the document (no blanks, no key twice,
+ * numbers and strings in jq's form) says so by the size of its text, which is 0 otherwise.
  */
 #ifndef WEIR_DATA_NODE_H
 #define WEIR_DATA_NODE_H
 
-#include <yyjson.h>
+#include <string.h>
 
 #include <weir/value.h>
 
 /* Parsed objects with more members have no doubled keys: the parser sees to it. */
 #define WEIR_NODE_DOUBLED_MAX 64
 
-static inline struct weir_value weir_node_value(const yyjson_val *node)
+struct weir_node {
+    uint8_t kind, form;
+    uint16_t flags; /* enum weir_value_flags */
+    uint32_t size;
+    union {
+        const char *bytes;
+        uint64_t span;
+    } as;
+};
+_Static_assert(sizeof(struct weir_node) == sizeof(struct weir_value), "a scalar's node is a value");
+
+static inline struct weir_value weir_node_value(const struct weir_node *node)
 {
-    uint64_t size = node->tag >> YYJSON_TAG_BIT;
-    switch (node->tag & YYJSON_TYPE_MASK) {
-    case YYJSON_TYPE_RAW:
-        return (struct weir_value){.kind = WEIR_KIND_NUMBER,
-                                   .form = WEIR_FORM_TEXT,
-                                   .size = (uint32_t)size,
-                                   .as.bytes = node->uni.str};
-    case YYJSON_TYPE_STR:
-        return (struct weir_value){
-            .kind = WEIR_KIND_STRING, .size = (uint32_t)size, .as.bytes = node->uni.str};
-    case YYJSON_TYPE_ARR:
-        return (struct weir_value){
-            .kind = WEIR_KIND_ARRAY, .form = WEIR_FORM_NODE, .as.container = node};
-    case YYJSON_TYPE_OBJ:
-        return (struct weir_value){
-            .kind = WEIR_KIND_OBJECT, .form = WEIR_FORM_NODE, .as.container = node};
-    case YYJSON_TYPE_BOOL:
-        return weir_value_bool((node->tag & YYJSON_SUBTYPE_MASK) == YYJSON_SUBTYPE_TRUE);
-    default:
-        return weir_value_null();
+    struct weir_value value;
+    memcpy(&value, node, sizeof value);
+    if (value.kind >= WEIR_KIND_ARRAY) {
+        value.as.container = node;
     }
+    return value;
+}
+
+static inline const struct weir_node *weir_node_first(const struct weir_node *container)
+{
+    return container + 2;
 }
 
 /* The node behind this one and all that lies in it. */
-static inline const yyjson_val *weir_node_next(const yyjson_val *node)
+static inline const struct weir_node *weir_node_next(const struct weir_node *node)
 {
-    bool container = (node->tag & 6) == 6; /* YYJSON_TYPE_ARR, YYJSON_TYPE_OBJ */
-    return container ? (const yyjson_val *)(const void *)((const char *)node + node->uni.ofs)
-                     : node + 1;
+    return node + (node->kind >= WEIR_KIND_ARRAY ? node->as.span : 1);
+}
+
+static inline bool weir_node_is_doubled(const struct weir_node *container)
+{
+    return (container->flags & WEIR_VALUE_DOUBLED) != 0;
+}
+
+/* The text of a container that prints as it stands; of others: absent. */
+static inline struct weir_slice weir_node_text(const struct weir_node *container)
+{
+    return (struct weir_slice){container[1].size == 0 ? NULL : container[1].as.bytes,
+                               container[1].size};
+}
+
+static inline bool weir_node_keys_equal(const struct weir_node *a, const struct weir_node *b)
+{
+    return a->size == b->size && memcmp(a->as.bytes, b->as.bytes, a->size) == 0;
 }
 
 uint32_t weir_key_hash(const char *bytes, size_t size);

@@ -4,9 +4,9 @@
  * values, and nothing changes a value, so all of it works on parsed and on built ones alike.
  *
  * The surprising part is doubled keys. jq keeps the place of the first and the value of the last.
- * A parsed object still has both, so a lookup goes on to the end, and a walk first asks whether
- * there are any: a 64-bit filter over key hashes, then pairs. The parser resolves large objects
- * (json_parse.c), so the quadratic check here sees at most WEIR_NODE_DOUBLED_MAX members.
+ * A parsed object of up to WEIR_NODE_DOUBLED_MAX members still has both, and a mark that says so:
+ * then a lookup goes on to the end, and a walk steps over what came before. The parser resolves
+ * larger ones (json_parse.c), so no walk is quadratic in more than that.
  */
 #include <limits.h>
 #include <math.h>
@@ -50,67 +50,17 @@ bool weir_value_int64(struct weir_value value, int64_t *ret)
 
 /* ── members of parsed objects ── */
 
-static bool node_key_is(const yyjson_val *key, struct weir_slice name)
-{
-    return key->tag >> YYJSON_TAG_BIT == name.size &&
-           memcmp(key->uni.str, name.data, name.size) == 0;
-}
-
-static bool node_keys_equal(const yyjson_val *a, const yyjson_val *b)
-{
-    size_t size = (size_t)(a->tag >> YYJSON_TAG_BIT);
-    return size == b->tag >> YYJSON_TAG_BIT && memcmp(a->uni.str, b->uni.str, size) == 0;
-}
-
-/* The parser pads its buffer, so eight bytes can be read from the start of any key. */
-static uint64_t node_key_bit(const yyjson_val *key)
-{
-    uint64_t size = key->tag >> YYJSON_TAG_BIT;
-    uint64_t word;
-    memcpy(&word, key->uni.str, 8);
-    if (size < 8) {
-        word &= (UINT64_C(1) << (size * 8)) - 1;
-    } else {
-        uint64_t tail;
-        memcpy(&tail, key->uni.str + size - 8, 8);
-        word ^= tail * 5;
-    }
-    return UINT64_C(1) << ((word ^ size << 56) * 0x9e3779b97f4a7c15u >> 58);
-}
-
-static bool node_is_doubled(const yyjson_val *object)
-{
-    size_t count = (size_t)(object->tag >> YYJSON_TAG_BIT);
-    if (count < 2 || count > WEIR_NODE_DOUBLED_MAX) {
-        return false;
-    }
-    uint64_t seen = 0;
-    const yyjson_val *key = object + 1;
-    const yyjson_val *keys[WEIR_NODE_DOUBLED_MAX];
-    for (size_t i = 0; i < count; i++) {
-        uint64_t bit = node_key_bit(key);
-        keys[i] = key;
-        if ((seen & bit) != 0) {
-            for (size_t j = 0; j < i; j++) {
-                if (node_keys_equal(keys[j], key)) {
-                    return true;
-                }
-            }
-        }
-        seen |= bit;
-        key = weir_node_next(key + 1);
-    }
-    return false;
-}
-
-static struct weir_value node_member(const yyjson_val *object, struct weir_slice name)
+static struct weir_value node_member(const struct weir_node *object, struct weir_slice name)
 {
     struct weir_value found = {0};
-    size_t count = (size_t)(object->tag >> YYJSON_TAG_BIT);
-    const yyjson_val *key = object + 1;
-    for (size_t i = 0; i < count; i++) {
-        if (node_key_is(key, name)) {
+    bool doubled = weir_node_is_doubled(object);
+    const struct weir_node *key = weir_node_first(object);
+    for (uint32_t i = 0; i < object->size; i++) {
+        if (key->size == name.size && memcmp(key->as.bytes, name.data, name.size) == 0) {
             found = weir_node_value(key + 1);
+            if (!doubled) {
+                break;
+            }
         }
         key = weir_node_next(key + 1);
     }
@@ -137,12 +87,10 @@ struct weir_value weir_value_at(struct weir_value array, size_t index)
     if (array.form != WEIR_FORM_NODE) {
         return weir_array_of(array)->items[index];
     }
-    const yyjson_val *node = array.as.container;
-    size_t flat_bytes = ((size_t)(node->tag >> YYJSON_TAG_BIT) + 1) * sizeof *node;
-    if (node->uni.ofs == flat_bytes) {
-        return weir_node_value(node + 1 + index);
+    const struct weir_node *node = array.as.container, *item = weir_node_first(node);
+    if (node->as.span == (uint64_t)node->size + 2) {
+        return weir_node_value(item + index); /* scalars only */
     }
-    const yyjson_val *item = node + 1;
     while (index-- > 0) {
         item = weir_node_next(item);
     }
@@ -152,9 +100,7 @@ struct weir_value weir_value_at(struct weir_value array, size_t index)
 size_t weir_value_count(struct weir_value value)
 {
     if (value.kind == WEIR_KIND_ARRAY) {
-        return value.form == WEIR_FORM_NODE
-                   ? (size_t)(((const yyjson_val *)value.as.container)->tag >> YYJSON_TAG_BIT)
-                   : weir_array_of(value)->size;
+        return value.form == WEIR_FORM_NODE ? value.size : weir_array_of(value)->size;
     }
     if (value.kind != WEIR_KIND_OBJECT) {
         return 0;
@@ -162,9 +108,8 @@ size_t weir_value_count(struct weir_value value)
     if (value.form != WEIR_FORM_NODE) {
         return weir_object_of(value)->count;
     }
-    const yyjson_val *node = value.as.container;
-    if (!node_is_doubled(node)) {
-        return (size_t)(node->tag >> YYJSON_TAG_BIT);
+    if (!weir_node_is_doubled(value.as.container)) {
+        return value.size;
     }
     struct weir_value_iter iter;
     weir_value_iter_init(&iter, value);
@@ -183,10 +128,10 @@ void weir_value_iter_init(struct weir_value_iter *iter, struct weir_value contai
         return;
     }
     if (container.form == WEIR_FORM_NODE) {
-        const yyjson_val *node = container.as.container;
-        iter->at = node + 1;
-        iter->count = (size_t)(node->tag >> YYJSON_TAG_BIT);
-        iter->doubled = container.kind == WEIR_KIND_OBJECT && node_is_doubled(node);
+        const struct weir_node *node = container.as.container;
+        iter->at = weir_node_first(node);
+        iter->count = node->size;
+        iter->doubled = weir_node_is_doubled(node);
     } else if (container.kind == WEIR_KIND_ARRAY) {
         iter->at = weir_array_of(container)->items;
         iter->count = weir_array_of(container)->size;
@@ -200,12 +145,13 @@ void weir_value_iter_init(struct weir_value_iter *iter, struct weir_value contai
 static bool
 doubled_next(struct weir_value_iter *iter, struct weir_value *ret_key, struct weir_value *ret_value)
 {
-    const yyjson_val *first = (const yyjson_val *)iter->owner + 1;
+    const struct weir_node *first = weir_node_first(iter->owner);
     while (iter->index < iter->count) {
-        const yyjson_val *key = iter->at;
+        const struct weir_node *key = iter->at;
         bool seen = false;
-        for (const yyjson_val *other = first; other != key; other = weir_node_next(other + 1)) {
-            seen |= node_keys_equal(other, key);
+        for (const struct weir_node *other = first; other != key;
+             other = weir_node_next(other + 1)) {
+            seen |= weir_node_keys_equal(other, key);
         }
         iter->at = weir_node_next(key + 1);
         iter->index++;
@@ -236,7 +182,7 @@ bool weir_value_iter_next(struct weir_value_iter *iter,
             return false;
         }
         if (iter->form == WEIR_FORM_NODE) {
-            const yyjson_val *node = iter->at;
+            const struct weir_node *node = iter->at;
             if (iter->kind == WEIR_KIND_OBJECT) {
                 key = weir_node_value(node++);
             }

@@ -86,9 +86,21 @@ struct weir_partition *weir_batch_partition(struct weir_batch *batch)
 
 /* --- intake ------------------------------------------------------------------------------------*/
 
-static struct weir_batch *intake_batch(struct weir_intake *intake, struct weir_task *task)
+/* Counts the newest record, which its source has filled in by now; true: it was the last one of the
+ * batch, so that what is parsed of a batch stays in the cache. Steps with state may ask to be
+ * called again before the task reads on, so their batches are left as they are read. */
+static bool batch_is_full(const struct weir_lane *lane, struct weir_batch *batch)
 {
-    if (task->intake == NULL) {
+    const struct weir_record *last = &batch->records[batch->count - 1];
+    batch->bytes += last->raw.size + last->key.size;
+    return batch->bytes >= WEIR_BATCH_PAYLOAD && lane->engine->stateful_count == 0;
+}
+
+/* The task's batch, or another one for a record that begins a batch. */
+static struct weir_batch *
+intake_batch(struct weir_intake *intake, struct weir_task *task, bool begins)
+{
+    if (task->intake == NULL || begins) {
         struct weir_lane *lane = intake->lane;
         struct weir_batch *batch = lane_take_batch(lane);
         batch->task = task;
@@ -112,7 +124,10 @@ weir_intake_record(struct weir_intake *intake, struct weir_partition *partition,
 {
     struct weir_task *task = (struct weir_task *)partition;
     WEIR_ASSERT(partition->lane == intake->lane->index);
-    struct weir_batch *batch = intake_batch(intake, task);
+    bool full = task->intake != NULL && task->intake->count > 0 &&
+                batch_is_full(intake->lane, task->intake);
+    /* Without a reference of its own a record may lie in what the batch holds already. */
+    struct weir_batch *batch = intake_batch(intake, task, full && ref != NULL);
     struct weir_record *record = weir_batch_append(batch);
     if (record == NULL) {
         return NULL;
@@ -131,7 +146,7 @@ void weir_intake_advance(struct weir_intake *intake,
                          int64_t position)
 {
     if (position > partition->read) {
-        struct weir_batch *batch = intake_batch(intake, (struct weir_task *)partition);
+        struct weir_batch *batch = intake_batch(intake, (struct weir_task *)partition, false);
         batch->next = position;
     }
 }
@@ -150,7 +165,10 @@ static void intake_seal(struct weir_batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         WEIR_ASSERT(batch->records[i].position >= expected);
         expected = batch->records[i].position + 1;
-        batch->bytes += batch->records[i].raw.size + batch->records[i].key.size;
+    }
+    if (batch->count > 0) {
+        const struct weir_record *last = &batch->records[batch->count - 1];
+        batch->bytes += last->raw.size + last->key.size;
     }
     if (batch->next < expected) {
         batch->next = expected;

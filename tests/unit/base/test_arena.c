@@ -71,22 +71,56 @@ static void limit_is_obeyed(void **state)
     weir_arena_done(&arena);
 }
 
-static void reset_keeps_one_block(void **state)
+/* The same work after a reset asks the system for nothing: it gets the same blocks again. */
+static void reset_keeps_blocks_up_to_a_limit(void **state)
+{
+    (void)state;
+    enum { COUNT = 300, SIZE = 10000, KEPT = 4 << 20 };
+    struct weir_arena arena;
+    weir_arena_init(&arena, 0);
+    for (int i = 0; i < COUNT; i++) {
+        assert_non_null(weir_arena_alloc(&arena, SIZE));
+    }
+    const struct weir_arena_block *newest = arena.block;
+    size_t before = arena.used_bytes;
+    weir_arena_reset(&arena);
+    assert_int_equal(arena.used_bytes, 0);
+    assert_ptr_equal(arena.spare, newest);
+    for (int i = 0; i < COUNT; i++) {
+        memset(weir_arena_alloc(&arena, SIZE), 1, SIZE);
+    }
+    assert_true(arena.used_bytes <= before + SIZE);
+    for (int i = 0; i < 4 * COUNT; i++) {
+        assert_non_null(weir_arena_alloc(&arena, SIZE));
+    }
+    assert_true(arena.used_bytes > 2 * KEPT);
+    weir_arena_reset(&arena);
+    int got = 0;
+    while (arena.spare != NULL || arena.block == NULL) {
+        assert_non_null(weir_arena_alloc(&arena, SIZE));
+        got++;
+    }
+    assert_true(got * SIZE <= KEPT);
+    weir_arena_done(&arena);
+}
+
+static void the_newest_memory_grows_and_shrinks_in_place(void **state)
 {
     (void)state;
     struct weir_arena arena;
     weir_arena_init(&arena, 0);
-    for (int i = 0; i < 100; i++) {
-        assert_non_null(weir_arena_alloc(&arena, 10000));
-    }
-    size_t before = arena.used_bytes;
-    weir_arena_reset(&arena);
-    assert_true(arena.used_bytes > 0 && arena.used_bytes < before);
-    size_t kept = arena.used_bytes;
-    assert_non_null(weir_arena_alloc(&arena, kept / 2));
-    assert_int_equal(arena.used_bytes, kept);
-    weir_arena_reset(&arena);
-    assert_int_equal(arena.used_bytes, kept);
+    char *memory = weir_arena_alloc(&arena, 100);
+    memset(memory, 7, 100);
+    assert_ptr_equal(weir_arena_regrow(&arena, memory, 100, 200), memory);
+    char *other = weir_arena_alloc(&arena, 16);
+    char *moved = weir_arena_regrow(&arena, memory, 200, 300);
+    assert_ptr_not_equal(moved, memory);
+    assert_memory_equal(moved, memory, 100);
+    weir_arena_shrink(&arena, other, 16, 0); /* not the newest: nothing happens */
+    assert_ptr_equal(weir_arena_alloc(&arena, 16), moved + 304);
+    weir_arena_shrink(&arena, moved + 304, 16, 0);
+    assert_ptr_equal(weir_arena_alloc(&arena, 16), moved + 304);
+    assert_null(weir_arena_regrow(&arena, moved, 300, SIZE_MAX));
     weir_arena_done(&arena);
 }
 
@@ -139,7 +173,8 @@ int main(void)
         cmocka_unit_test(allocations_are_aligned_and_disjoint),
         cmocka_unit_test(large_object_leaves_the_current_block_in_use),
         cmocka_unit_test(limit_is_obeyed),
-        cmocka_unit_test(reset_keeps_one_block),
+        cmocka_unit_test(reset_keeps_blocks_up_to_a_limit),
+        cmocka_unit_test(the_newest_memory_grows_and_shrinks_in_place),
         cmocka_unit_test(reset_gives_back_an_oversized_block),
         cmocka_unit_test(calloc_zeroes_and_checks_overflow),
         cmocka_unit_test(texts_are_copied_and_terminated),

@@ -16,6 +16,8 @@
 
 #include <cmocka.h>
 
+#include "data/scan.h"
+
 static weir_status round_trip(struct weir_slice text, struct weir_strbuf *buf, struct weir_err *err)
 {
     struct weir_arena arena;
@@ -53,6 +55,13 @@ static void values_print_as_jq_prints_them(void **state)
         {"nan", "null"},
         {"[nan]", "[null]"},
         {"{}", "{}"},
+        {"{\"a\":{\"b\":[1,{\"c\":2,\"c\":3}]},\"d\":[1.50]}",
+         "{\"a\":{\"b\":[1,{\"c\":3}]},\"d\":[1.50]}"},
+        {"[[1, 2],[3,4],\"\\u0041\",[\"\u65e5\"],[\"\x7f\"],[\"\\/\"]]",
+         "[[1,2],[3,4],\"A\",[\"\u65e5\"],[\"\\u007f\"],[\"/\"]]"},
+        {"[0.0000001,[0.000001],[-0.0],[1E2],[0.10]]", "[1E-7,[0.000001],[-0.0],[1E+2],[0.10]]"},
+        {"{\"ab\":1,\"ba\":2,\"ab\" :3,\"abcdefgh1\":4,\"abcdefgh2\":5}",
+         "{\"ab\":3,\"ba\":2,\"abcdefgh1\":4,\"abcdefgh2\":5}"},
         {"\xef\xbb\xbf 1", "1"},
         {"01", "1"},
         {".5", "0.5"},
@@ -65,6 +74,63 @@ static void values_print_as_jq_prints_them(void **state)
         assert_string_equal(buf.data, cases[i].printed);
         weir_strbuf_done(&buf);
     }
+}
+
+/* Every kind of byte at every place of texts of all small sizes, wherever they begin in memory. */
+static void plain_runs_end_at_the_first_byte_that_needs_care(void **state)
+{
+    (void)state;
+    enum { SIZE_MAX_HERE = 40 };
+    for (int size = 0; size <= SIZE_MAX_HERE; size++) {
+        char *text = malloc(size == 0 ? 1 : (size_t)size);
+        memset(text, 'x', (size_t)size);
+        for (int at = 0; at < size; at++) {
+            for (int c = 0; c < 256; c++) {
+                bool plain = c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+                text[at] = (char)c;
+                const char *stop = text + (plain ? size : at);
+                assert_ptr_equal(weir_scan_plain(text, text + size), stop);
+                assert_ptr_equal(weir_scan_words(text, text + size), stop);
+            }
+            text[at] = 'x';
+        }
+        free(text);
+    }
+}
+
+/* Without a terminator behind it, and without a copy. */
+static void texts_lie_in_the_document(void **state)
+{
+    (void)state;
+    static const char document[] = "{\"key\":\"value\",\"e\":\"\\n\",\"n\":12.50}";
+    size_t size = sizeof document - 1;
+    char *bytes = malloc(size);
+    memcpy(bytes, document, size);
+    struct weir_arena arena;
+    struct weir_value value;
+    struct weir_err err = {0};
+    weir_arena_init(&arena, 0);
+    struct weir_slice text = {bytes, size};
+    assert_int_equal(weir_json_parse_in_place(&arena, text, NULL, &value, &err), WEIR_OK);
+    struct weir_slice found = weir_value_text(weir_value_get(value, WEIR_SLICE("key")));
+    assert_ptr_equal(found.data, bytes + 8);
+    found = weir_value_text(weir_value_get(value, WEIR_SLICE("e")));
+    assert_int_equal(found.size, 1);
+    assert_int_equal(found.data[0], '\n');
+    for (size_t cut = 0; cut < size; cut++) { /* no byte behind the end is looked at */
+        char *part = malloc(cut == 0 ? 1 : cut);
+        memcpy(part, document, cut);
+        text = (struct weir_slice){part, cut};
+        assert_int_equal(weir_json_parse_in_place(&arena, text, NULL, &value, &err), WEIR_INVALID);
+        weir_err_clear(&err);
+        free(part);
+    }
+    assert_int_equal(weir_json_parse(&arena, (struct weir_slice){bytes, size}, NULL, &value, &err),
+                     WEIR_OK);
+    memset(bytes, 0, size);
+    assert_memory_equal(weir_value_text(weir_value_get(value, WEIR_SLICE("key"))).data, "value", 5);
+    free(bytes);
+    weir_arena_done(&arena);
 }
 
 static void broken_text_says_where(void **state)
@@ -182,6 +248,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_print_as_jq_prints_them),
+        cmocka_unit_test(plain_runs_end_at_the_first_byte_that_needs_care),
+        cmocka_unit_test(texts_lie_in_the_document),
         cmocka_unit_test(broken_text_says_where),
         cmocka_unit_test(depth_is_limited),
         cmocka_unit_test(doubled_keys_of_large_objects_are_resolved),

@@ -27,9 +27,14 @@ file(GENERATE OUTPUT "${CMAKE_BINARY_DIR}/libweir.mri" CONTENT "${script}")
 add_custom_command(OUTPUT "${archive}"
     COMMAND "${CMAKE_COMMAND}" -E rm -f "${archive}"
     COMMAND "${CMAKE_AR}" -M < "${CMAKE_BINARY_DIR}/libweir.mri"
+    # What is there for link-time optimisation only this very compiler reads.
+    COMMAND "${CMAKE_OBJCOPY}" -w -R ".gnu.lto_*" -R ".gnu.debuglto_*" -N __gnu_lto_v1 "${archive}"
     DEPENDS ${libraries} "${CMAKE_BINARY_DIR}/libweir.mri" VERBATIM)
 add_custom_target(libweir ALL DEPENDS "${archive}")
 
+# Found from the file itself: an installation may be moved, or be made with --prefix.
+file(RELATIVE_PATH pc_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
 configure_file(cmake/weir.pc.in weir.pc @ONLY)
 install(FILES "${archive}" DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 install(FILES "${CMAKE_BINARY_DIR}/weir.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")

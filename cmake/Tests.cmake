@@ -7,11 +7,15 @@
 #   tests/<suite>/*.py              the program, from outside, in $WEIR_BIN
 #   tests/<suite>/*_tool.c          programs that tests call, in $WEIR_TOOLS
 #
-# Tests of the suites broker and redis start servers: they get the machine for themselves, and only the builds
-# with WEIR_BROKER_TESTS have them.
+# Only the builds with WEIR_BROKER_TESTS have the tests of the suites that start servers. Those wait more than
+# they work. scripts/test gives ctest six places per processor: on two processors three of them run beside
+# each other, or one beside a test that keeps a processor busy.
 set(WEIR_TEST_PREFIX "" CACHE STRING "Put before the name of each test")
 option(WEIR_BROKER_TESTS "Register the tests that start servers" ON)
 set(tests_dir "${CMAKE_SOURCE_DIR}/tests")
+set(places_busy 6)
+set(places_waiting 4)
+set(server_suites "^(broker|redis|nats)$")
 
 function(weir_test_name SOURCE OUT)
     string(REGEX REPLACE "test_([^/]*)\\.(c|py)$" "\\1" name "${SOURCE}")
@@ -41,7 +45,7 @@ function(weir_c_test SOURCE)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
     add_test(NAME "${WEIR_TEST_PREFIX}${name}" COMMAND ${name})
     set_tests_properties("${WEIR_TEST_PREFIX}${name}" PROPERTIES LABELS ${suite} TIMEOUT 600
-        WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
+        PROCESSORS ${places_busy} WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
 endfunction()
 
 function(weir_python_test SOURCE)
@@ -49,13 +53,12 @@ function(weir_python_test SOURCE)
     string(REGEX REPLACE "/.*" "" suite "${SOURCE}")
     set(name "${WEIR_TEST_PREFIX}${name}")
     add_test(NAME ${name} COMMAND Python3::Interpreter "${tests_dir}/${SOURCE}")
-    set_tests_properties(${name} PROPERTIES LABELS ${suite} TIMEOUT 900
+    set_tests_properties(${name} PROPERTIES LABELS ${suite} TIMEOUT 900 PROCESSORS ${places_busy}
         WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}"
         ENVIRONMENT "WEIR_BIN=${CMAKE_BINARY_DIR}/weir;WEIR_TEST_DIR=${CMAKE_BINARY_DIR}/test-data;WEIR_TOOLS=${CMAKE_BINARY_DIR}/tests;PYTHONDONTWRITEBYTECODE=1"
         ENVIRONMENT_MODIFICATION "PYTHONPATH=path_list_prepend:${CMAKE_SOURCE_DIR}/build/deps/python;PYTHONPATH=path_list_prepend:${tests_dir}/support")
-    if(suite MATCHES "^(broker|redis)$")
-        # As many processors as a run may use: nothing else runs beside it.
-        set_tests_properties(${name} PROPERTIES RUN_SERIAL ON TIMEOUT 5400)
+    if(suite MATCHES "${server_suites}")
+        set_tests_properties(${name} PROPERTIES PROCESSORS ${places_waiting} COST 100 TIMEOUT 5400)
     endif()
 endfunction()
 
@@ -69,7 +72,8 @@ endforeach()
 
 file(GLOB python_sources RELATIVE "${tests_dir}" CONFIGURE_DEPENDS "${tests_dir}/*/test_*.py")
 foreach(source IN LISTS python_sources)
-    if(WEIR_BROKER_TESTS OR NOT source MATCHES "^(broker|redis)/")
+    string(REGEX REPLACE "/.*" "" suite "${source}")
+    if(WEIR_BROKER_TESTS OR NOT suite MATCHES "${server_suites}")
         weir_python_test("${source}")
     endif()
 endforeach()
@@ -98,4 +102,7 @@ if(NOT WEIR_TEST_PREFIX)
         set_tests_properties("tidy${arguments}" PROPERTIES LABELS tidy
             WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
     endforeach()
+    # The other compiler's warnings.
+    add_test(NAME clang COMMAND Python3::Interpreter "${CMAKE_SOURCE_DIR}/tools/clang" "${CMAKE_BINARY_DIR}")
+    set_tests_properties(clang PROPERTIES LABELS tidy PROCESSORS 12)
 endif()

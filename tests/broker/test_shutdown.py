@@ -72,13 +72,14 @@ def while_starting(context):
     load.verdict()
 
 
-def with_dead_sink(context, end):
-    """The broker gets no produce request; `end(weir)` must end it with 1; then all is healed."""
+def with_dead_sink(context, patience, end):
+    """The broker gets no produce request; `end(weir)` must end it with 1; then all is healed. Returns how
+    long the end took."""
     kafka, proxy = kafka_proxy.proxied(context)
     load = Load(context, kafka, 20_000)
     load.start().finish()
     text = pipeline(context.name, kafka, load.source, load.sink, brokers=proxy.address,
-                    shutdown_timeout="3s")
+                    shutdown_timeout=patience)
     rule = proxy.add(kafka_proxy.PRODUCE, "hold", side="request", times=1 << 30)
     weir = context.weir(text, instance="t")
     wait.until(lambda: weir.expect_running() or rule.hits > 0, 60, "a produce request is held")
@@ -97,7 +98,7 @@ def with_dead_sink(context, end):
 
 @case
 def timeout(context):
-    seconds = with_dead_sink(context, lambda weir: None)
+    seconds = with_dead_sink(context, "3s", lambda weir: None)
     # Not before its time. Not later than a request that was under way takes: the wait above ends at
     # shutdown_timeout + transaction_timeout and some.
     assert seconds > 2, f"{seconds:.1f} s for a shutdown_timeout of 3 s"
@@ -108,8 +109,7 @@ def second_signal(context):
     def again(weir):
         weir.run_for(0.3)
         weir.signal(signal.SIGTERM)
-    seconds = with_dead_sink(context, again)
-    assert seconds < 2.5, f"{seconds:.1f} s after the second signal"
+    with_dead_sink(context, "10m", again)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
 
 Method: every fuzz/*_fuzz.c is built with clang's libFuzzer and the address and undefined behaviour
 sanitizers, from the folders that its line "Sources:" names and with the client libraries of its
-line "Links:", and runs 30 s (WEIR_FUZZ_SECONDS) on the seeds that its line "Seeds:" names.
+line "Links:", and runs 8 s (with WEIR_LONG 60; or WEIR_FUZZ_SECONDS) on the seeds that its line
+"Seeds:" names.
 """
 import concurrent.futures
 import os
@@ -18,6 +19,8 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = ["-g", "-O1", "-std=c17", "-D_GNU_SOURCE", "-fsanitize=fuzzer,address,undefined",
          "-fno-sanitize-recover=undefined", f"-I{ROOT}/include", f"-I{ROOT}/src"]
+LONG = os.environ.get("WEIR_LONG", "") not in ("", "0")
+SECONDS = os.environ.get("WEIR_FUZZ_SECONDS", "60" if LONG else "8")
 
 
 def words(text, label):
@@ -37,25 +40,28 @@ def packages(text, what):
     return flags
 
 
-def build(target, text, folder):
+def compile_once(source, target, flags):
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["clang", *FLAGS, *flags, "-c", str(source), "-o", str(target)], check=True)
+    return target
+
+
+def build(target, text, objects, folder):
     """The target with an archive of the sources: what it does not use is not linked."""
     includes = packages(text, "--cflags")
-    flags = ["clang", *FLAGS, *includes, "-c"]
     sources = [path for name in words(text, "Sources") for path in sorted((ROOT / name).glob("*.c"))]
-    objects = [folder / (path.stem + ".o") for path in sources]
+    archive, program = folder / "sources.a", folder / target.stem
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done in pool.map(lambda pair: subprocess.run([*flags, str(pair[0]), "-o", str(pair[1])]),
-                             zip(sources, objects)):
-            done.check_returncode()
-    archive = folder / "sources.a"
-    subprocess.run(["ar", "rcs", str(archive), *map(str, objects)], check=True)
-    program = folder / target.stem
+        made = list(pool.map(lambda path: compile_once(
+            path, objects / path.parent.name / f"{path.stem}.o", includes), sources))
+    subprocess.run(["ar", "rcs", str(archive), *map(str, made)], check=True)
     subprocess.run(["clang", *FLAGS, *includes, str(target), str(archive),
                     *packages(text, "--libs"), "-lm", "-lpthread", "-o", str(program)], check=True)
     return program
 
 
-def fuzz(target, folder):
+def fuzz(target, objects, folder):
     text = target.read_text()
     corpus = folder / "corpus"
     corpus.mkdir()
@@ -63,14 +69,13 @@ def fuzz(target, folder):
         seeds = sorted((ROOT / name).glob("*.yaml")) or sorted((ROOT / name).iterdir())
         for seed in seeds:
             shutil.copy(seed, corpus / f"{seed.parent.name}-{seed.name}")
-    program = build(target, text, folder)
-    seconds = os.environ.get("WEIR_FUZZ_SECONDS", "30")
-    done = subprocess.run([str(program), f"-max_total_time={seconds}", "-max_len=4096", "-timeout=20",
+    program = build(target, text, objects, folder)
+    done = subprocess.run([str(program), f"-max_total_time={SECONDS}", "-max_len=4096", "-timeout=20",
                            "-print_final_stats=1", str(corpus)], cwd=folder, check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = done.stdout.decode("utf-8", "replace")
     runs = re.search(r"number_of_executed_units: (\d+)", output)
-    print(f"{target.name}: {runs.group(1) if runs else 'no'} runs in {seconds} s")
+    print(f"{target.name}: {runs.group(1) if runs else 'no'} runs in {SECONDS} s")
     if done.returncode != 0 or not runs or int(runs.group(1)) < 1000:
         print(output[-8000:])
         return False
@@ -79,10 +84,12 @@ def fuzz(target, folder):
 
 def main():
     targets = sorted((ROOT / "fuzz").glob("*_fuzz.c"))
-    results = []
-    for target in targets:
-        with tempfile.TemporaryDirectory() as folder:
-            results.append(fuzz(target, pathlib.Path(folder)))
+    with tempfile.TemporaryDirectory() as folder:
+        results = []
+        for target in targets:
+            own = pathlib.Path(folder) / target.stem
+            own.mkdir()
+            results.append(fuzz(target, pathlib.Path(folder) / "objects", own))
     sys.exit(0 if results and all(results) else 1)
 
 

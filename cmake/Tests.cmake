@@ -7,6 +7,7 @@
 #   tests/<suite>/*.py              the program, from outside, in $WEIR_BIN
 #   tests/<suite>/*_tool.c          programs that tests call, in $WEIR_TOOLS
 #
+# Fuzzers are built by their test, with sanitizers of their own, so one build has it.
 # Only the builds with WEIR_BROKER_TESTS have the tests of the suites that start servers. Those wait more than
 # they work. scripts/test gives ctest six places per processor: on two processors three of them run beside
 # each other, or one beside a test that keeps a processor busy.
@@ -73,7 +74,8 @@ endforeach()
 file(GLOB python_sources RELATIVE "${tests_dir}" CONFIGURE_DEPENDS "${tests_dir}/*/test_*.py")
 foreach(source IN LISTS python_sources)
     string(REGEX REPLACE "/.*" "" suite "${source}")
-    if(WEIR_BROKER_TESTS OR NOT suite MATCHES "${server_suites}")
+    if((WEIR_BROKER_TESTS OR NOT suite MATCHES "${server_suites}") AND
+       (WEIR_TEST_PREFIX STREQUAL "" OR NOT suite STREQUAL "fuzz"))
         weir_python_test("${source}")
     endif()
 endforeach()

@@ -20,13 +20,14 @@ from judge import Load
 from weir_process import pipeline
 
 ROUNDS = scale(1, 8)
+TIMEOUT = "4s"  # of transactions and requests
 
 
 def through_proxy(context, disturb, guarantee="exactly-once", rate=3000):
     kafka, proxy = kafka_proxy.proxied(context)
     load = Load(context, kafka, 10_000, rate=rate)
     text = pipeline(context.name, kafka, load.source, load.sink, guarantee=guarantee,
-                    brokers=proxy.address)
+                    brokers=proxy.address, transaction_timeout=TIMEOUT)
     load.start()
     weir = context.weir(text, instance="u")
     load.wait_progress(2000, alive=[weir])
@@ -60,13 +61,12 @@ for _api in (kafka_proxy.END_TXN, kafka_proxy.ADD_OFFSETS_TO_TXN, kafka_proxy.TX
              kafka_proxy.ADD_PARTITIONS_TO_TXN, kafka_proxy.PRODUCE):
     _name = kafka_proxy.API_NAMES[_api].lower()
     _add(f"{_name}_answer_cut", _api, "cut")
-    _add(f"{_name}_answer_delayed", _api, "delay", seconds=4)
+    _add(f"{_name}_answer_delayed", _api, "delay", seconds=2)
+    _add(f"{_name}_answer_dropped", _api, "drop")
 _add("addoffsetstotxn_unknown_error", kafka_proxy.ADD_OFFSETS_TO_TXN, "error", code=-1)
 _add("txnoffsetcommit_illegal_generation", kafka_proxy.TXN_OFFSET_COMMIT, "error", code=22)
 _add("txnoffsetcommit_unknown_member", kafka_proxy.TXN_OFFSET_COMMIT, "error", code=25)
-_add("endtxn_answer_dropped", kafka_proxy.END_TXN, "drop")
-_add("txnoffsetcommit_answer_dropped", kafka_proxy.TXN_OFFSET_COMMIT, "drop")
-_add("endtxn_answer_delayed_beyond_timeout", kafka_proxy.END_TXN, "delay", seconds=15)
+_add("endtxn_answer_delayed_beyond_timeout", kafka_proxy.END_TXN, "delay", seconds=8)
 _add("endtxn_request_cut", kafka_proxy.END_TXN, "cut", side="request")
 
 

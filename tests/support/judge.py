@@ -29,7 +29,8 @@ class Load:
     def finish(self):
         """Ends the load, after at least `count` records, and waits until all are in the topic."""
         if self._producer is not None:
-            if self._rate:
+            if self._rate:  # once it writes, it knows what a signal means
+                wait.until(lambda: self.cluster.end_sum(self.source) > 0, 60, "the load has begun")
                 self._producer.terminate()
             made = self.context.tool_finish(self._producer)
             self._producer = None

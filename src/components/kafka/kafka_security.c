@@ -56,8 +56,8 @@ const struct weir_field kafka_auth_fields[] = {
 // clang-format on
 
 const struct weir_rule kafka_auth_rules[] = {
-    {WEIR_RULE_NEEDS, {"user", "password"}, "For example password: ${file:/run/secrets/kafka}"},
-    {WEIR_RULE_NEEDS, {"password", "user"}, "For example user: weir"},
+    {WEIR_RULE_NEEDS, {"user", "password"}, "For example `password: ${file:/run/secrets/kafka}`."},
+    {WEIR_RULE_NEEDS, {"password", "user"}, "For example `user: weir`."},
     {WEIR_RULE_AT_MOST_ONE, {"token", "token_file"}, "Write one of them."},
     WEIR_RULES_END,
 };

@@ -158,6 +158,13 @@ weir_status weir_tls_check(const struct weir_tls *tls, struct weir_err *err)
 
 /* --- sessions ----------------------------------------------------------------------------------*/
 
+/* What SSL_set_tlsext_host_name does; that macro casts const away. */
+static bool session_asks_for(SSL *session, const char *name)
+{
+    return SSL_ctrl(session, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                    (void *)(uintptr_t)name) == 1;
+}
+
 SSL *weir_tls_session_new(const struct weir_tls *tls, const char *host, struct weir_err *err)
 {
     SSL_CTX *context = context_new(tls, err);
@@ -173,7 +180,7 @@ SSL *weir_tls_session_new(const struct weir_tls *tls, const char *host, struct w
         inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
     int ok = is_address ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session), name)
                         : SSL_set1_host(session, name) == 1 &&
-                              SSL_set_tlsext_host_name(session, name) == 1;
+                              session_asks_for(session, name);
     if (ok != 1) {
         SSL_free(session);
         (void)!weir_fail(err, WEIR_CONFIG, "\"%s\" is no name of a server", name);

@@ -179,8 +179,7 @@ SSL *weir_tls_session_new(const struct weir_tls *tls, const char *host, struct w
     bool is_address =
         inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
     int ok = is_address ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session), name)
-                        : SSL_set1_host(session, name) == 1 &&
-                              session_asks_for(session, name);
+                        : SSL_set1_host(session, name) == 1 && session_asks_for(session, name);
     if (ok != 1) {
         SSL_free(session);
         (void)!weir_fail(err, WEIR_CONFIG, "\"%s\" is no name of a server", name);

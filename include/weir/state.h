@@ -13,10 +13,10 @@
  *     while ((entry = weir_state_due(state, watermark)) != NULL) { emit …; weir_state_drop(state,
  *         entry); }
  *
- * An entry's address is stable from put to drop, across epochs; an abort (between two batches) may
- * invalidate every address, so steps keep none between batches. Values begin at an address
- * divisible by 8. What a value means is the step's own business; it is stored as it lies in memory
- * (little-endian), so a step that changes its layout raises `state_version`.
+ * An entry's address is stable from put to drop within a batch. Between two batches an abort, or a
+ * table that is larger than memory, may invalidate every address, so steps keep none. Values begin
+ * at an address divisible by 8. What a value means is the step's own business; it is stored as it
+ * lies in memory (little-endian), so a step that changes its layout raises `state_version`.
  *
  * Everything here is for the lane that owns the task.
  */
@@ -74,8 +74,8 @@ int64_t weir_state_next_timer(struct weir_state *state);
 int64_t weir_state_clock(const struct weir_state *state);
 void weir_state_set_clock(struct weir_state *state, int64_t clock);
 
-/* Visits all entries in no order; nothing may be put or dropped meanwhile. Start with a zeroed
- * cursor. NULL at the end. */
+/* Visits all entries in no order; nothing may be put or dropped meanwhile, and an entry is valid
+ * until the next call. Start with a zeroed cursor. NULL at the end. */
 struct weir_state_cursor {
     size_t slab, offset;
 };

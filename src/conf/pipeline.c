@@ -92,6 +92,12 @@ static const struct weir_choice on_end_choices[] = {
     WEIR_CHOICES_END,
 };
 
+static const struct weir_choice state_table_choices[] = {
+    {"memory", WEIR_TABLE_MEMORY, "All of it in memory."},
+    {"rocksdb", WEIR_TABLE_ROCKSDB, "What is in use in memory, the rest in RocksDB below `dir`: for state that is larger than memory. It is scratch; the log is what a restart reads."},
+    WEIR_CHOICES_END,
+};
+
 static const struct weir_choice state_log_choices[] = {
     {"auto", WEIR_STATE_AUTO, "In the source's own system where it can, in a file for local sources."},
     {"kafka", WEIR_STATE_KAFKA, "A topic NAME.state, written in the transaction of the positions."},
@@ -137,11 +143,15 @@ static const struct weir_field http_fields[] = {
 };
 
 static const struct weir_field state_fields[] = {
+    WEIR_F_ENUM(struct weir_state_config, table, state_table_choices, .fallback = "memory",
+                .help = "Where the state of steps is held while the pipeline runs."),
+    WEIR_F_SIZE(struct weir_state_config, memory, .fallback = "256MiB", .min = 1 << 20, .max = INT64_C(1) << 42,
+                .help = "With `table: rocksdb`: how much of it is kept in memory, by all partitions together."),
     WEIR_F_ENUM(struct weir_state_config, log, state_log_choices, .fallback = "auto",
                 .help = "Where the state of steps is kept, and positions that no source's own system "
                         "keeps."),
     WEIR_F_STR(struct weir_state_config, dir, .unset = "NAME.state", .example = "/var/lib/weir",
-               .help = "The folder of the file log; made if it is not there."),
+               .help = "The folder of the file log, and of tables on disk; made if it is not there."),
     WEIR_FIELDS_END,
 };
 

@@ -74,8 +74,12 @@ struct weir_http_config {
     weir_duration stalled_after;
 };
 
+enum weir_state_table { WEIR_TABLE_MEMORY = 1, WEIR_TABLE_ROCKSDB };
+
 struct weir_state_config {
-    int log; /* enum weir_state_medium */
+    int table;            /* enum weir_state_table */
+    weir_bytesize memory; /* of tables that are larger */
+    int log;              /* enum weir_state_medium */
     const char *dir;
 };
 

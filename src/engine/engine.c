@@ -26,6 +26,7 @@
 #include "engine/engine_priv.h"
 #include "engine/metrics.h"
 #include "engine/observe.h"
+#include "state/disk.h"
 
 enum {
     GAUGE_EVERY_MS = 1000,
@@ -716,6 +717,8 @@ void weir_engine_close(struct weir_engine *engine)
         weir_free(engine->shared);
         engine->shared = next;
     }
+    weir_disk_close(engine->disk);
+    engine->disk = NULL;
     weir_state_log_close(engine->state_log);
     engine->state_log = NULL;
     for (unsigned i = 0; i < engine->lane_count; i++) {

@@ -216,6 +216,7 @@ struct weir_engine {
     void *domain; /* instance of plan.domain; NULL without one */
     struct weir_ctx domain_ctx;
     struct weir_state_log *state_log; /* NULL without one */
+    struct weir_disk *disk;           /* of the tables; NULL: they are in memory */
     struct weir_lane *lanes;
     unsigned lane_count;
     struct weir_gate gate;

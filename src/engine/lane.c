@@ -21,6 +21,8 @@
 #include "base/limits.h"
 #include "engine/engine_priv.h"
 #include "engine/observe.h"
+#include "state/disk.h"
+#include "state/table.h"
 
 enum { TICK_MS = 100 };
 
@@ -193,6 +195,20 @@ void weir_lane_fail(struct weir_lane *lane, enum weir_lane_call call, const stru
     WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
 }
 
+/* What an epoch has changed cannot leave memory: one that has changed too much ends. */
+static void lane_tend_disk(struct weir_lane *lane, const struct weir_task *task)
+{
+    struct weir_err err = {0};
+    if (weir_disk_failure(lane->engine->disk, &err) != WEIR_OK) {
+        weir_lane_fail(lane, WEIR_LANE_WANTS_STOP, &err);
+    }
+    for (size_t i = 0; task->states != NULL && task->states[i] != NULL; i++) {
+        if (weir_state_is_crowded(task->states[i])) {
+            weir_ctx_close_epoch(&lane->engine->stateful[i]->ctx);
+        }
+    }
+}
+
 static void lane_settle(struct weir_lane *lane, struct weir_batch *batch)
 {
     struct weir_task *task = batch->task;
@@ -208,6 +224,9 @@ static void lane_settle(struct weir_lane *lane, struct weir_batch *batch)
     task->part.written = batch->next;
     if (task->states != NULL) {
         weir_shard_settle(task);
+    }
+    if (lane->engine->disk != NULL) {
+        lane_tend_disk(lane, task);
     }
     atomic_fetch_add_explicit(&lane->engine->settled, 1, memory_order_relaxed);
     if (batch->count > 0) {

@@ -14,6 +14,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "engine/engine_priv.h"
+#include "state/disk.h"
 #include "state/shard_log.h"
 
 enum { FRAME_MAX = 64 << 20, FILE_SNAPSHOT_BYTES = 32 << 20 };
@@ -136,6 +137,23 @@ static weir_status shard_take_position(struct weir_engine *engine,
     return WEIR_OK;
 }
 
+/* What a table may hold in memory; the disk itself has the rest. */
+static size_t shard_budget(const struct weir_engine *engine)
+{
+    size_t tables = (engine->task_count + 1) * engine->stateful_count;
+    return (size_t)engine->config->state.memory / 4 * 3 / tables;
+}
+
+static weir_status shard_open_disk(struct weir_engine *engine, struct weir_err *err)
+{
+    if (engine->config->state.table == WEIR_TABLE_ROCKSDB && engine->disk == NULL) {
+        engine->disk =
+            weir_disk_open(engine->plan.log_dir, (size_t)engine->config->state.memory / 4, err);
+        return engine->disk == NULL ? err->status : WEIR_OK;
+    }
+    return WEIR_OK;
+}
+
 weir_status weir_shard_open(struct weir_engine *engine,
                             struct weir_task *task,
                             const struct weir_assignment *item,
@@ -145,16 +163,23 @@ weir_status weir_shard_open(struct weir_engine *engine,
     if (engine->stateful_count == 0) {
         return WEIR_OK;
     }
+    weir_status status = shard_open_disk(engine, err);
+    if (status != WEIR_OK) {
+        weir_err_path(err, "state");
+        return status;
+    }
     struct weir_shard_step *steps = weir_calloc(engine->stateful_count, sizeof(*steps));
     task->states = weir_calloc(engine->stateful_count + 1, sizeof(struct weir_state *));
     task->sizes = weir_calloc(engine->stateful_count, sizeof(*task->sizes));
     for (size_t i = 0; i < engine->stateful_count; i++) {
         task->states[i] = weir_state_new(NULL);
+        if (engine->disk != NULL) {
+            weir_state_use_disk(task->states[i], engine->disk, shard_budget(engine));
+        }
         steps[i] = (struct weir_shard_step){engine->stateful[i]->name,
                                             engine->stateful[i]->component->state_version,
                                             task->states[i]};
     }
-    weir_status status = WEIR_OK;
     if (engine->plan.state_is_kept) {
         task->log = weir_shard_log_new(steps, engine->stateful_count,
                                        engine->plan.state_in_domain ? 0 : SIZE_MAX);
@@ -201,6 +226,9 @@ static void shard_apply_commit(struct weir_task *task)
 void weir_shard_seal(struct weir_engine *engine, struct weir_task *task)
 {
     shard_apply_commit(task);
+    for (size_t i = 0; engine->disk != NULL && task->states[i] != NULL; i++) {
+        weir_state_set_budget(task->states[i], shard_budget(engine));
+    }
     bool moved = task->part.closing != task->part.committed;
     if (task->log == NULL) {
         for (size_t i = 0; task->states[i] != NULL; i++) {
@@ -217,7 +245,7 @@ void weir_shard_seal(struct weir_engine *engine, struct weir_task *task)
 
 weir_status weir_shard_append(struct weir_engine *engine, uint64_t epoch, struct weir_err *err)
 {
-    weir_status status = WEIR_OK;
+    weir_status status = engine->disk == NULL ? WEIR_OK : weir_disk_failure(engine->disk, err);
     for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
         struct weir_slice frame;
         if (task->log != NULL && weir_shard_log_begins(task->log)) {
@@ -314,6 +342,7 @@ void weir_shard_settle(struct weir_task *task)
 {
     task->changed = task->changed || weir_shard_is_dirty(task);
     for (size_t i = 0; task->states[i] != NULL; i++) {
+        weir_state_trim(task->states[i]);
         atomic_store_explicit(&task->sizes[i].keys, weir_state_count(task->states[i]),
                               memory_order_relaxed);
         atomic_store_explicit(&task->sizes[i].bytes, weir_state_bytes(task->states[i]),

@@ -31,6 +31,14 @@ struct weir_state_limits {
 
 /* limits may be NULL. */
 struct weir_state *weir_state_new(const struct weir_state_limits *limits);
+/* At once after it was made: what is above the budget goes to the disk, which lives longer. */
+struct weir_disk;
+void weir_state_use_disk(struct weir_state *state, struct weir_disk *disk, size_t budget_bytes);
+void weir_state_set_budget(struct weir_state *state, size_t budget_bytes);
+/* The lane between two batches, or paused: sends what is above the budget to the disk. */
+void weir_state_trim(struct weir_state *state);
+/* More is in memory than twice the budget, because the layers have changed it. */
+bool weir_state_is_crowded(const struct weir_state *state);
 void weir_state_free(struct weir_state *state);
 
 /* paused, or the lane. Something has changed since the last seal. */

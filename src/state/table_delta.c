@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Deltas of a table as bytes (their form is in state/table.h). A reader believes nothing: what it is
- * given may be damaged in a way that its checksum does not show.
+ * Deltas of a table as bytes (their form is in state/table.h). A reader believes nothing: what it
+ * is given may be damaged in a way that its checksum does not show.
  */
 #include "state/table_delta.h"
 
-#include <string.h>
+#include "state/spill.h"
+#include "state/table_priv.h"
 
 enum { DELTA_CLOCK = 1, DELTA_PUT = 2, DELTA_DROP = 3 };
 
@@ -26,16 +27,22 @@ void weir_delta_clock(struct weir_strbuf *out, int64_t clock)
     weir_strbuf_append(out, &clock, sizeof(clock));
 }
 
-void weir_delta_put(struct weir_strbuf *out, const struct weir_entry *entry)
+void weir_delta_put(struct weir_strbuf *out,
+                    int64_t timer,
+                    struct weir_slice key,
+                    struct weir_slice value)
 {
-    int64_t timer = weir_entry_timer(entry);
-    struct weir_slice key = weir_entry_key(entry), value = weir_entry_value(entry);
     weir_strbuf_push(out, DELTA_PUT);
     weir_strbuf_append(out, &timer, sizeof(timer));
     put_varint(out, key.size);
     put_varint(out, value.size);
     weir_strbuf_slice(out, key);
     weir_strbuf_slice(out, value);
+}
+
+void weir_delta_put_entry(struct weir_strbuf *out, const struct weir_entry *entry)
+{
+    weir_delta_put(out, weir_entry_timer(entry), weir_entry_key(entry), weir_entry_value(entry));
 }
 
 void weir_delta_drop(struct weir_strbuf *out, const struct weir_entry *entry)
@@ -140,6 +147,10 @@ weir_state_apply(struct weir_state *state, struct weir_slice delta, struct weir_
         }
     }
     weir_state_set_restoring(state, false);
+    if (state->spill != NULL) {
+        weir_spill_committed(state->spill);
+        weir_state_trim(state);
+    }
     return in.torn ? weir_fail(err, WEIR_CORRUPT, "an entry of the state log is not well formed")
                    : WEIR_OK;
 }
@@ -154,8 +165,19 @@ bool weir_state_snapshot_part(struct weir_state *state,
     }
     size_t begin = out->size;
     struct weir_entry *entry;
-    while (out->size - begin < bytes && (entry = weir_state_next(state, cursor)) != NULL) {
-        weir_delta_put(out, entry);
+    bool rows_begin = false;
+    while (cursor->slab != SIZE_MAX && out->size - begin < bytes) {
+        entry = state_next_resident(state, cursor);
+        if (entry != NULL) {
+            weir_delta_put_entry(out, entry);
+        } else {
+            rows_begin = true;
+            cursor->slab = SIZE_MAX;
+        }
     }
-    return out->size - begin >= bytes;
+    if (cursor->slab == SIZE_MAX && state->spill != NULL) {
+        size_t done = out->size - begin;
+        return weir_spill_snapshot(state, rows_begin, done < bytes ? bytes - done : 0, out);
+    }
+    return cursor->slab != SIZE_MAX;
 }

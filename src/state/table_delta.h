@@ -9,7 +9,11 @@
 #include "state/table.h"
 
 void weir_delta_clock(struct weir_strbuf *out, int64_t clock);
-void weir_delta_put(struct weir_strbuf *out, const struct weir_entry *entry);
+void weir_delta_put(struct weir_strbuf *out,
+                    int64_t timer,
+                    struct weir_slice key,
+                    struct weir_slice value);
+void weir_delta_put_entry(struct weir_strbuf *out, const struct weir_entry *entry);
 void weir_delta_drop(struct weir_strbuf *out, const struct weir_entry *entry);
 
 /* While it is set, changes count as committed when they are made, and caps do not refuse them.

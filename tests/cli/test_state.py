@@ -46,8 +46,9 @@ KINDS = {
 }
 
 
-def killed(context, kind):
-    write(context, records(60_000, context.random.randrange(1 << 30)))
+def killed(context, kind, keys=50, state=None):
+    """state: settings of the table; the windows wanted are those of a table in memory."""
+    write(context, records(60_000, context.random.randrange(1 << 30), keys))
     run(context, pipeline(KINDS[kind]))
     wanted = output(context)
     assert sum(wanted.values()) > 1000, "too few windows to show anything"
@@ -55,7 +56,7 @@ def killed(context, kind):
     for path in (context.dir / "sums.state").iterdir():
         path.unlink()
     delays = [context.random.uniform(0, 0.06) for _ in range(scale(12, 200))]
-    kills = kill_until_done(context, pipeline(KINDS[kind]), delays)
+    kills = kill_until_done(context, pipeline(KINDS[kind], **({"state": state} if state else {})), delays)
     context.say(f"{kills} kills, {sum(wanted.values())} windows")
     assert kills > 0, "not even the commit that should have killed it did"
     assert output(context) == wanted, "killed and restarted, the windows are others"
@@ -66,6 +67,15 @@ for _kind in KINDS:
         killed(context, kind)
     _killed.__name__ = f"killed_{_kind}"
     case(_killed)
+
+
+@case
+def killed_larger_than_memory(context):
+    """Some 4000 open windows with three entries each, of which a fifth fits into memory."""
+    KINDS["wide"] = {"tumbling": "1s", "grace": "20ms"}
+    killed(context, "wide", keys=20_000, state={"table": "rocksdb", "memory": "1MiB"})
+    left = [path.name for path in (context.dir / "sums.state").glob("table.*")]
+    assert left == ["table.0.lock"], f"the table on disk was left behind: {left}"
 
 
 @case

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside of the table. An entry in memory:
+ *
+ *     header (24 bytes) | key, to a multiple of 8 | value, or a pointer to it (ENTRY_OUTSIDE)
+ *
+ * With a disk (state/spill.h) the table in memory is what is in use of a larger one: an entry that
+ * is not there may be on disk, so one that was dropped stays in the index, dead, until the disk has
+ * forgotten it too.
+ */
+#ifndef WEIR_STATE_TABLE_PRIV_H
+#define WEIR_STATE_TABLE_PRIV_H
+
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "state/table.h"
+
+enum {
+    CLASS_STEP = 16,
+    CLASS_COUNT = 64,      /* blocks of 16 … 1024 bytes */
+    CLASS_ALONE = 255,     /* a slab of its own */
+    SLAB_FIRST = 4096,     /* bytes; each next slab of a class is twice as large … */
+    SLAB_MAX = 256 * 1024, /* … up to this */
+    INDEX_FIRST = 64,      /* slots; a power of two */
+    QUEUED_MAX = 255,
+    CHUNK_MAX = 1 << 20,
+};
+
+enum entry_flags {
+    ENTRY_LIVE = 1,     /* the block is an entry; else it is free */
+    ENTRY_DEAD = 2,     /* dropped; waits for its layer */
+    ENTRY_OUTSIDE = 4,  /* the value lies in memory of its own */
+    ENTRY_ZOMBIE = 8,   /* dead for good; waits for its items in the heap */
+    ENTRY_DUE = 16,     /* its item has left the heap for the list of what is due */
+    ENTRY_ON_DISK = 32, /* the disk has a row of it, which may be older */
+    ENTRY_CHANGED = 64, /* since that was written */
+    ENTRY_USED = 128,   /* since it was last looked at for leaving memory */
+};
+
+struct weir_entry {
+    union {
+        int64_t timer;
+        struct weir_entry *next; /* of a free block */
+    };
+    uint32_t hash;
+    uint32_t stamp; /* the layer that saved it last */
+    uint32_t value_size : 24, queued : 8;
+    uint16_t key_size;
+    uint8_t class, flags;
+};
+_Static_assert(sizeof(struct weir_entry) == 24, "one header, no holes");
+
+struct outside {
+    size_t capacity;
+    max_align_t bytes[];
+};
+
+struct slab {
+    char *memory; /* NULL: a free place in the list */
+    size_t block, used, size;
+};
+
+struct class
+{
+    struct weir_entry *free; /* linked through `next` */
+    size_t slab;             /* where blocks are taken from; SIZE_MAX: none yet */
+};
+
+struct item {
+    int64_t time;
+    struct weir_entry *entry;
+};
+
+struct undo {
+    struct weir_entry *entry;
+    int64_t timer;
+    char *value; /* NULL: the entry did not exist */
+    uint32_t value_size;
+};
+
+struct layer {
+    struct undo *items;
+    size_t count, capacity;
+    struct chunk *values; /* memory of the saved values */
+    int64_t clock;
+    bool clock_moved;
+};
+
+struct chunk {
+    struct chunk *next;
+    size_t used, size;
+    char bytes[];
+};
+
+struct weir_state {
+    struct weir_state_limits limits;
+    uint64_t *index;
+    size_t index_size, index_used; /* used: with the places of what was dropped */
+    size_t linked;                 /* entries in the index */
+    unsigned index_shift;
+    struct slab *slabs;
+    size_t slab_count, slab_capacity, slabs_free;
+    struct class classes[CLASS_COUNT];
+    struct item *heap;
+    size_t heap_count, heap_capacity, zombies;
+    struct weir_entry **due; /* of one time, by key, from due_at on */
+    size_t due_at, due_count, due_capacity;
+    int64_t due_time;
+    struct layer open, closing;
+    uint32_t stamp;           /* of the open layer */
+    size_t count, bytes;      /* of all entries, wherever they are */
+    size_t resident;          /* bytes of those in memory */
+    struct weir_spill *spill; /* NULL: all are in memory */
+    int64_t clock;
+    bool restoring; /* see table_delta.h */
+};
+
+static inline size_t round8(size_t size)
+{
+    return (size + 7) & ~(size_t)7;
+}
+
+/* There is always room for a pointer, for values that outgrow the block. */
+static inline size_t block_size(size_t key_size, size_t value_size)
+{
+    size_t room = value_size < sizeof(void *) ? sizeof(void *) : value_size;
+    size_t size = round8(sizeof(struct weir_entry) + key_size) + room;
+    return (size + CLASS_STEP - 1) / CLASS_STEP * CLASS_STEP;
+}
+
+static inline char *entry_key_bytes(const struct weir_entry *entry)
+{
+    return (char *)(uintptr_t)(const void *)(entry + 1);
+}
+
+static inline char *entry_area(const struct weir_entry *entry)
+{
+    return (char *)(uintptr_t)(const void *)entry + round8(sizeof(*entry) + entry->key_size);
+}
+
+static inline struct outside *entry_outside(const struct weir_entry *entry)
+{
+    struct outside *outside;
+    memcpy(&outside, entry_area(entry), sizeof(outside));
+    return outside;
+}
+
+static inline char *entry_bytes(const struct weir_entry *entry)
+{
+    return (entry->flags & ENTRY_OUTSIDE) != 0 ? (char *)entry_outside(entry)->bytes
+                                               : entry_area(entry);
+}
+
+/* What the entry counts for in weir_state_bytes: the same whatever its history. */
+static inline size_t entry_cost(size_t key_size, size_t value_size)
+{
+    return block_size(key_size, value_size) + sizeof(uint64_t);
+}
+
+static inline uint32_t key_hash(struct weir_slice key)
+{
+    return (uint32_t)XXH3_64bits(key.data, key.size);
+}
+
+/* --- table_entries.c: where entries lie --------------------------------------------------------*/
+
+/* A zeroed block. */
+struct weir_entry *entry_take(struct weir_state *state, size_t size);
+/* The block of an entry that nothing points at any more. */
+void entry_free(struct weir_state *state, struct weir_entry *entry);
+/* Room for `size` bytes, the first of them kept. */
+void entry_make_room(struct weir_entry *entry, size_t size);
+void entry_set_value(struct weir_state *state,
+                     struct weir_entry *entry,
+                     const void *bytes,
+                     size_t size);
+/* As weir_state_next, of what is in memory. */
+struct weir_entry *state_next_resident(struct weir_state *state, struct weir_state_cursor *cursor);
+
+/* --- table_timers.c: when they are due ---------------------------------------------------------*/
+
+void state_heap_push(struct weir_state *state, struct weir_entry *entry);
+/* Every entry with a timer once; nothing else. */
+void state_heap_rebuild(struct weir_state *state);
+/* Brings the earliest timer that still holds to the top. False: there is none. */
+bool state_heap_settle(struct weir_state *state);
+/* What was not taken goes back into the heap. */
+void state_clear_due(struct weir_state *state);
+
+/* --- table.c -----------------------------------------------------------------------------------*/
+
+/* The entry of that key in memory, dead only if there is no living one. */
+struct weir_entry *
+state_find_resident(const struct weir_state *state, struct weir_slice key, uint32_t hash);
+/* A new entry in the index, of no layer. */
+struct weir_entry *
+state_make(struct weir_state *state, struct weir_slice key, uint32_t hash, size_t size);
+/* Leaves the index. */
+void state_index_remove(struct weir_state *state, const struct weir_entry *entry);
+/* Keeps what the entry is, once per layer. */
+void state_save(struct weir_state *state, struct weir_entry *entry, bool existed);
+/* The block of an entry that no layer can revive, once its items have left the heap. */
+void state_bury(struct weir_state *state, struct weir_entry *entry);
+
+#endif

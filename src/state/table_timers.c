@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Timers: a heap of (time, entry), four children a node. A timer that moves later changes only the
+ * entry: its item stays where it is and is put in again when it comes up. What is due is taken out
+ * one time at a time, so that it can come in the order of keys.
+ */
+#include <stdlib.h>
+
+#include "state/spill.h"
+#include "state/table_priv.h"
+
+/* --- the heap ----------------------------------------------------------------------------------*/
+
+static void heap_up(struct item *heap, size_t at, struct item item)
+{
+    while (at > 0 && heap[(at - 1) / 4].time > item.time) {
+        heap[at] = heap[(at - 1) / 4];
+        at = (at - 1) / 4;
+    }
+    heap[at] = item;
+}
+
+static void heap_down(struct item *heap, size_t count, size_t at, struct item item)
+{
+    for (;;) {
+        size_t first = at * 4 + 1, best = first;
+        if (first >= count) {
+            break;
+        }
+        for (size_t i = first + 1; i < first + 4 && i < count; i++) {
+            best = heap[i].time < heap[best].time ? i : best;
+        }
+        if (heap[best].time >= item.time) {
+            break;
+        }
+        heap[at] = heap[best];
+        at = best;
+    }
+    heap[at] = item;
+}
+
+void state_heap_push(struct weir_state *state, struct weir_entry *entry)
+{
+    if (entry->queued == QUEUED_MAX) {
+        state_heap_rebuild(state); /* the entry is among the others */
+        return;
+    }
+    if (state->heap_count == state->heap_capacity) {
+        state->heap_capacity = state->heap_capacity == 0 ? 64 : state->heap_capacity * 2;
+        state->heap = weir_realloc(state->heap, state->heap_capacity, sizeof(*state->heap));
+    }
+    entry->queued++;
+    heap_up(state->heap, state->heap_count++, (struct item){entry->timer, entry});
+}
+
+static void heap_pop(struct weir_state *state)
+{
+    state->heap[0].entry->queued--;
+    struct item last = state->heap[--state->heap_count];
+    if (state->heap_count > 0) {
+        heap_down(state->heap, state->heap_count, 0, last);
+    }
+}
+
+/* Every entry with a timer once; nothing else. */
+void state_heap_rebuild(struct weir_state *state)
+{
+    for (size_t i = 0; i < state->heap_count; i++) {
+        struct weir_entry *entry = state->heap[i].entry;
+        entry->queued--;
+        if ((entry->flags & ENTRY_ZOMBIE) != 0 && entry->queued == 0) {
+            entry_free(state, entry);
+        }
+    }
+    state->heap_count = state->zombies = 0;
+    struct weir_state_cursor cursor = {0};
+    struct weir_entry *entry;
+    while ((entry = state_next_resident(state, &cursor)) != NULL) {
+        if (entry->timer != WEIR_NO_TIMER && (entry->flags & ENTRY_DUE) == 0) {
+            state_heap_push(state, entry);
+        }
+    }
+}
+
+/* Brings the earliest timer that still holds to the top. False: there is none. */
+bool state_heap_settle(struct weir_state *state)
+{
+    while (state->heap_count > 0) {
+        struct item top = state->heap[0];
+        if ((top.entry->flags & ENTRY_DEAD) == 0 && top.entry->timer == top.time) {
+            return true;
+        }
+        if ((top.entry->flags & ENTRY_DEAD) == 0 && top.entry->timer != WEIR_NO_TIMER &&
+            top.entry->timer > top.time) {
+            top.time = top.entry->timer;
+            heap_down(state->heap, state->heap_count, 0, top);
+            continue;
+        }
+        heap_pop(state);
+        if ((top.entry->flags & ENTRY_ZOMBIE) != 0 && top.entry->queued == 0) {
+            state->zombies--;
+            entry_free(state, top.entry);
+        }
+    }
+    return false;
+}
+/* --- what is due -------------------------------------------------------------------------------*/
+
+/* What was not taken goes back into the heap. */
+void state_clear_due(struct weir_state *state)
+{
+    for (size_t i = state->due_at; i < state->due_count; i++) {
+        struct weir_entry *entry = state->due[i];
+        entry->flags &= (uint8_t)~ENTRY_DUE;
+        if ((entry->flags & ENTRY_DEAD) == 0 && entry->timer == state->due_time) {
+            state_heap_push(state, entry);
+        }
+    }
+    state->due_at = state->due_count = 0;
+}
+
+void weir_state_set_timer(struct weir_state *state, struct weir_entry *entry, int64_t time)
+{
+    if (time == entry->timer) {
+        return;
+    }
+    state_save(state, entry, true);
+    /* An item comes up early enough. */
+    bool covered = entry->queued > 0 && entry->timer <= time && (entry->flags & ENTRY_DUE) == 0;
+    entry->timer = time;
+    if (time == WEIR_NO_TIMER || covered) {
+        return;
+    }
+    entry->flags &= (uint8_t)~ENTRY_DUE;
+    state_heap_push(state, entry);
+}
+
+static int due_compare(const void *left, const void *right)
+{
+    const struct weir_entry *a = *(struct weir_entry *const *)left;
+    const struct weir_entry *b = *(struct weir_entry *const *)right;
+    size_t size = a->key_size < b->key_size ? a->key_size : b->key_size;
+    int order = memcmp(entry_key_bytes(a), entry_key_bytes(b), size);
+    return order != 0 ? order : (a->key_size > b->key_size) - (a->key_size < b->key_size);
+}
+
+static void due_add(struct weir_state *state, struct weir_entry *entry)
+{
+    if (state->due_count == state->due_capacity) {
+        state->due_capacity = state->due_capacity == 0 ? 64 : state->due_capacity * 2;
+        state->due = weir_realloc(state->due, state->due_capacity, sizeof(struct weir_entry *));
+    }
+    entry->flags |= ENTRY_DUE;
+    state->due[state->due_count++] = entry;
+}
+
+/* All entries of the earliest timer, if that is ≤ now; of those on disk as many as one call loads.
+ */
+static void state_fill_due(struct weir_state *state, int64_t now)
+{
+    state->due_at = state->due_count = 0;
+    bool any = state_heap_settle(state);
+    int64_t limit = any && state->heap[0].time < now ? state->heap[0].time : now;
+    while (state->spill != NULL && weir_spill_next_timer(state->spill) <= limit) {
+        if (weir_spill_load_due(state) > 0) {
+            break;
+        }
+    }
+    if (!state_heap_settle(state) || state->heap[0].time > now) {
+        return;
+    }
+    state->due_time = state->heap[0].time;
+    while (state_heap_settle(state) && state->heap[0].time == state->due_time) {
+        due_add(state, state->heap[0].entry);
+        heap_pop(state);
+    }
+    qsort(state->due, state->due_count, sizeof(struct weir_entry *), due_compare);
+}
+
+/* Timers that were set since the list was filled, to its time or an earlier one. */
+static void state_merge_due(struct weir_state *state)
+{
+    while (state_heap_settle(state) && state->heap[0].time <= state->due_time) {
+        struct weir_entry *entry = state->heap[0].entry;
+        if (state->heap[0].time < state->due_time) {
+            state_clear_due(state);
+            return;
+        }
+        heap_pop(state);
+        due_add(state, entry);
+        size_t first = state->due_at, at = state->due_count - 1;
+        while (first < at) {
+            size_t middle = first + (at - first) / 2;
+            if (due_compare(&state->due[middle], &entry) < 0) {
+                first = middle + 1;
+            } else {
+                at = middle;
+            }
+        }
+        memmove(state->due + at + 1, state->due + at,
+                (state->due_count - 1 - at) * sizeof(struct weir_entry *));
+        state->due[at] = entry;
+    }
+}
+
+struct weir_entry *weir_state_due(struct weir_state *state, int64_t now)
+{
+    if (now == WEIR_NO_TIMER) {
+        now--;
+    }
+    for (;;) {
+        if (state->due_at < state->due_count) {
+            state_merge_due(state);
+        }
+        if (state->due_at == state->due_count) {
+            state_fill_due(state, now);
+        }
+        if (state->due_count == 0 || state->due_time > now) {
+            return NULL;
+        }
+        struct weir_entry *entry = state->due[state->due_at];
+        if (state->spill != NULL &&
+            weir_spill_comes_before(state->spill, state->due_time, weir_entry_key(entry))) {
+            if (weir_spill_next_timer(state->spill) < state->due_time) {
+                state_clear_due(state);
+            } else {
+                (void)weir_spill_load_due(state);
+            }
+            continue;
+        }
+        state->due_at++;
+        entry->flags &= (uint8_t)~ENTRY_DUE;
+        if ((entry->flags & ENTRY_DEAD) == 0 && entry->timer == state->due_time) {
+            state_save(state, entry, true);
+            entry->timer = WEIR_NO_TIMER;
+            return entry;
+        }
+    }
+}
+
+int64_t weir_state_next_timer(struct weir_state *state)
+{
+    int64_t next = state_heap_settle(state) ? state->heap[0].time : WEIR_NO_TIMER;
+    if (state->spill != NULL && weir_spill_next_timer(state->spill) < next) {
+        next = weir_spill_next_timer(state->spill);
+    }
+    for (size_t i = state->due_at; i < state->due_count; i++) {
+        const struct weir_entry *entry = state->due[i];
+        if ((entry->flags & ENTRY_DEAD) == 0 && entry->timer == state->due_time) {
+            return state->due_time < next ? state->due_time : next;
+        }
+    }
+    return next;
+}

@@ -3,10 +3,11 @@
 """Goal: encrypted and authenticated connections work, wrong ones are refused with the reason, and no
 secret is written anywhere (I12, I13).
 
-Method: a real broker with TLS and SASL listeners and throw-away certificates. Each good way passes 1,000
-records; with another authority, another host name, or a wrong password nothing passes, weir says why
-and neither its log nor its pages contain the password."""
+Method: a real broker with TLS and SASL listeners and throw-away certificates and tokens. Each good way
+passes 1,000 records; with another authority or host name, an expired certificate, a version too old, a
+wrong password or token nothing passes, weir says why, and neither its log nor its pages contain a secret."""
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support
 from harness import ROOT, Missing, case, main
 from judge import Load
 from kafka_cluster import Cluster
+from tokens import Issuer
 from weir_process import pipeline
 
 SECRET = "weir-secret"
@@ -25,7 +27,7 @@ def make_secure(directory):
                           capture_output=True, text=True)
     if made.returncode != 0:
         raise Missing(f"no certificates: {made.stderr}")
-    return Cluster(directory, tls_dir=directory / "pki", sasl=True)
+    return Cluster(directory, tls_dir=directory / "pki", sasl=True, jwks=Issuer(directory / "pki").jwks)
 
 
 def secure(context):
@@ -33,53 +35,50 @@ def secure(context):
     return kafka, kafka.dir / "pki"
 
 
-def text(context, kafka, load, listener, tls=None, auth=None):
+def load_of(context, count):
+    """A load with topics, and a group, of its own: a case may have several."""
+    context.loads = getattr(context, "loads", 0) + 1
+    kafka = secure(context)[0]
+    load = Load(context, kafka, count, name=f"{context.name}-{context.loads}")
+    load.start().finish()
+    return kafka, load
+
+
+def start(context, kafka, load, listener, tls=None, auth=None):
     source = {"topic": load.source}
-    source |= {"tls": tls} if tls else {}
+    source |= {"tls": tls} if tls is not None else {}
     source |= {"auth": auth} if auth else {}
-    return pipeline(context.name, kafka, source, load.sink,
-                    brokers=kafka.plan["address"][listener])
+    weir = context.weir(pipeline(load.name, kafka, source, load.sink,
+                                 brokers=kafka.plan["address"][listener]), name=load.name, start=False)
+    weir.file.chmod(0o600)
+    return weir.start()
 
 
 def passes(context, listener, tls, auth):
-    kafka, _ = secure(context)
-    load = Load(context, kafka, 1000)
-    load.start().finish()
-    weir = context.weir(text(context, kafka, load, listener, tls, auth))
-    kafka.wait_drained(context.name, load.source, 60, [weir])
-    pages = weir.get("/metrics")[1] + weir.get("/readyz")[1]
+    kafka, load = load_of(context, 1000)
+    weir = start(context, kafka, load, listener, tls, auth)
+    kafka.wait_drained(load.name, load.source, 60, [weir])
+    pages = weir.get("/metrics")[1] + weir.get("/readyz")[1] + weir.get("/status")[1]
     weir.term()
     load.verdict()
-    assert SECRET not in weir.text() + pages, "the password was written"
+    clean(weir, auth, pages)
 
 
-def ends(context, listener, tls, auth, line):
-    """Settings that can never work end the run by themselves, with one line that says which."""
-    kafka, _ = secure(context)
-    load = Load(context, kafka, 10)
-    load.start().finish()
-    weir = context.weir(text(context, kafka, load, listener, tls, auth))
-    weir.wait_log(line, 60)
-    assert weir.process.wait(60) == 1, weir.tail()
+def clean(weir, auth, pages=""):
+    secrets = [value for key, value in (auth or {}).items() if key in ("password", "token")]
+    for secret in [SECRET, "wrong-password", *secrets]:
+        assert secret not in weir.text() + pages, "a secret was written"
+
+
+def ends(context, listener, tls, auth, *lines, code=1):
+    """Settings that can never work end the run by themselves, with lines that say why."""
+    kafka, load = load_of(context, 10)
+    weir = start(context, kafka, load, listener, tls, auth)
+    assert weir.process.wait(60) == code, weir.tail()
+    for line in lines:
+        assert re.search(line, weir.text()), (line, weir.tail())
     assert load.progress() == 0
-    assert SECRET not in weir.text() and "wrong-password" not in weir.text(), "written"
-
-
-def refused(context, listener, tls, auth, *reasons):
-    kafka, _ = secure(context)
-    load = Load(context, kafka, 10)
-    load.start().finish()
-    weir = context.weir(text(context, kafka, load, listener, tls, auth))
-    pattern = "(?i)" + "|".join(reasons)
-    weir.wait_log(pattern, 30)
-    if weir.running:
-        status, body = weir.get("/readyz")
-        assert status == 503, body
-        weir.term(code=0)
-    else:
-        assert weir.process.returncode == 1, weir.tail()
-    assert load.progress() == 0
-    assert SECRET not in weir.text() and "wrong-password" not in weir.text(), "written"
+    clean(weir, auth)
 
 
 def scram(bits, password=SECRET):
@@ -113,10 +112,76 @@ def scram_512_over_tls(context):
     passes(context, "sasl-tls", {"ca": str(secure(context)[1] / "ca.crt")}, scram(512))
 
 
+def authority(context, name="ca"):
+    return {"ca": str(secure(context)[1] / f"{name}.crt")}
+
+
 @case
 def other_authority(context):
-    ends(context, "tls", {"ca": str(secure(context)[1] / "other-ca.crt")}, None,
-         "no secure connection to the brokers")
+    ends(context, "tls", authority(context, "other-ca"), None, "no secure connection to the brokers",
+         "unable to get local issuer|self.signed")
+
+
+@case
+def unknown_authority(context):
+    ends(context, "tls", {}, None, "no secure connection to the brokers", "unable to get local issuer|self.signed")
+
+
+@case
+def expired(context):
+    ends(context, "tls-expired", authority(context), None, "no secure connection to the brokers",
+         "expired")
+
+
+@case
+def wrong_host(context):
+    ends(context, "tls-wrong-host", authority(context), None, "no secure connection to the brokers",
+         "(?i)mismatch")
+
+
+@case
+def the_name_of_the_certificate(context):
+    named = authority(context) | {"server_name": "elsewhere.invalid"}
+    passes(context, "tls-wrong-host", named, None)
+
+
+@case
+def not_the_name_of_the_certificate(context):
+    ends(context, "tls", authority(context) | {"server_name": "elsewhere.invalid"}, None,
+         "no secure connection to the brokers", "does not carry tls.server_name")
+
+
+@case
+def the_name_beside_an_expired_certificate(context):
+    ends(context, "tls-expired", authority(context) | {"server_name": "localhost"}, None,
+         "no secure connection to the brokers", "expired")
+
+
+@case
+def a_client_certificate_is_asked_for(context):
+    pki = secure(context)[1]
+    ends(context, "tls-client", authority(context), None, "no secure connection to the brokers",
+         "(?i)certificate")
+    passes(context, "tls-client", authority(context) | {
+        "cert": str(pki / "client.crt"), "key": str(pki / "locked.key"),
+        "key_password": "open-sesame"}, None)
+
+
+@case
+def files_that_cannot_be_used(context):
+    pki = secure(context)[1]
+    mutual = authority(context) | {"cert": str(pki / "client.crt"), "key": str(pki / "locked.key"),
+                                   "key_password": "wrong-password"}
+    ends(context, "tls-client", mutual, None, "tls.key_password", code=78)
+    ends(context, "tls", {"ca": "/nowhere/ca.pem"}, None, "/nowhere/ca.pem: No such file", code=78)
+
+
+@case
+def versions(context):
+    newest = authority(context) | {"min_version": "tls1.3"}
+    passes(context, "tls", newest, None)
+    passes(context, "tls-old", authority(context), None)
+    ends(context, "tls-old", newest, None, "no secure connection to the brokers")
 
 
 @case
@@ -130,9 +195,57 @@ def unknown_user(context):
     ends(context, "sasl", None, auth, "the brokers refused the login")
 
 
+def bearer(**more):
+    return {"mechanism": "oauthbearer"} | more
+
+
+@case
+def token(context):
+    issuer = Issuer(secure(context)[1])
+    passes(context, "sasl", None, bearer(token=issuer.token()))
+    passes(context, "sasl-tls", authority(context), bearer(token=issuer.token()))
+
+
+@case
+def token_that_is_renewed(context):
+    """Each is good for six seconds; the broker closes connections whose token has ended."""
+    issuer = Issuer(secure(context)[1])
+    file = context.dir / "token"
+    kafka, load = load_of(context, 1000)
+    file.write_text(issuer.token(6) + "\n")
+    weir = start(context, kafka, load, "sasl", None, bearer(token_file=str(file)))
+    kafka.wait_drained(load.name, load.source, 60, [weir])
+    for _ in range(3):
+        file.write_text(issuer.token(6) + "\n")
+        weir.run_for(5)
+    assert "Failed to acquire" not in weir.text(), weir.tail()
+    weir.term()
+    load.verdict()
+
+
+@case
+def tokens_that_are_refused(context):
+    pki = secure(context)[1]
+    issuer = Issuer(pki)
+    for made, reason in ((issuer.token(-60), "the token ended"),
+                         (issuer.token(aud="others"), "(?i)authentication failed|refused"),
+                         (Issuer(context.dir).token(), "(?i)authentication failed|refused"),
+                         ("opaque-token-of-nobody", "(?i)authentication failed|refused")):
+        ends(context, "sasl", None, bearer(token=made), "the brokers refused the login", reason)
+    ends(context, "sasl", None, bearer(token_file="/nowhere/token"), "the brokers refused the login",
+         "/nowhere/token: No such file")
+
+
 @case
 def plaintext_to_tls(context):
-    refused(context, "tls", None, None, "disconnect", "broker", "ssl", "tls")
+    """Neither side can tell that from a broker that is away: it is waited for, with the hint."""
+    kafka, load = load_of(context, 10)
+    weir = start(context, kafka, load, "tls")
+    weir.wait_log("(?i)disconnect|ssl|tls", 30)
+    status, body = weir.get("/readyz")
+    assert status == 503, body
+    weir.term(code=0)
+    assert load.progress() == 0
 
 
 if __name__ == "__main__":

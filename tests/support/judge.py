@@ -5,14 +5,15 @@ import wait
 
 
 class Load:
-    """Topics `<case>-in` and `<case>-out` of one case, a producer into the first, the verdict. With a
+    """Topics `<case>-in` and `<case>-out` of one case (or of `name`), a producer into the first, the verdict. With a
     `rate` the producer goes on after `count` records until finish(), so that there is always load."""
 
     def __init__(self, context, cluster, count, rate=0, keys=2000, partitions=4, pad=40,
-                 sink_cluster=None):
+                 sink_cluster=None, name=None):
         self.sink_cluster = sink_cluster or cluster
         self.context, self.cluster = context, cluster
-        self.source, self.sink = f"{context.name}-in", f"{context.name}-out"
+        self.name = name or context.name
+        self.source, self.sink = f"{self.name}-in", f"{self.name}-out"
         self.count, self.options = count, {"keys": keys, "partitions": partitions, "pad": pad}
         cluster.create(self.source, partitions=partitions)
         self.sink_cluster.create(self.sink, partitions=partitions)

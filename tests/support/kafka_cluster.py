@@ -11,8 +11,8 @@ SCRIPT = harness.ROOT / "scripts" / "kafka"
 
 
 class Cluster:
-    def __init__(self, directory, brokers=1, proxy=False, tls_dir=None, sasl=False, heap="512m",
-                 settings=None, prefix=()):
+    def __init__(self, directory, brokers=1, proxy=False, tls_dir=None, sasl=False, jwks=None,
+                 heap="512m", settings=None, prefix=()):
         """`settings`: of the brokers, a dict. `prefix`: a command to run the script under."""
         self.dir = pathlib.Path(directory)
         self.brokers = brokers
@@ -21,6 +21,7 @@ class Cluster:
         line += ["--proxy"] if proxy else []
         line += ["--tls-dir", str(tls_dir)] if tls_dir else []
         line += ["--sasl"] if sasl else []
+        line += ["--jwks", str(jwks)] if jwks else []
         for key, value in (settings or {}).items():
             line += ["--set", f"{key}={value}"]
         result = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True,

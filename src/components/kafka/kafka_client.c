@@ -19,7 +19,7 @@
 
 #include "base/alloc.h"
 
-enum { PAUSE_MS = 100 };
+enum { PAUSE_MS = 100, ANSWER_MS = 10000 };
 static const struct {
     const char *name, *reason;
 } kept[] = {
@@ -71,12 +71,32 @@ static const struct {
 
 /* --- callbacks; librdkafka's threads -----------------------------------------------------------*/
 
+static void refuse(struct kafka_client *client, int code, const char *why)
+{
+    if (why != NULL) {
+        atomic_store_explicit(&client->why, why, memory_order_relaxed);
+    }
+    atomic_store_explicit(&client->refusal, code, memory_order_relaxed);
+}
+
+/* A broker that does not like our handshake may say so in it, or with TLS 1.3 afterwards. */
+static void notice_alert(struct kafka_client *client, const char *text)
+{
+    if (strstr(text, "SSL alert number") != NULL) {
+        bool is_certificate = strstr(text, "certificate") != NULL;
+        refuse(client, RD_KAFKA_RESP_ERR__SSL,
+               is_certificate ? "a broker did not accept the client's certificate (tls.cert)"
+                              : "a broker speaks no version or cipher that is allowed here");
+    }
+}
+
 static void client_on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     struct kafka_client *client = rd_kafka_opaque(rk);
     if (strcmp(facility, "REQTMOUT") == 0 || strcmp(facility, "FAIL") == 0) {
         atomic_fetch_add_explicit(&client->troubles, 1, memory_order_relaxed);
     }
+    notice_alert(client, text);
     if (level <= LOG_ERR) {
         WEIR_LOG_WARN(client->log, "kafka client", WEIR_F("detail", text));
     } else {
@@ -95,15 +115,19 @@ static void client_on_error(rd_kafka_t *rk, int code, const char *reason, void *
         }
     } else {
         if (code == RD_KAFKA_RESP_ERR__SSL || code == RD_KAFKA_RESP_ERR__AUTHENTICATION) {
-            atomic_store_explicit(&client->refusal, code, memory_order_relaxed);
+            refuse(client, code, NULL);
         }
+        if (strstr(reason, "OAUTHBEARER token") != NULL) {
+            /* Without a token no broker is tried, and so none is ever called down. */
+            atomic_store_explicit(&client->down, 1, memory_order_relaxed);
+        }
+        notice_alert(client, reason);
         WEIR_LOG_WARN(client->log, "kafka client",
                       WEIR_F("type", (const char *)rd_kafka_err2name((rd_kafka_resp_err_t)code)),
                       WEIR_F("detail", reason));
     }
 }
 
-/* The chain is checked; of its first certificate the name, when it is not the host's. */
 static int client_on_certificate(rd_kafka_t *rk,
                                  const char *broker,
                                  int32_t broker_id,
@@ -115,14 +139,17 @@ static int client_on_certificate(rd_kafka_t *rk,
                                  size_t reason_size,
                                  void *opaque)
 {
-    (void)rk, (void)broker, (void)broker_id;
-    const struct kafka_client *client = opaque;
-    struct weir_err err = {0};
-    if (*x509_error != 0 || depth > 0 ||
-        kafka_security_accepts(&client->security, certificate, size, &err)) {
-        return *x509_error == 0;
+    (void)rk, (void)broker_id;
+    struct kafka_client *client = opaque;
+    const char *why =
+        kafka_security_judge(&client->security, *x509_error, depth, certificate, size);
+    if (why == NULL) {
+        return 1;
     }
-    snprintf(reason, reason_size, "%s", err.message);
+    snprintf(reason, reason_size, "%s", why);
+    refuse(client, RD_KAFKA_RESP_ERR__SSL, why);
+    WEIR_LOG_WARN(client->log, "the certificate of a broker is not accepted",
+                  WEIR_F("broker", broker), WEIR_F("reason", why));
     return 0;
 }
 
@@ -208,7 +235,7 @@ static rd_kafka_conf_t *conf_make(const struct kafka_connection *connection,
     rd_kafka_conf_set_error_cb(conf, client_on_error);
     rd_kafka_conf_set_oauthbearer_token_refresh_cb(conf, client_on_token);
     rd_kafka_conf_enable_sasl_queue(conf, 1);
-    if (connection->tls != NULL && connection->tls->server_name != NULL) {
+    if (connection->tls != NULL && connection->tls->verify) {
         rd_kafka_conf_set_ssl_cert_verify_cb(conf, client_on_certificate);
     }
     weir_status status = conf_set_list(conf, "bootstrap.servers", &connection->brokers, err);
@@ -291,6 +318,19 @@ static int compare_texts(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+static char *ask_cluster_id(struct kafka_client *client, rd_kafka_t *rk)
+{
+    const int64_t until_ms = kafka_now_ms() + ANSWER_MS;
+    char *id = NULL;
+    struct weir_err err = {0};
+    while (id == NULL && kafka_now_ms() < until_ms &&
+           kafka_client_refused(client, rk, &err) == WEIR_OK) {
+        id = rd_kafka_clusterid(rk, PAUSE_MS);
+        rd_kafka_poll(rk, 0); /* errors */
+    }
+    return id;
+}
+
 weir_status kafka_domain_name(const struct kafka_connection *connection,
                               bool connect,
                               struct weir_strbuf *out,
@@ -317,11 +357,13 @@ weir_status kafka_domain_name(const struct kafka_connection *connection,
     if (rk == NULL) {
         return err->status;
     }
-    char *id = rd_kafka_clusterid(rk, 10000);
+    char *id = ask_cluster_id(&client, rk);
     weir_status status = WEIR_OK;
     if (id == NULL) {
-        status =
-            weir_fail(err, WEIR_UNAVAILABLE, "no answer from %s", connection->brokers.items[0]);
+        status = kafka_client_refused(&client, rk, err);
+        status = status != WEIR_OK ? status
+                                   : weir_fail(err, WEIR_UNAVAILABLE, "no answer from %s",
+                                               connection->brokers.items[0]);
     } else {
         weir_strbuf_text(out, id);
         rd_kafka_mem_free(rk, id);
@@ -391,11 +433,12 @@ kafka_client_refused(const struct kafka_client *client, rd_kafka_t *rk, struct w
     }
     if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION) {
         (void)!weir_fail(err, WEIR_DENIED, "the brokers refused the login");
-        weir_err_hint(err, "Check `auth`: user, password and mechanism.");
+        weir_err_hint(err, "Check `auth`; a warning above has the brokers' reason.");
     } else {
-        (void)!weir_fail(err, WEIR_DENIED, "no secure connection to the brokers");
-        weir_err_hint(err,
-                      "Check `tls` and the port in `brokers`; a warning above has the reason.");
+        const char *why = atomic_load_explicit(&client->why, memory_order_relaxed);
+        (void)!weir_fail(err, WEIR_DENIED, "no secure connection to the brokers%s%s",
+                         why == NULL ? "" : ": ", why == NULL ? "" : why);
+        weir_err_hint(err, "Check `tls` and the port in `brokers`.");
     }
     return WEIR_DENIED;
 }

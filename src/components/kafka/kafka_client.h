@@ -41,9 +41,10 @@ struct kafka_connection {
 struct kafka_client {
     const struct weir_log *log;
     struct kafka_security security;
-    atomic_uint troubles; /* requests that timed out, connections that broke: any thread */
-    atomic_int down;      /* 1 after "all brokers down", until something works again */
-    atomic_int refusal;   /* the last rd_kafka_resp_err_t that says TLS or the login failed */
+    atomic_uint troubles;      /* requests that timed out, connections that broke: any thread */
+    atomic_int down;           /* 1 after "all brokers down", until something works again */
+    atomic_int refusal;        /* the last rd_kafka_resp_err_t that says TLS or the login failed */
+    _Atomic(const char *) why; /* TLS failed; a static text, may be NULL */
 };
 
 /* A configuration with the connection, the names of `client`, and `settings` (name, value pairs

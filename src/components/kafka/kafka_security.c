@@ -161,24 +161,25 @@ const char *kafka_security_keeps(const struct kafka_security *security, const ch
 
 /* --- certificates ------------------------------------------------------------------------------*/
 
-bool kafka_security_accepts(const struct kafka_security *security,
-                            const char *certificate,
-                            size_t size,
-                            struct weir_err *err)
+const char *kafka_security_judge(const struct kafka_security *security,
+                                 int x509_error,
+                                 int depth,
+                                 const char *certificate,
+                                 size_t size)
 {
+    if (x509_error != X509_V_OK) {
+        return X509_verify_cert_error_string(x509_error);
+    }
     const char *name = security->tls == NULL ? NULL : security->tls->server_name;
-    if (name == NULL) {
-        return true;
+    if (name == NULL || depth > 0) {
+        return NULL;
     }
     const unsigned char *bytes = (const unsigned char *)certificate;
     X509 *parsed = d2i_X509(NULL, &bytes, (long)size);
     bool fits = parsed != NULL && (X509_check_host(parsed, name, strlen(name), 0, NULL) == 1 ||
                                    X509_check_ip_asc(parsed, name, 0) == 1);
     X509_free(parsed);
-    if (!fits) {
-        (void)!weir_fail(err, WEIR_DENIED, "the certificate is not one of %s", name);
-    }
-    return fits;
+    return fits ? NULL : "the certificate does not carry tls.server_name";
 }
 
 /* --- tokens ------------------------------------------------------------------------------------*/

@@ -33,11 +33,14 @@ weir_status kafka_security_set(const struct kafka_security *security,
 /* Why the property must not be the user's, given these blocks; NULL: it may. */
 const char *kafka_security_keeps(const struct kafka_security *security, const char *property);
 
-/* Callbacks: the certificate's name is the configured one; a token for the login. */
-bool kafka_security_accepts(const struct kafka_security *security,
-                            const char *certificate,
-                            size_t size,
-                            struct weir_err *err);
+/* Callbacks. Why the certificate is not accepted (a static text), NULL: it is; x509_error: what the
+ * check of its chain found, depth: 0 is the server's own. */
+const char *kafka_security_judge(const struct kafka_security *security,
+                                 int x509_error,
+                                 int depth,
+                                 const char *certificate,
+                                 size_t size);
+/* Gives the handle a token for the login, or the reason why there is none. */
 void kafka_security_give_token(const struct kafka_security *security, rd_kafka_t *rk);
 
 #endif

@@ -170,15 +170,27 @@ static void kafka_sink_close(void *instance)
     self->topic = NULL; /* the producer's */
 }
 
+static bool sink_is_refused(const struct kafka_sink *self)
+{
+    struct weir_err ignored = {0};
+    return kafka_client_refused(&self->producer->client, self->producer->rk, &ignored) != WEIR_OK;
+}
+
+/* Asks in pieces: a login that is refused shows between them, and then nobody will answer. */
 static rd_kafka_resp_err_t sink_ask_topic(const struct kafka_sink *self)
 {
-    const struct rd_kafka_metadata *metadata;
-    rd_kafka_resp_err_t code =
-        rd_kafka_metadata(self->producer->rk, 0, self->topic, &metadata, DESCRIBE_TIMEOUT_MS);
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        code = metadata->topic_cnt == 1 ? metadata->topics[0].err : code;
-        rd_kafka_metadata_destroy(metadata);
-    }
+    const int64_t until_ms = kafka_now_ms() + DESCRIBE_TIMEOUT_MS;
+    rd_kafka_resp_err_t code;
+    do {
+        const struct rd_kafka_metadata *metadata;
+        code = rd_kafka_metadata(self->producer->rk, 0, self->topic, &metadata, TOPIC_WAIT_MS);
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            code = metadata->topic_cnt == 1 ? metadata->topics[0].err : code;
+            rd_kafka_metadata_destroy(metadata);
+            return code;
+        }
+        rd_kafka_poll(self->producer->rk, 0);
+    } while (kafka_now_ms() < until_ms && !sink_is_refused(self));
     return code;
 }
 
@@ -206,7 +218,8 @@ void kafka_sink_refresh(struct kafka_sink *self)
     self->generation = self->producer->generation;
     self->topic = kafka_producer_topic(self->producer, name);
     sink_check_topic(self, name);
-    if (self->record_bytes_max == 0 && self->config->compression == COMPRESSION_NONE) {
+    if (self->record_bytes_max == 0 && self->config->compression == COMPRESSION_NONE &&
+        !sink_is_refused(self)) {
         self->record_bytes_max = topic_bytes_max(self->producer->rk, name);
     }
 }

@@ -8,6 +8,7 @@
 // clang-format off
 #define BUILTINS(X)      \
     X(kafka_source)      \
+    X(nats_source)       \
     X(redis_source)      \
     X(file_source)       \
     X(stdin_source)      \
@@ -20,6 +21,7 @@
     X(aggregate_step)    \
     X(dedupe_step)       \
     X(kafka_sink)        \
+    X(nats_sink)         \
     X(redis_sink)        \
     X(file_sink)         \
     X(stdout_sink)       \

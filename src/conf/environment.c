@@ -7,6 +7,7 @@
  *
  *     KAFKA_BROKERS=localhost:9092          source: {kafka: {brokers: …, topic: …, group: …}}
  *     or REDIS_URL and STREAM_NAME          source: {redis: {url: …, stream: …, group: …}}
+ *     or NATS_URL and STREAM_NAME           source: {nats: {url: …, stream: …, durable: …}}
  *     TOPIC=orders  CONSUMER_GROUP=billing  name: billing
  *     STEPS='select(.paid)'                 steps: [map: …]
  *     OUTPUT=kafka://localhost:9092/paid    sink: {kafka: {…}}, by made_url.c
@@ -16,6 +17,7 @@
 #include "conf/pipeline.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "conf/made.h"
 
@@ -45,7 +47,6 @@ struct missing {
 static void refuse_missing(struct builder *self)
 {
     static const struct missing features[] = {
-        {"NATS_URL", "NATS"},
         {"MAX_RETRIES", "retries"},
     };
     for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
@@ -71,14 +72,16 @@ static void require(struct builder *self, const char *name, const char *example)
 
 /* The systems that can be read, by the variable that names the server. */
 static const struct origin {
-    const char *server, *what;              /* variables */
-    const char *component, *address, *name; /* keys */
+    const char *server, *what;                               /* variables */
+    const char *component, *address, *name, *group, *output; /* keys */
     const char *example_server, *example_what;
 } origins[] = {
-    {"KAFKA_BROKERS", "TOPIC", "  kafka:", "    brokers: ", "    topic: ", "localhost:9092",
-     "orders"},
-    {"REDIS_URL", "STREAM_NAME", "  redis:", "    url: ", "    stream: ", "localhost:6379",
-     "orders"},
+    {"KAFKA_BROKERS", "TOPIC", "  kafka:", "    brokers: ", "    topic: ", "    group: ",
+     "    topic: ", "localhost:9092", "orders"},
+    {"REDIS_URL", "STREAM_NAME", "  redis:", "    url: ", "    stream: ", "    group: ",
+     "    stream: ", "localhost:6379", "orders"},
+    {"NATS_URL", "STREAM_NAME", "  nats:", "    url: ", "    stream: ", "    durable: ",
+     "    subject: ", "localhost:4222", "ORDERS"},
 };
 
 /* The one that is set; the first when none is. */
@@ -103,7 +106,9 @@ static const struct origin *origin_of(struct builder *self)
 static void refuse_other(struct builder *self, const struct origin *origin)
 {
     for (size_t i = 0; i < sizeof(origins) / sizeof(origins[0]); i++) {
-        if (&origins[i] != origin && variable(self, origins[i].what) != NULL &&
+        const char *what = origins[i].what;
+        bool is_told = i > 0 && strcmp(origins[i - 1].what, what) == 0;
+        if (strcmp(what, origin->what) != 0 && !is_told && variable(self, what) != NULL &&
             variable(self, origins[i].server) == NULL) {
             struct weir_diag *diag = weir_made_error(&self->made, "%s is set, but %s is not",
                                                      origins[i].what, origins[i].server);
@@ -119,7 +124,7 @@ static void build_source(struct builder *self, const struct origin *origin)
     line(self, origin->server, origin->address, variable(self, origin->server));
     line(self, origin->what, origin->name, variable(self, origin->what));
     if (variable(self, "CONSUMER_GROUP") != NULL) {
-        line(self, "CONSUMER_GROUP", "    group: ", variable(self, "CONSUMER_GROUP"));
+        line(self, "CONSUMER_GROUP", origin->group, variable(self, "CONSUMER_GROUP"));
     }
 }
 
@@ -160,7 +165,7 @@ static void build(struct builder *self, const struct origin *origin)
         line(self, NULL, "dead_letter:", NULL);
         line(self, NULL, origin->component, NULL);
         line(self, origin->server, origin->address, variable(self, origin->server));
-        line(self, "DLQ_TOPIC", origin->name, variable(self, "DLQ_TOPIC"));
+        line(self, "DLQ_TOPIC", origin->output, variable(self, "DLQ_TOPIC"));
     }
     build_settings(self);
 }

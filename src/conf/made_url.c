@@ -20,6 +20,7 @@ enum { PARAMETERS_MAX = 100 };
 struct shape {
     const char *scheme, *example;
     const char *host, *path;        /* options; NULL: there is no such part */
+    const char *sink_path;          /* the path's of a sink, when it is another one */
     const char *instead_of_path[3]; /* options with which the path may be empty */
     const char *path_word;          /* for messages */
     bool is_rooted;                 /* the path keeps its first slash */
@@ -30,11 +31,27 @@ static const struct shape shapes[] = {
      "kafka://HOST:PORT/TOPIC",
      "brokers",
      "topic",
+     NULL,
      {"topic", "topics", "pattern"},
      "topic",
      false},
-    {"redis", "redis://HOST:PORT/STREAM", "url", "stream", {"stream", "command"}, "stream", false},
-    {"file", "file:///PATH", NULL, "path", {"path", "paths"}, "path", true},
+    {"nats",
+     "nats://HOST:PORT/NAME",
+     "url",
+     "stream",
+     "subject",
+     {"stream", "subject"},
+     "stream or subject",
+     false},
+    {"redis",
+     "redis://HOST:PORT/STREAM",
+     "url",
+     "stream",
+     NULL,
+     {"stream", "command"},
+     "stream",
+     false},
+    {"file", "file:///PATH", NULL, "path", NULL, {"path", "paths"}, "path", true},
 };
 
 struct parameter {
@@ -263,7 +280,9 @@ write_component(struct reader *self, const char *scheme, const char *role, const
         write_value(self, shape->host, decode(self, host));
     }
     if (path.size > 0) {
-        write_value(self, shape->path, decode(self, path));
+        bool is_sink = strcmp(role, weir_role_name(WEIR_ROLE_SINK)) == 0;
+        write_value(self, is_sink && shape->sink_path != NULL ? shape->sink_path : shape->path,
+                    decode(self, path));
     }
     write_parameters(self);
 }

@@ -255,7 +255,7 @@ static void missing_features_are_refused(void **state)
     setup(&world);
     world.variables = variables;
     assert_null(weir_load_environment(&world.surroundings, &world.diags));
-    assert_int_equal(world.diags.errors, 3); /* MAX_RETRIES, NATS_URL, and two systems at once */
+    assert_int_equal(world.diags.errors, 3); /* MAX_RETRIES, and three systems at once */
     teardown(&world);
 }
 

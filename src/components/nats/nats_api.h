@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * JetStream's requests and answers: streams and durable consumers, asked for, made, updated. Each
+ * call waits for its answer. Any thread.
+ */
+#ifndef WEIR_NATS_API_H
+#define WEIR_NATS_API_H
+
+#include "nats_client.h"
+
+enum nats_manage { NATS_MANAGE_CREATE, NATS_MANAGE_BIND };
+enum nats_start { NATS_START_EARLIEST = 1, NATS_START_LATEST, NATS_START_LAST };
+
+/* Error codes of JetStream that decide what happens next. */
+enum nats_error {
+    NATS_ERROR_CONSUMER_NOT_FOUND = 10014,
+    NATS_ERROR_STREAM_NOT_FOUND = 10059,
+};
+
+/* What an answer said, when it was an error; code 0: none. */
+struct nats_answer {
+    int code, error;
+    char text[200];
+};
+
+/* One request; *ret is the answer's JSON in the arena. An error of JetStream is answered through
+ * `answer` with WEIR_OK; anything else fails. */
+WEIR_MUST_USE weir_status nats_api_ask(struct nats_client *client,
+                                       struct weir_arena *arena,
+                                       const char *subject,
+                                       struct weir_slice body,
+                                       struct nats_answer *answer,
+                                       struct weir_value *ret,
+                                       struct weir_err *err);
+/* Reads `error` of an answer. */
+void nats_api_error(struct weir_value value, struct nats_answer *answer);
+/* The status that an error of JetStream means, and err. */
+weir_status nats_api_fail(struct weir_err *err, const char *what, const struct nats_answer *answer);
+/* An integer member; `otherwise` when there is none. */
+int64_t nats_api_int(struct weir_value object, const char *name, int64_t otherwise);
+
+struct nats_stream_spec {
+    const char *name;
+    struct weir_strs subjects; /* of the stream that is made; empty: it must be there */
+    enum nats_manage manage;
+};
+
+/* The stream is there, or is made. *ret: its information, in the arena. */
+WEIR_MUST_USE weir_status nats_stream_ensure(struct nats_client *client,
+                                             const struct nats_stream_spec *spec,
+                                             struct weir_arena *arena,
+                                             struct weir_value *ret,
+                                             struct weir_err *err);
+/* The stream that keeps what is published to the subject; *ret NULL: none does. */
+WEIR_MUST_USE weir_status nats_stream_of(struct nats_client *client,
+                                         const char *subject,
+                                         struct weir_arena *arena,
+                                         const char **ret,
+                                         struct weir_err *err);
+
+struct nats_consumer_spec {
+    const char *stream, *name;
+    struct weir_strs filters;
+    enum nats_manage manage;
+    struct weir_moment start;
+    int64_t start_sequence; /* 0: by `start` */
+    weir_duration ack_wait;
+    int64_t max_ack_pending;
+};
+
+/* The durable consumer is there as the spec wants it, or is made or updated. *ret: its
+ * information. */
+WEIR_MUST_USE weir_status nats_consumer_ensure(struct nats_client *client,
+                                               const struct nats_consumer_spec *spec,
+                                               struct weir_arena *arena,
+                                               struct weir_value *ret,
+                                               struct weir_err *err);
+/* It is gone, with all that it knew. */
+WEIR_MUST_USE weir_status nats_consumer_delete(struct nats_client *client,
+                                               const char *stream,
+                                               const char *name,
+                                               struct weir_arena *arena,
+                                               struct weir_err *err);
+/* Its information; absent when there is none. */
+WEIR_MUST_USE weir_status nats_consumer_find(struct nats_client *client,
+                                             const char *stream,
+                                             const char *name,
+                                             struct weir_arena *arena,
+                                             struct weir_value *ret,
+                                             struct weir_err *err);
+
+#endif

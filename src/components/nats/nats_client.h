@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the parts of the NATS component share: how to reach a server, and how a failure of the
+ * client library becomes a weir_status.
+ */
+#ifndef WEIR_NATS_CLIENT_H
+#define WEIR_NATS_CLIENT_H
+
+#include <nats/nats.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <weir/component.h>
+#include <weir/connection.h>
+
+enum { NATS_NAME_MAX = 255, NATS_SUBJECT_MAX = 1024, NATS_INBOX_MAX = 64 };
+
+struct nats_auth {
+    const char *user, *password, *token, *nkey, *nkey_seed, *credentials; /* may be NULL */
+};
+
+struct nats_address {
+    struct weir_strs urls;
+    struct nats_auth *auth;
+    struct weir_tls *tls;
+};
+
+extern const struct weir_field nats_auth_fields[];
+extern const struct weir_rule nats_auth_rules[];
+
+/* The rows that every NATS component has; S has a member `struct nats_address address`. */
+#define NATS_ADDRESS_FIELDS(S)                                                                     \
+    WEIR_F_NAMED(S, address.urls, "url", STRS, struct weir_strs,                                   \
+                 .flags = WEIR_REQUIRED | WEIR_ADDRESS, .min = 1, .max = 100,                      \
+                 .example = "localhost:4222",                                                      \
+                 .help = "The server, or several of one cluster that are tried in turn: "          \
+                         "HOST:PORT, nats://HOST:PORT, or tls:// for TLS."),                       \
+        WEIR_F_TLS(S, address.tls),                                                                \
+        WEIR_F_NAMED(S, address.auth, "auth", OBJECT_PTR, struct nats_auth *,                      \
+                     .children = nats_auth_fields, .rules = nats_auth_rules,                       \
+                     .item_size = sizeof(struct nats_auth), .flags = WEIR_CONNECTION,              \
+                     .help = "Logs in.")
+
+/* For struct weir_component.check: are the URLs some? */
+weir_status nats_address_check(const struct nats_address *address, struct weir_err *err);
+
+/* A connection. It is never mended: whoever owns it closes it and opens another one, so that what
+ * was under way has one fate. `denied` may be asked by any thread. */
+struct nats_client {
+    natsConnection *connection;
+    natsSubscription *inbox; /* what is sent to `prefix` + anything */
+    char prefix[NATS_INBOX_MAX];
+    atomic_bool is_denied;
+    pthread_mutex_t lock; /* guards what follows */
+    char denied[256];     /* the server's words */
+};
+
+/* Connects to one of the servers; NULL and err on failure. Signals are to be masked: the library
+ * starts threads. Any thread. */
+struct nats_client *
+nats_client_open(const struct nats_address *address, const char *name, struct weir_err *err);
+/* Wakes whoever waits for the connection; it stays allocated. Any thread. */
+void nats_client_close(struct nats_client *client);
+void nats_client_free(struct nats_client *client);
+/* The server refused a subject since the connection was made: WEIR_DENIED, else WEIR_OK. */
+weir_status nats_client_denied(struct nats_client *client, struct weir_err *err);
+/* Fills err from a status of the library. */
+weir_status nats_fail(struct weir_err *err, const char *what, natsStatus status);
+
+#endif

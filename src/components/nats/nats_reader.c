@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Reading a durable consumer by requests (MSG.NEXT). Two requests are kept under way as long as the
+ * window has room, so the server always has one to serve; not asking is the back-pressure. Each is
+ * bounded in messages and bytes. Messages do not say which request they answer, but the server
+ * serves requests in the order they came, so the oldest one is counted down; whatever ends one
+ * early says so to its own reply subject.
+ *
+ * The server sends a heartbeat to requests that wait. When nothing is heard for more than twice its
+ * time, the requests are taken for lost (the consumer was deleted, a leader changed) and the
+ * consumer is looked at.
+ *
+ * A message stays in the window until its position is committed, for as long as that takes: the
+ * server is told in time that work goes on (+WPI). What it delivers once more although the window
+ * has it, after a broken connection, is dropped here.
+ */
+#include "nats_reader.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+
+enum { WAIT_MS = 100, HEARTBEAT_MS = 2000, EXPIRES_MS = 30000, CHUNK_MAX = 500 };
+enum {
+    BACKOFF_MIN_MS = 100,
+    BACKOFF_MAX_MS = 5000,
+    ACK_TIMEOUT_MS = 2000,
+    GIVE_BACK_MS = 100,
+    DRAIN_MS = 1000
+};
+enum { ACK_TOKENS = 9, ACK_TOKENS_LONG = 11, TOKENS_MAX = 12 };
+#define NS_PER_MS 1000000LL
+
+static void fd_signal(int fd)
+{
+    uint64_t one = 1;
+    /* EAGAIN: the counter is full, whoever waits is awake anyway. */
+    ssize_t written = write(fd, &one, sizeof(one));
+    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+}
+
+/* True: to end. */
+static bool reader_pause(struct nats_reader *self, int timeout_ms)
+{
+    struct pollfd wait = {.fd = self->stop_fd, .events = POLLIN};
+    return poll(&wait, 1, timeout_ms) > 0;
+}
+
+static int64_t reader_now(const struct nats_reader *self)
+{
+    return weir_clock_monotonic_ns(self->ctx->clock);
+}
+
+/* --- messages ----------------------------------------------------------------------------------*/
+
+/* What a message's reply subject says of it. */
+struct delivery {
+    int64_t deliveries, time_ns, behind;
+    uint64_t sequence;
+};
+
+/* $JS.ACK.STREAM.CONSUMER.deliveries.sequence.sequence-of-consumer.time.behind, or the same with
+ * domain and account in front of the stream. */
+static bool parse_delivery(const char *reply, struct delivery *ret)
+{
+    const char *tokens[TOKENS_MAX];
+    size_t count = 0;
+    if (reply == NULL || strncmp(reply, "$JS.ACK.", 8) != 0) {
+        return false;
+    }
+    for (const char *at = reply; at != NULL && count < TOKENS_MAX; count++) {
+        tokens[count] = at;
+        at = strchr(at, '.');
+        at = at == NULL ? NULL : at + 1;
+    }
+    if (count != ACK_TOKENS && count < ACK_TOKENS_LONG) {
+        return false;
+    }
+    size_t from = count == ACK_TOKENS ? 4 : 6;
+    *ret = (struct delivery){
+        .deliveries = strtoll(tokens[from], NULL, 10),
+        .sequence = strtoull(tokens[from + 1], NULL, 10),
+        .time_ns = strtoll(tokens[from + 3], NULL, 10),
+        .behind = strtoll(tokens[from + 4], NULL, 10),
+    };
+    return true;
+}
+
+static void reader_push(struct nats_reader *self, struct nats_chunk *chunk)
+{
+    if (chunk->count == 0) {
+        nats_chunk_unref(chunk);
+        return;
+    }
+    chunk->touched_ns = reader_now(self);
+    nats_window_push(&self->window, chunk);
+    fd_signal(weir_lane_wake_fd(self->ctx, self->lane));
+}
+
+static void reader_count_down(struct nats_reader *self)
+{
+    if (self->pull_count == 0) {
+        return; /* of a request that was given up */
+    }
+    self->pulls[0].was_served = true;
+    if (--self->pulls[0].left == 0) {
+        self->pulls[0] = self->pulls[1];
+        self->pull_count--;
+    }
+}
+
+/* A request ended before all of its messages came. */
+static void reader_end_pull(struct nats_reader *self, uint64_t number)
+{
+    for (size_t i = 0; i < self->pull_count; i++) {
+        if (self->pulls[i].number == number) {
+            self->pulls[i] = self->pulls[NATS_PULLS - 1];
+            self->pull_count--;
+        }
+    }
+}
+
+/* A message to our inbox that is no delivery: what the server says of a request. */
+static weir_status reader_hear(struct nats_reader *self, natsMsg *message, struct weir_err *err)
+{
+    const char *subject = natsMsg_GetSubject(message), *code = NULL, *text = NULL;
+    uint64_t number = strtoull(subject + strlen(self->client->prefix), NULL, 10);
+    if (natsMsgHeader_Get(message, "Status", &code) != NATS_OK || strcmp(code, "100") == 0) {
+        return WEIR_OK;
+    }
+    (void)natsMsgHeader_Get(message, "Description", &text);
+    text = text == NULL ? "" : text;
+    bool is_size = strstr(text, "Message Size Exceeds MaxBytes") != NULL;
+    for (size_t i = 0; i < self->pull_count && is_size; i++) {
+        bool is_this = self->pulls[i].number == number && !self->pulls[i].was_served;
+        self->oversized = self->oversized || is_this;
+    }
+    reader_end_pull(self, number);
+    if (strstr(text, "Exceeded MaxRequest") != NULL) {
+        weir_status status = weir_fail(err, WEIR_CONFIG, "the consumer %s refuses a request: %s",
+                                       self->consumer.name, text);
+        weir_err_hint(err, "Set `count` below the consumer's limit.");
+        return status;
+    }
+    return strcmp(text, "Consumer Deleted") == 0
+               ? weir_fail(err, WEIR_UNAVAILABLE, "the consumer %s is gone", self->consumer.name)
+               : WEIR_OK;
+}
+
+/* Takes what is there, waiting for the first message. */
+static weir_status reader_receive(struct nats_reader *self, struct weir_err *err)
+{
+    natsMsg *message = NULL;
+    natsStatus code = natsSubscription_NextMsg(&message, self->client->inbox, WAIT_MS);
+    if (code == NATS_TIMEOUT) {
+        return WEIR_OK;
+    }
+    uint64_t queued = 0;
+    if (code == NATS_OK) {
+        self->heard_ns = reader_now(self);
+        (void)natsSubscription_QueuedMsgs(self->client->inbox, &queued);
+    }
+    queued = queued < CHUNK_MAX ? queued : CHUNK_MAX - 1;
+    struct nats_chunk *chunk = nats_chunk_new((size_t)queued + 1);
+    weir_status status = WEIR_OK;
+    while (code == NATS_OK && status == WEIR_OK) {
+        struct delivery delivery;
+        if (!parse_delivery(natsMsg_GetReply(message), &delivery)) {
+            status = reader_hear(self, message, err);
+            natsMsg_Destroy(message);
+        } else {
+            reader_count_down(self);
+            atomic_store_explicit(&self->behind, delivery.behind, memory_order_relaxed);
+            if (delivery.deliveries > 1 && nats_window_has(&self->window, delivery.sequence)) {
+                natsMsg_Destroy(message);
+            } else {
+                nats_chunk_add(chunk, message, delivery.sequence, delivery.time_ns / NS_PER_MS);
+            }
+        }
+        if (queued-- == 0) {
+            break;
+        }
+        code = natsSubscription_NextMsg(&message, self->client->inbox, WAIT_MS);
+    }
+    reader_push(self, chunk);
+    self->is_drained = atomic_load(&self->draining) && code != NATS_OK && code != NATS_TIMEOUT;
+    return code == NATS_OK || self->is_drained ? status : nats_fail(err, self->stream.name, code);
+}
+
+/* --- requests ----------------------------------------------------------------------------------*/
+
+static weir_status reader_pull(struct nats_reader *self, struct weir_err *err)
+{
+    char subject[3 * NATS_NAME_MAX], reply[NATS_INBOX_MAX + 24], body[200];
+    int64_t count = self->oversized ? 1 : self->count;
+    uint64_t number = ++self->pulled;
+    snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s", self->stream.name,
+             self->consumer.name);
+    snprintf(reply, sizeof(reply), "%s%llu", self->client->prefix, (unsigned long long)number);
+    int size =
+        snprintf(body, sizeof(body), "{\"batch\":%lld,\"expires\":%lld,\"idle_heartbeat\":%lld",
+                 (long long)count, EXPIRES_MS * NS_PER_MS, HEARTBEAT_MS * NS_PER_MS);
+    if (!self->oversized) {
+        size += snprintf(body + size, sizeof(body) - (size_t)size, ",\"max_bytes\":%zu",
+                         self->budget / 4);
+    }
+    size += snprintf(body + size, sizeof(body) - (size_t)size, "}");
+    if (self->pull_count == 0) {
+        self->heard_ns = reader_now(self);
+    }
+    self->oversized = false;
+    self->pulls[self->pull_count++] = (struct nats_pull){.number = number, .left = count};
+    natsStatus code =
+        natsConnection_PublishRequest(self->client->connection, subject, reply, body, size);
+    return code == NATS_OK ? WEIR_OK : nats_fail(err, self->stream.name, code);
+}
+
+/* Keeps requests under way while there is room for what they may bring. */
+static weir_status reader_top_up(struct nats_reader *self, struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    while (status == WEIR_OK && self->pull_count < NATS_PULLS && !atomic_load(&self->draining)) {
+        if (nats_window_bytes(&self->window) > self->budget / 2) {
+            weir_ctx_close_epoch(self->ctx);
+            if (self->pull_count > 0 ||
+                !nats_window_wait(&self->window, self->budget / 2, WAIT_MS)) {
+                break;
+            }
+        }
+        status = reader_pull(self, err);
+    }
+    return status;
+}
+
+static weir_status reader_check_silence(struct nats_reader *self, struct weir_err *err)
+{
+    if (self->pull_count == 0 ||
+        reader_now(self) - self->heard_ns < (2 * HEARTBEAT_MS + 500) * NS_PER_MS) {
+        return WEIR_OK;
+    }
+    WEIR_LOG_WARN(self->ctx->log, "no heartbeat of the consumer; asking again",
+                  WEIR_F("stream", self->stream.name), WEIR_F("durable", self->consumer.name));
+    self->pull_count = 0;
+    struct weir_arena arena;
+    struct weir_value info;
+    weir_arena_init(&arena, 0);
+    weir_status status = nats_consumer_find(self->client, self->stream.name, self->consumer.name,
+                                            &arena, &info, err);
+    if (status == WEIR_OK && weir_value_is_absent(info)) {
+        status = weir_fail(err, WEIR_UNAVAILABLE, "the consumer %s is gone", self->consumer.name);
+    }
+    weir_arena_done(&arena);
+    return status;
+}
+
+/* --- what the server is told -------------------------------------------------------------------*/
+
+/* Sends `body` for the messages with numbers in [from, to) of the chunk. */
+static natsStatus chunk_tell(struct nats_client *client,
+                             const struct nats_chunk *chunk,
+                             int64_t from,
+                             int64_t to,
+                             const char *body)
+{
+    natsStatus code = NATS_OK;
+    int size = (int)strlen(body);
+    int64_t end = chunk->start + (int64_t)chunk->count;
+    int64_t stop = to < end ? to : end;
+    for (int64_t at = from > chunk->start ? from : chunk->start; at < stop && code == NATS_OK;
+         at++) {
+        const char *subject = natsMsg_GetReply(chunk->items[at - chunk->start].message);
+        code = natsConnection_Publish(client->connection, subject, body, size);
+    }
+    return code;
+}
+
+/* Work on a message may take longer than the server waits for its acknowledgement. */
+static void reader_touch(struct nats_reader *self)
+{
+    int64_t now_ns = reader_now(self), patience_ns = self->ack_wait_ms * NS_PER_MS / 3;
+    if (now_ns - self->touched_ns < patience_ns / 4) {
+        return;
+    }
+    self->touched_ns = now_ns;
+    struct nats_chunk *chunk = nats_window_after(&self->window, NULL);
+    while (chunk != NULL) {
+        if (now_ns - chunk->touched_ns >= patience_ns) {
+            chunk->touched_ns = now_ns;
+            (void)chunk_tell(self->client, chunk, 0, INT64_MAX, "+WPI");
+        }
+        struct nats_chunk *next = nats_window_after(&self->window, chunk);
+        nats_chunk_unref(chunk);
+        chunk = next;
+    }
+}
+
+/* All but the last without an answer: the server takes them in order, so its answer to the last one
+ * says that it knows of all. */
+static natsStatus
+reader_tell_acks(struct nats_reader *self, struct nats_client *client, int64_t from, int64_t to)
+{
+    natsStatus code = NATS_OK;
+    while (code == NATS_OK && from < to) {
+        struct nats_chunk *chunk = nats_window_at(&self->window, from);
+        WEIR_ASSERT(chunk != NULL);
+        int64_t end = chunk->start + (int64_t)chunk->count;
+        code = chunk_tell(client, chunk, from, to - 1, "+ACK");
+        if (code == NATS_OK && end >= to) {
+            const natsMsg *last = chunk->items[to - 1 - chunk->start].message;
+            natsMsg *answer = NULL;
+            code = natsConnection_Request(&answer, client->connection, natsMsg_GetReply(last),
+                                          "+ACK", 4, ACK_TIMEOUT_MS);
+            natsMsg_Destroy(answer);
+        }
+        nats_chunk_unref(chunk);
+        from = end;
+    }
+    return code;
+}
+
+weir_status nats_reader_ack(struct nats_reader *self, int64_t from, int64_t to)
+{
+    natsStatus code = NATS_OK;
+    if (from < to) {
+        pthread_mutex_lock(&self->lock);
+        code = self->client != NULL ? reader_tell_acks(self, self->client, from, to)
+                                    : NATS_CONNECTION_CLOSED;
+        pthread_mutex_unlock(&self->lock);
+    }
+    if (code != NATS_OK) {
+        return WEIR_AGAIN;
+    }
+    self->acked = to;
+    nats_window_cut(&self->window, to);
+    return WEIR_OK;
+}
+
+/* --- the thread --------------------------------------------------------------------------------*/
+
+/* Stream and consumer are as they should be. */
+static weir_status reader_ensure(struct nats_reader *self, struct weir_err *err)
+{
+    struct weir_arena arena;
+    struct weir_value info;
+    weir_arena_init(&arena, 0);
+    weir_status status = nats_stream_ensure(self->client, &self->stream, &arena, &info, err);
+    if (status == WEIR_OK) {
+        status = nats_consumer_ensure(self->client, &self->consumer, &arena, &info, err);
+    }
+    if (status == WEIR_OK) {
+        struct weir_value config = weir_value_get(info, WEIR_SLICE("config"));
+        int64_t limit = nats_api_int(config, "max_deliver", -1);
+        self->ack_wait_ms = nats_api_int(config, "ack_wait", 30000 * NS_PER_MS) / NS_PER_MS;
+        atomic_store_explicit(&self->behind, nats_api_int(info, "num_pending", -1),
+                              memory_order_relaxed);
+        if (limit > 0 && !self->was_connected) {
+            WEIR_LOG_WARN(self->ctx->log,
+                          "the consumer has a limit of deliveries: messages that reach it, also by "
+                          "crashes, are left out by the server",
+                          WEIR_F("durable", self->consumer.name), WEIR_F("max_deliver", limit));
+        }
+    }
+    weir_arena_done(&arena);
+    return status;
+}
+
+static weir_status reader_serve(struct nats_reader *self, struct weir_err *err)
+{
+    self->pull_count = 0;
+    self->oversized = self->is_drained = false;
+    weir_status status = reader_ensure(self, err);
+    if (status == WEIR_OK && self->was_connected) {
+        WEIR_LOG_INFO(self->ctx->log, "connected again");
+    }
+    self->was_connected = self->was_connected || status == WEIR_OK;
+    while (status == WEIR_OK && !reader_pause(self, self->is_drained ? WAIT_MS : 0)) {
+        status = nats_client_denied(self->client, err);
+        status = status == WEIR_OK ? reader_check_silence(self, err) : status;
+        status = status == WEIR_OK ? reader_top_up(self, err) : status;
+        if (status == WEIR_OK) {
+            reader_touch(self);
+        }
+        if (status == WEIR_OK && !self->is_drained) {
+            status = reader_receive(self, err);
+        }
+    }
+    /* What came after the last request is in the inbox still, and is to be given back. */
+    int64_t until_ns = reader_now(self) + DRAIN_MS * NS_PER_MS;
+    while (status == WEIR_OK && !self->is_drained && reader_now(self) < until_ns) {
+        status = reader_receive(self, err);
+    }
+    return status;
+}
+
+static void reader_set_client(struct nats_reader *self, struct nats_client *client)
+{
+    struct nats_client *before = self->client;
+    if (before != NULL) {
+        nats_client_close(before); /* whoever waits for an answer holds the lock, and is woken */
+    }
+    pthread_mutex_lock(&self->lock);
+    self->client = client;
+    pthread_mutex_unlock(&self->lock);
+    nats_client_free(before);
+}
+
+static void reader_fail(struct nats_reader *self, const struct weir_err *err)
+{
+    pthread_mutex_lock(&self->lock);
+    self->failure = *err;
+    pthread_mutex_unlock(&self->lock);
+    fd_signal(weir_control_wake_fd(self->ctx));
+}
+
+static void *reader_main(void *argument)
+{
+    struct nats_reader *self = argument;
+    char name[NATS_NAME_MAX];
+    snprintf(name, sizeof(name), "weir %s %s", self->ctx->pipeline, self->ctx->path);
+    int backoff_ms = BACKOFF_MIN_MS;
+    bool told = false;
+    while (!reader_pause(self, 0)) {
+        struct weir_err err = {0};
+        struct nats_client *client = nats_client_open(self->address, name, &err);
+        weir_status status = client == NULL ? err.status : WEIR_OK;
+        if (client != NULL) {
+            reader_set_client(self, client);
+            status = reader_serve(self, &err);
+            if (status == WEIR_OK) {
+                break; /* to end; control goes on using the connection */
+            }
+            if (self->heard_ns > 0) {
+                backoff_ms = BACKOFF_MIN_MS;
+                told = false;
+            }
+            reader_set_client(self, NULL);
+        }
+        /* What is refused at the first connection is a mistake; later it is a server that restarts.
+         */
+        if (weir_status_class(status) == WEIR_CLASS_FATAL &&
+            (!self->was_connected || status != WEIR_DENIED)) {
+            reader_fail(self, &err);
+            break;
+        }
+        if (!told) {
+            WEIR_LOG_WARN(self->ctx->log, "not connected", WEIR_F_ERR(&err));
+            told = true;
+        }
+        (void)reader_pause(self, backoff_ms);
+        backoff_ms = backoff_ms * 2 < BACKOFF_MAX_MS ? backoff_ms * 2 : BACKOFF_MAX_MS;
+    }
+    return NULL;
+}
+
+/* --- its life; control -------------------------------------------------------------------------*/
+
+weir_status nats_reader_init(struct nats_reader *self, struct weir_err *err)
+{
+    nats_window_init(&self->window);
+    pthread_mutex_init(&self->lock, NULL);
+    self->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return self->stop_fd >= 0 ? WEIR_OK
+                              : weir_fail(err, WEIR_FATAL, "no descriptor: %s", strerror(errno));
+}
+
+weir_status nats_reader_start(struct nats_reader *self, struct weir_err *err)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(&self->thread, NULL, reader_main, self);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code != 0) {
+        return weir_fail(err, WEIR_FATAL, "cannot start a thread: %s", strerror(code));
+    }
+    self->running = true;
+    return WEIR_OK;
+}
+
+weir_status nats_reader_failed(struct nats_reader *self, struct weir_err *err)
+{
+    pthread_mutex_lock(&self->lock);
+    if (self->failure.status != WEIR_OK) {
+        *err = self->failure;
+    }
+    pthread_mutex_unlock(&self->lock);
+    return err->status;
+}
+
+void nats_reader_drain(struct nats_reader *self)
+{
+    atomic_store(&self->draining, true);
+    pthread_mutex_lock(&self->lock);
+    if (self->client != NULL) {
+        (void)natsSubscription_Drain(self->client->inbox);
+    }
+    pthread_mutex_unlock(&self->lock);
+}
+
+void nats_reader_stop(struct nats_reader *self)
+{
+    if (!self->running) {
+        return;
+    }
+    fd_signal(self->stop_fd);
+    pthread_join(self->thread, NULL);
+    self->running = false;
+    /* With a delay: if it was one of these that made us stop, two processes would hand it to each
+     * other as fast as they can. */
+    char body[64];
+    snprintf(body, sizeof(body), "-NAK {\"delay\": %lld}", GIVE_BACK_MS * NS_PER_MS);
+    struct nats_chunk *chunk = self->client != NULL ? nats_window_after(&self->window, NULL) : NULL;
+    while (chunk != NULL) {
+        (void)chunk_tell(self->client, chunk, self->acked, INT64_MAX, body);
+        struct nats_chunk *next = nats_window_after(&self->window, chunk);
+        nats_chunk_unref(chunk);
+        chunk = next;
+    }
+    if (self->client != NULL) {
+        (void)natsConnection_FlushTimeout(self->client->connection, ACK_TIMEOUT_MS);
+    }
+}
+
+void nats_reader_done(struct nats_reader *self)
+{
+    nats_client_free(self->client);
+    nats_window_done(&self->window);
+    pthread_mutex_destroy(&self->lock);
+    if (self->stop_fd >= 0) {
+        close(self->stop_fd);
+    }
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A thread that keeps a window of messages filled from a durable consumer, by requests of its own,
+ * and tells the server about them: still worked on, acknowledged, given back.
+ */
+#ifndef WEIR_NATS_READER_H
+#define WEIR_NATS_READER_H
+
+#include "nats_api.h"
+#include "nats_window.h"
+
+enum { NATS_PULLS = 2 };
+
+/* A request for messages that is under way. Requests are served one after the other. */
+struct nats_pull {
+    uint64_t number;
+    int64_t left; /* messages */
+    bool was_served;
+};
+
+struct nats_reader {
+    struct weir_ctx *ctx;
+    const struct nats_address *address;
+    struct nats_stream_spec stream;
+    struct nats_consumer_spec consumer;
+    int64_t count;          /* messages of one request */
+    size_t budget;          /* bytes of the window */
+    unsigned lane;          /* to wake */
+    _Atomic int64_t behind; /* messages on the server behind the last one delivered; -1: unknown */
+
+    struct nats_window window;
+    int stop_fd;
+    bool running;
+    pthread_t thread;
+    int64_t acked;        /* control: everything below is */
+    atomic_bool draining; /* nothing more is asked for */
+
+    /* The thread's. */
+    struct nats_pull pulls[NATS_PULLS];
+    size_t pull_count;
+    uint64_t pulled;
+    bool oversized, was_connected, is_drained;
+    int64_t heard_ns, touched_ns, ack_wait_ms;
+
+    pthread_mutex_t lock; /* guards what follows; held while control uses the client */
+    struct nats_client *client;
+    struct weir_err failure;
+};
+
+/* The caller has filled what stands before `window`. control. */
+WEIR_MUST_USE weir_status nats_reader_init(struct nats_reader *self, struct weir_err *err);
+WEIR_MUST_USE weir_status nats_reader_start(struct nats_reader *self, struct weir_err *err);
+/* Why it gave up, else WEIR_OK. control. */
+WEIR_MUST_USE weir_status nats_reader_failed(struct nats_reader *self, struct weir_err *err);
+/* Acknowledges the messages [from, to) and waits until the server has said that it knows:
+ * WEIR_AGAIN when it cannot be reached now, and nothing is lost by asking again. control. */
+WEIR_MUST_USE weir_status nats_reader_ack(struct nats_reader *self, int64_t from, int64_t to);
+/* Asks for nothing more. control. */
+void nats_reader_drain(struct nats_reader *self);
+/* Ends the thread and gives back what was not acknowledged. Accepts a reader that was never
+ * started. control. */
+void nats_reader_stop(struct nats_reader *self);
+void nats_reader_done(struct nats_reader *self);
+
+#endif

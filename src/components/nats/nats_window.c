@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The window's hard question is whether a message that the server delivers once more is in it
+ * already. It is asked for repeats alone, and first deliveries come in the order of the stream: so
+ * each chunk knows its lowest and highest sequence, and of many chunks hardly more than one is
+ * searched.
+ */
+#include "nats_window.h"
+
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+enum { ITEM_OVERHEAD_BYTES = 250 }; /* what the client library keeps of a message */
+
+struct nats_chunk *nats_chunk_new(size_t capacity)
+{
+    struct nats_chunk *chunk = weir_calloc(1, sizeof(*chunk) + capacity * sizeof(struct nats_item));
+    atomic_init(&chunk->refs, 1);
+    chunk->capacity = capacity;
+    chunk->lowest = UINT64_MAX;
+    return chunk;
+}
+
+void nats_chunk_add(struct nats_chunk *chunk, natsMsg *message, uint64_t sequence, int64_t time_ms)
+{
+    WEIR_ASSERT(chunk->count < chunk->capacity);
+    chunk->items[chunk->count++] = (struct nats_item){message, sequence, time_ms};
+    chunk->bytes += (size_t)natsMsg_GetDataLength(message) + ITEM_OVERHEAD_BYTES;
+    chunk->lowest = sequence < chunk->lowest ? sequence : chunk->lowest;
+    chunk->highest = sequence > chunk->highest ? sequence : chunk->highest;
+}
+
+void nats_chunk_ref(struct nats_chunk *chunk)
+{
+    /* Relaxed: whoever takes one more holds one, or the window's lock. */
+    atomic_fetch_add_explicit(&chunk->refs, 1, memory_order_relaxed);
+}
+
+void nats_chunk_unref(struct nats_chunk *chunk)
+{
+    /* Acquire and release: the last one frees what the others have read. */
+    if (atomic_fetch_sub_explicit(&chunk->refs, 1, memory_order_acq_rel) == 1) {
+        for (size_t i = 0; i < chunk->count; i++) {
+            natsMsg_Destroy(chunk->items[i].message);
+        }
+        weir_free(chunk);
+    }
+}
+
+void nats_window_init(struct nats_window *window)
+{
+    *window = (struct nats_window){0};
+    pthread_mutex_init(&window->lock, NULL);
+    pthread_cond_init(&window->room, NULL);
+}
+
+void nats_window_done(struct nats_window *window)
+{
+    nats_window_cut(window, INT64_MAX);
+    pthread_cond_destroy(&window->room);
+    pthread_mutex_destroy(&window->lock);
+}
+
+void nats_window_push(struct nats_window *window, struct nats_chunk *chunk)
+{
+    pthread_mutex_lock(&window->lock);
+    chunk->start = window->filled;
+    window->filled += (int64_t)chunk->count;
+    window->bytes += chunk->bytes;
+    if (window->last == NULL) {
+        window->first = chunk;
+    } else {
+        window->last->next = chunk;
+    }
+    window->last = chunk;
+    pthread_mutex_unlock(&window->lock);
+}
+
+struct nats_chunk *nats_window_at(struct nats_window *window, int64_t number)
+{
+    pthread_mutex_lock(&window->lock);
+    struct nats_chunk *chunk = window->first;
+    while (chunk != NULL && number >= chunk->start + (int64_t)chunk->count) {
+        chunk = chunk->next;
+    }
+    if (chunk != NULL) {
+        nats_chunk_ref(chunk);
+    }
+    pthread_mutex_unlock(&window->lock);
+    return chunk;
+}
+
+struct nats_chunk *nats_window_after(struct nats_window *window, const struct nats_chunk *chunk)
+{
+    /* By number: the one we know may have left the window meanwhile. */
+    return nats_window_at(window, chunk == NULL ? 0 : chunk->start + (int64_t)chunk->count);
+}
+
+static bool chunk_has(const struct nats_chunk *chunk, uint64_t sequence)
+{
+    if (sequence < chunk->lowest || sequence > chunk->highest) {
+        return false;
+    }
+    for (size_t i = 0; i < chunk->count; i++) {
+        if (chunk->items[i].sequence == sequence) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool nats_window_has(struct nats_window *window, uint64_t sequence)
+{
+    bool found = false;
+    pthread_mutex_lock(&window->lock);
+    for (const struct nats_chunk *chunk = window->first; chunk != NULL && !found;
+         chunk = chunk->next) {
+        found = chunk_has(chunk, sequence);
+    }
+    pthread_mutex_unlock(&window->lock);
+    return found;
+}
+
+void nats_window_cut(struct nats_window *window, int64_t number)
+{
+    pthread_mutex_lock(&window->lock);
+    while (window->first != NULL &&
+           window->first->start + (int64_t)window->first->count <= number) {
+        struct nats_chunk *chunk = window->first;
+        window->first = chunk->next;
+        if (window->first == NULL) {
+            window->last = NULL;
+        }
+        window->bytes -= chunk->bytes;
+        nats_chunk_unref(chunk);
+    }
+    pthread_cond_signal(&window->room);
+    pthread_mutex_unlock(&window->lock);
+}
+
+bool nats_window_wait(struct nats_window *window, size_t limit, int timeout_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += (long)timeout_ms * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&window->lock);
+    int code = 0;
+    while (window->bytes > limit && code == 0) {
+        code = pthread_cond_timedwait(&window->room, &window->lock, &until);
+    }
+    bool has_room = window->bytes <= limit;
+    pthread_mutex_unlock(&window->lock);
+    return has_room;
+}
+
+size_t nats_window_bytes(struct nats_window *window)
+{
+    pthread_mutex_lock(&window->lock);
+    size_t bytes = window->bytes;
+    pthread_mutex_unlock(&window->lock);
+    return bytes;
+}
+
+int64_t nats_window_filled(struct nats_window *window)
+{
+    pthread_mutex_lock(&window->lock);
+    int64_t filled = window->filled;
+    pthread_mutex_unlock(&window->lock);
+    return filled;
+}

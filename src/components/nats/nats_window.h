@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Messages between their delivery by the server and their acknowledgement, numbered from 0 in the
+ * order of delivery. The reader's thread appends chunks, lanes look at them, control removes what
+ * is committed.
+ *
+ *     acknowledged │ first … delivered to the lane │ next … read ahead │ filled
+ *
+ * Chunks are counted: the window holds one reference, each batch that points into one another.
+ */
+#ifndef WEIR_NATS_WINDOW_H
+#define WEIR_NATS_WINDOW_H
+
+#include <nats/nats.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct nats_item {
+    natsMsg *message;
+    uint64_t sequence; /* in the stream */
+    int64_t time_ms;
+};
+
+struct nats_chunk {
+    struct nats_chunk *next;
+    atomic_uint refs;
+    int64_t start; /* number of the first item */
+    size_t count, capacity, bytes;
+    uint64_t lowest, highest; /* sequences */
+    int64_t touched_ns;       /* the server heard last that these are worked on; the reader's */
+    struct nats_item items[];
+};
+
+struct nats_window {
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t room;
+    struct nats_chunk *first, *last;
+    int64_t filled;
+    size_t bytes;
+};
+
+struct nats_chunk *nats_chunk_new(size_t capacity);
+/* Takes the message over; the chunk must have room. */
+void nats_chunk_add(struct nats_chunk *chunk, natsMsg *message, uint64_t sequence, int64_t time_ms);
+void nats_chunk_ref(struct nats_chunk *chunk);
+void nats_chunk_unref(struct nats_chunk *chunk);
+
+void nats_window_init(struct nats_window *window);
+void nats_window_done(struct nats_window *window);
+/* Takes the chunk over. */
+void nats_window_push(struct nats_window *window, struct nats_chunk *chunk);
+/* The chunk that holds the number or, if that is not there yet, none; with a reference. */
+struct nats_chunk *nats_window_at(struct nats_window *window, int64_t number);
+/* The chunk behind this one (NULL: the first); with a reference. */
+struct nats_chunk *nats_window_after(struct nats_window *window, const struct nats_chunk *chunk);
+/* Is the message of that sequence in the window? */
+bool nats_window_has(struct nats_window *window, uint64_t sequence);
+/* Removes chunks that lie below the number as a whole. */
+void nats_window_cut(struct nats_window *window, int64_t number);
+/* Waits, at most so long, until it holds no more than `limit` bytes; false: it holds more. */
+bool nats_window_wait(struct nats_window *window, size_t limit, int timeout_ms);
+size_t nats_window_bytes(struct nats_window *window);
+int64_t nats_window_filled(struct nats_window *window);
+
+#endif

@@ -41,6 +41,8 @@ struct weir_jq_options {
     bool environment;         /* allow $ENV and env */
     const char *const *paths; /* where import and include look; NULL: modules are refused */
     size_t path_count;
+    const char *origin;  /* where relative search paths of the program begin; NULL: here */
+    const char *prelude; /* a file of definitions that the program sees; NULL: none */
     const struct weir_jq_named *named; /* global variables; copied */
     size_t named_count;
 };
@@ -62,6 +64,7 @@ void weir_jq_free(struct weir_jq *program);
 struct weir_jq_facts {
     bool deterministic; /* same input, same results: no now, no environment, no input */
     bool single;        /* yields exactly one result, or fails */
+    bool several;       /* yields at least two results, or fails */
     bool constant;      /* looks at nothing: not at the input, not at $record */
     bool uses_record;   /* reads $record */
 };

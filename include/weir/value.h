@@ -153,10 +153,15 @@ enum weir_write_flags {
     WEIR_WRITE_ASCII = 2,  /* everything above 0x7f as \u escapes */
     WEIR_WRITE_TAB = 4,    /* indent with tabs */
     WEIR_WRITE_COLOR = 8,
+    WEIR_WRITE_LINES = 16,       /* an item a line, even without indentation */
     WEIR_WRITE_INDENT_SHIFT = 8, /* n << SHIFT: indent by n spaces */
 };
 
 /* Appends the value as JSON, as jq 1.8.2 prints it. An absent value writes nothing. */
 void weir_value_write(struct weir_value value, struct weir_strbuf *buf, unsigned flags);
+/* Colours as in $JQ_COLORS: null:false:true:numbers:strings:arrays:objects:keys, each the inside of
+ * an SGR escape; those that are left out stay. False: it is not of that form, and nothing changed.
+ * For the whole process, before anything is written. */
+bool weir_value_set_colors(const char *text);
 
 #endif

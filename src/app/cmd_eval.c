@@ -105,7 +105,7 @@ static void show_debug(void *context, struct weir_value value)
 {
     struct eval *self = context;
     fputs("[\"DEBUG:\",", stderr);
-    write_json(value, stderr, self->flags & ~(unsigned)WEIR_WRITE_TAB & 0xff);
+    write_json(value, stderr, self->flags & ~(unsigned)(WEIR_WRITE_TAB | WEIR_WRITE_LINES) & 0xff);
     fputs("]\n", stderr);
 }
 
@@ -177,7 +177,8 @@ static int run_one(struct eval *self, struct weir_value value)
             report_failure(self, status);
             fputc('\n', stderr);
         } else {
-            fprintf(stderr, "weir: error: %s\n", err.message);
+            fprintf(stderr, "weir: error%s: %s\n", status == WEIR_EVAL ? " (at <unknown>)" : "",
+                    err.message);
         }
         code = status == WEIR_IO ? EXIT_SYSTEM : EXIT_PROGRAM;
     }
@@ -242,9 +243,6 @@ static void
 report_fault(struct weir_slice text, const struct weir_jq_fault *fault, const struct weir_err *err)
 {
     fprintf(stderr, "weir: error: %s", err->message);
-    if (err->path[0] != '\0') {
-        fprintf(stderr, " (in %s)", err->path);
-    }
     fprintf(stderr, " at line %d, column %d:\n", fault->line, fault->column);
     const char *start = text.data + (fault->offset < text.size ? fault->offset : text.size);
     const char *end = start;
@@ -254,17 +252,15 @@ report_fault(struct weir_slice text, const struct weir_jq_fault *fault, const st
     while (end < text.data + text.size && *end != '\n') {
         end++;
     }
-    if (err->path[0] == '\0') {
-        fprintf(stderr, "    %.*s\n    ", (int)(end - start), start);
-        for (int i = 1; i < fault->column; i++) {
-            fputc(' ', stderr);
-        }
-        for (size_t i = 0;
-             i < (fault->size == 0 ? 1 : fault->size) && fault->offset + i < text.size + 1; i++) {
-            fputc('^', stderr);
-        }
-        fputc('\n', stderr);
+    fprintf(stderr, "    %.*s\n    ", (int)(end - start), start);
+    for (int i = 1; i < fault->column; i++) {
+        fputc(' ', stderr);
     }
+    for (size_t i = 0;
+         i < (fault->size == 0 ? 1 : fault->size) && fault->offset + i < text.size + 1; i++) {
+        fputc('^', stderr);
+    }
+    fputc('\n', stderr);
     if (err->hint[0] != '\0') {
         fprintf(stderr, "    %s\n", err->hint);
     }
@@ -276,8 +272,13 @@ static unsigned write_flags(const struct eval_options *options)
     const char *no_color = getenv("NO_COLOR");
     unsigned flags = 0;
     int indent = options->indent >= 0 ? options->indent : terminal ? 2 : 0;
+    const char *colors = getenv("JQ_COLORS");
+    if (colors != NULL && !weir_value_set_colors(colors)) {
+        fputs("Failed to set $JQ_COLORS\n", stderr);
+    }
     bool color = terminal && (no_color == NULL || no_color[0] == '\0');
     flags |= options->tab ? WEIR_WRITE_TAB : (unsigned)indent << WEIR_WRITE_INDENT_SHIFT;
+    flags |= options->lines ? WEIR_WRITE_LINES : 0;
     flags |= options->ascii ? WEIR_WRITE_ASCII : 0;
     flags |= options->sort_keys ? WEIR_WRITE_SORTED : 0;
     color = options->color > 0 || (color && options->color == 0);
@@ -292,6 +293,7 @@ static int compile_and_run(struct eval *self, struct weir_slice text)
         .environment = true,
         .paths = options->paths,
         .path_count = options->path_count,
+        .prelude = options->prelude,
         .named = options->named,
         .named_count = options->named_count,
     };

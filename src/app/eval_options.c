@@ -8,11 +8,13 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <weir/json.h>
 
 #include "app/help.h"
+#include "base/alloc.h"
 #include "data/reader.h"
 
 #define GO_ON (-1)
@@ -179,8 +181,9 @@ static int parse_long_value(struct parse *self, const char *name, bool *ret_know
         if (end == values[0] || *end != '\0' || indent < -1 || indent > 7) {
             return wrong("--%s takes a number between -1 and 7", name);
         }
-        options->indent = indent < 0 ? 7 : (int)indent;
-        options->tab = false;
+        options->indent = (int)indent;
+        options->tab = indent < 0;
+        options->lines = true;
     }
     return GO_ON;
 }
@@ -215,7 +218,7 @@ static bool set_mode(struct parse *self, char letter, const char *name)
     const char *is = name == NULL ? "" : name;
     if (letter == 'c' || strcmp(is, "compact-output") == 0) {
         options->indent = 0;
-        options->tab = false;
+        options->tab = options->lines = false;
     } else if (letter == 'j' || strcmp(is, "join-output") == 0) {
         options->raw = options->join = true;
     } else if (strcmp(is, "raw-output0") == 0) {
@@ -361,10 +364,26 @@ static int take_program(struct parse *self)
     return GO_ON;
 }
 
-static void default_paths(struct eval_options *options)
+/* jq's own, in jq's spelling; what -L names is made absolute. */
+static void settle_paths(struct eval_options *options)
 {
+    for (size_t i = 0; i < options->path_count; i++) {
+        char *real = realpath(options->paths[i], NULL);
+        if (real != NULL) {
+            options->paths[i] = weir_arena_strdup(&options->arena, real);
+        }
+        weir_free(real);
+    }
     if (options->path_count == 0) {
         add_text(options, &options->paths, &options->path_count, "~/.jq");
+        add_text(options, &options->paths, &options->path_count, "$ORIGIN/../lib/jq");
+        add_text(options, &options->paths, &options->path_count, "$ORIGIN/../lib");
+    }
+    const char *home = getenv("HOME");
+    const char *file = home == NULL ? NULL : weir_arena_printf(&options->arena, "%s/.jq", home);
+    struct stat status;
+    if (file != NULL && stat(file, &status) == 0 && S_ISREG(status.st_mode)) {
+        options->prelude = file;
     }
 }
 
@@ -393,7 +412,7 @@ int eval_options_parse(struct eval_options *options, int argc, char **argv)
         }
     }
     add_args(options);
-    default_paths(options);
+    settle_paths(options);
     return take_program(&self);
 }
 

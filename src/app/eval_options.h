@@ -12,7 +12,7 @@
 
 struct eval_options {
     struct weir_slice program;
-    bool null_input, raw_input, slurp, raw, nul, join, ascii, sort_keys, tab, unbuffered;
+    bool null_input, raw_input, slurp, raw, nul, join, ascii, sort_keys, tab, lines, unbuffered;
     bool seq, stream, stream_errors, exit_status, explain, from_file;
     int indent; /* -1: two on a terminal, else compact */
     int color;  /* 1 always, 0 on a terminal, -1 never */
@@ -20,6 +20,7 @@ struct eval_options {
     size_t file_count;
     const char **paths;
     size_t path_count;
+    const char *prelude; /* ~/.jq, when it is a file */
     struct weir_jq_named *named;
     size_t named_count;
     struct weir_value positional;

@@ -34,7 +34,7 @@ enum outcome { DONE, ODD, DEEP, FULL };
 struct parser {
     struct weir_arena *arena;
     const char *end;
-    struct weir_node *nodes;
+    struct weir_json_node *nodes;
     size_t used, room;
     uint32_t open; /* the innermost container; NONE: at the top */
     uint32_t depth, depth_max;
@@ -49,8 +49,8 @@ struct parser {
 static bool grow(struct parser *self)
 {
     size_t room = self->room * 2;
-    struct weir_node *nodes = weir_arena_regrow(self->arena, self->nodes,
-                                                self->room * sizeof *nodes, room * sizeof *nodes);
+    struct weir_json_node *nodes = weir_arena_regrow(
+        self->arena, self->nodes, self->room * sizeof *nodes, room * sizeof *nodes);
     if (nodes == NULL || room >= NONE) {
         self->outcome = FULL;
         return false;
@@ -60,7 +60,7 @@ static bool grow(struct parser *self)
     return true;
 }
 
-static inline struct weir_node *next_node(struct parser *self)
+static inline struct weir_json_node *next_node(struct parser *self)
 {
     if (__builtin_expect(self->room - self->used < 2, 0) && !grow(self)) {
         return NULL;
@@ -109,7 +109,8 @@ static const char *unescape_unicode(const char *at, const char *end, char **out)
 }
 
 /* The content of a string with escapes, [at, end) between its quotes, into the arena. */
-static bool unescape(struct parser *self, const char *at, const char *end, struct weir_node *node)
+static bool
+unescape(struct parser *self, const char *at, const char *end, struct weir_json_node *node)
 {
     static const char names[] = "\\\"/bfnrt", meanings[] = "\\\"/\b\f\n\r\t";
     char *text = weir_arena_alloc(self->arena, (size_t)(end - at)), *out = text;
@@ -142,7 +143,8 @@ static bool unescape(struct parser *self, const char *at, const char *end, struc
 }
 
 /* A string with something in it that is not plain, from `at` on. */
-static const char *read_string_slowly(struct parser *self, const char *at, struct weir_node *node)
+static const char *
+read_string_slowly(struct parser *self, const char *at, struct weir_json_node *node)
 {
     const char *start = node->as.bytes, *end = self->end;
     bool escapes = false;
@@ -177,13 +179,14 @@ static const char *read_string_slowly(struct parser *self, const char *at, struc
 }
 
 /* Behind the opening quote. */
-static inline const char *read_string(struct parser *self, const char *at, struct weir_node *node)
+static inline const char *
+read_string(struct parser *self, const char *at, struct weir_json_node *node)
 {
     const char *stop = weir_scan_plain(at, self->end);
-    *node = (struct weir_node){.kind = WEIR_KIND_STRING,
-                               .flags = WEIR_VALUE_PLAIN,
-                               .size = (uint32_t)(stop - at),
-                               .as.bytes = at};
+    *node = (struct weir_json_node){.kind = WEIR_KIND_STRING,
+                                    .flags = WEIR_VALUE_PLAIN,
+                                    .size = (uint32_t)(stop - at),
+                                    .as.bytes = at};
     if (__builtin_expect(stop < self->end && *stop == '"', 1)) {
         return stop + 1;
     }
@@ -199,7 +202,7 @@ static inline const char *skip_digits(const char *at, const char *end)
 }
 
 static inline const char *
-read_number(struct parser *self, const char *start, struct weir_node *node)
+read_number(struct parser *self, const char *start, struct weir_json_node *node)
 {
     const char *end = self->end, *first = start + (*start == '-'), *at = skip_digits(first, end);
     bool plain = true;
@@ -226,11 +229,11 @@ read_number(struct parser *self, const char *start, struct weir_node *node)
     if (!plain) {
         self->dirty = start;
     }
-    *node = (struct weir_node){.kind = WEIR_KIND_NUMBER,
-                               .form = WEIR_FORM_TEXT,
-                               .flags = plain ? WEIR_VALUE_PLAIN : 0,
-                               .size = (uint32_t)(at - start),
-                               .as.bytes = start};
+    *node = (struct weir_json_node){.kind = WEIR_KIND_NUMBER,
+                                    .form = WEIR_FORM_TEXT,
+                                    .flags = plain ? WEIR_VALUE_PLAIN : 0,
+                                    .size = (uint32_t)(at - start),
+                                    .as.bytes = start};
     return at;
 }
 
@@ -238,16 +241,16 @@ static const char *read_word(const struct parser *self,
                              const char *at,
                              const char *word,
                              uint8_t kind,
-                             struct weir_node *node)
+                             struct weir_json_node *node)
 {
     size_t size = strlen(word);
-    *node = (struct weir_node){.kind = kind};
+    *node = (struct weir_json_node){.kind = kind};
     return (size_t)(self->end - at) >= size && memcmp(at, word, size) == 0 ? at + size : NULL;
 }
 
 static inline const char *read_scalar(struct parser *self, const char *at)
 {
-    struct weir_node *node = next_node(self);
+    struct weir_json_node *node = next_node(self);
     if (node == NULL) {
         return NULL;
     }
@@ -276,7 +279,7 @@ static inline const char *skip_blanks(struct parser *self, const char *at)
     return at;
 }
 
-static inline uint64_t key_bit(const struct weir_node *key)
+static inline uint64_t key_bit(const struct weir_json_node *key)
 {
     const unsigned char *bytes = (const unsigned char *)key->as.bytes;
     unsigned size = key->size, hash = size;
@@ -290,12 +293,12 @@ static inline uint64_t key_bit(const struct weir_node *key)
  */
 static void note_doubled(struct parser *self, const char *at)
 {
-    struct weir_node *object = &self->nodes[self->open];
-    const struct weir_node *key = &self->nodes[self->used - 1];
+    struct weir_json_node *object = &self->nodes[self->open];
+    const struct weir_json_node *key = &self->nodes[self->used - 1];
     if (object->size > WEIR_NODE_DOUBLED_MAX || weir_node_is_doubled(object)) {
         return;
     }
-    const struct weir_node *other = weir_node_first(object);
+    const struct weir_json_node *other = weir_node_first(object);
     while (other != key && !weir_node_keys_equal(other, key)) {
         other = weir_node_next(other + 1);
     }
@@ -308,7 +311,7 @@ static void note_doubled(struct parser *self, const char *at)
 /* The key, the colon and the blanks around it. */
 static inline const char *read_key(struct parser *self, const char *at)
 {
-    struct weir_node *key = next_node(self);
+    struct weir_json_node *key = next_node(self);
     if (key == NULL || at == self->end || *at != '"' ||
         (at = read_string(self, at + 1, key)) == NULL) {
         return NULL;
@@ -325,7 +328,7 @@ static inline const char *read_key(struct parser *self, const char *at)
 /* An opening bracket or brace; returns the place of its first value. */
 static inline const char *open_container(struct parser *self, const char *at)
 {
-    struct weir_node *node = next_node(self);
+    struct weir_json_node *node = next_node(self);
     if (node == NULL || self->depth == self->depth_max) {
         self->outcome = node == NULL ? FULL : DEEP;
         return NULL;
@@ -335,23 +338,23 @@ static inline const char *open_container(struct parser *self, const char *at)
         self->nodes[self->open].as.span = self->seen;
     }
     bool is_object = *at == '{';
-    node[0] = (struct weir_node){.kind = is_object ? WEIR_KIND_OBJECT : WEIR_KIND_ARRAY,
-                                 .form = WEIR_FORM_NODE};
-    node[1] = (struct weir_node){.size = self->open, .as.bytes = at};
+    node[0] = (struct weir_json_node){.kind = is_object ? WEIR_KIND_OBJECT : WEIR_KIND_ARRAY,
+                                      .form = WEIR_FORM_NODE};
+    node[1] = (struct weir_json_node){.size = self->open, .as.bytes = at};
     self->open = (uint32_t)(node - self->nodes);
     self->used++;
     self->seen = 0;
     return skip_blanks(self, at + 1);
 }
 
-static bool has_doubled_key(const struct weir_node *object)
+static bool has_doubled_key(const struct weir_json_node *object)
 {
     size_t slots = 256;
     while (slots < (size_t)object->size * 2) {
         slots *= 2;
     }
-    const struct weir_node **table = weir_calloc(slots, sizeof *table);
-    const struct weir_node *key = weir_node_first(object);
+    const struct weir_json_node **table = weir_calloc(slots, sizeof *table);
+    const struct weir_json_node *key = weir_node_first(object);
     bool doubled = false;
     for (size_t i = 0; i < object->size && !doubled; i++) {
         size_t at = weir_key_hash(key->as.bytes, key->size) & (slots - 1);
@@ -368,7 +371,7 @@ static bool has_doubled_key(const struct weir_node *object)
 /* A closing bracket or brace; false: it closes something else, or the object must be rebuilt. */
 static inline bool close_container(struct parser *self, const char *at)
 {
-    struct weir_node *node = &self->nodes[self->open];
+    struct weir_json_node *node = &self->nodes[self->open];
     bool is_object = node->kind == WEIR_KIND_OBJECT;
     if (*at != (is_object ? '}' : ']')) {
         return false;
@@ -393,7 +396,7 @@ static inline const char *go_on(struct parser *self, const char *at)
         if (at == self->end) {
             return NULL;
         }
-        struct weir_node *node = &self->nodes[self->open];
+        struct weir_json_node *node = &self->nodes[self->open];
         node->size++;
         if (*at == ',') {
             at = skip_blanks(self, at + 1);

@@ -130,10 +130,36 @@ static void write_string(struct weir_strbuf *buf, struct weir_value text, bool a
 
 /* ── containers ── */
 
+enum { COLOR_KEY = WEIR_KIND_OBJECT + 1, COLOR_COUNT, COLOR_SIZE = 64 };
+
+static char colors[COLOR_COUNT][COLOR_SIZE] = {"",           "\033[0;90m", "\033[0;39m",
+                                               "\033[0;39m", "\033[0;39m", "\033[0;32m",
+                                               "\033[1;39m", "\033[1;39m", "\033[1;34m"};
+
+bool weir_value_set_colors(const char *text)
+{
+    char changed[COLOR_COUNT][COLOR_SIZE];
+    memcpy(changed, colors, sizeof changed);
+    for (int kind = WEIR_KIND_NULL; kind < COLOR_COUNT; kind++) {
+        size_t size = strspn(text, "0123456789;");
+        if (size + sizeof "\033[m" > COLOR_SIZE ||
+            (text[size] != ':' && text[size] != '\0' && kind < COLOR_KEY)) {
+            return false;
+        }
+        if (size > 0 || text[size] == ':') { /* an empty one at the end is left out */
+            snprintf(changed[kind], COLOR_SIZE, "\033[%.*sm", (int)size, text);
+        }
+        if (text[size] != ':') {
+            break;
+        }
+        text += size + 1;
+    }
+    memcpy(colors, changed, sizeof colors);
+    return true;
+}
+
 static const char *color_of(struct weir_value value)
 {
-    static const char *const colors[] = {"",           "\033[0;90m", "\033[0;39m", "\033[0;39m",
-                                         "\033[0;39m", "\033[0;32m", "\033[1;39m", "\033[1;39m"};
     return colors[value.kind & 7];
 }
 
@@ -144,9 +170,14 @@ static void color(struct writer *writer, const char *text)
     }
 }
 
+static bool is_pretty(const struct writer *writer)
+{
+    return writer->indent > 0 || (writer->flags & WEIR_WRITE_LINES) != 0;
+}
+
 static void new_line(struct writer *writer, int depth)
 {
-    if (writer->indent == 0) {
+    if (!is_pretty(writer)) {
         return;
     }
     weir_strbuf_push(writer->buf, '\n');
@@ -194,13 +225,13 @@ static void write_member(struct writer *writer,
     }
     color(writer, COLOR_RESET);
     new_line(writer, depth + 1);
-    color(writer, "\033[1;34m");
+    color(writer, colors[COLOR_KEY]);
     write_string(writer->buf, key, (writer->flags & WEIR_WRITE_ASCII) != 0);
     color(writer, COLOR_RESET);
     color(writer, start);
     weir_strbuf_push(writer->buf, ':');
     color(writer, COLOR_RESET);
-    if (writer->indent > 0) {
+    if (is_pretty(writer)) {
         weir_strbuf_push(writer->buf, ' ');
     }
     write_value(writer, value, depth + 1);
@@ -307,10 +338,10 @@ static inline void put(struct weir_strbuf *buf, char c)
     }
 }
 
-static bool write_nodes(struct weir_strbuf *buf, const struct weir_node *node, int depth)
+static bool write_nodes(struct weir_strbuf *buf, const struct weir_json_node *node, int depth)
 {
     bool is_object = node->kind == WEIR_KIND_OBJECT, done = true;
-    const struct weir_node *item = weir_node_first(node);
+    const struct weir_json_node *item = weir_node_first(node);
     put(buf, is_object ? '{' : '[');
     for (uint32_t i = 0; done && i < node->size; i++) {
         if (i > 0) {
@@ -329,7 +360,7 @@ static bool write_nodes(struct weir_strbuf *buf, const struct weir_node *node, i
 
 /* A parsed container, by one copy where its text is what is to be printed. A text deep within
  * others may pass the depth only if it is long. */
-static bool write_parsed(struct weir_strbuf *buf, const struct weir_node *node, int depth)
+static bool write_parsed(struct weir_strbuf *buf, const struct weir_json_node *node, int depth)
 {
     struct weir_slice text = weir_node_text(node);
     if (text.data != NULL && (depth == 0 || text.size / 2 + (size_t)depth < DEPTH_MAX)) {

@@ -24,7 +24,7 @@
 /* Parsed objects with more members have no doubled keys: the parser sees to it. */
 #define WEIR_NODE_DOUBLED_MAX 64
 
-struct weir_node {
+struct weir_json_node {
     uint8_t kind, form;
     uint16_t flags; /* enum weir_value_flags */
     uint32_t size;
@@ -33,9 +33,10 @@ struct weir_node {
         uint64_t span;
     } as;
 };
-_Static_assert(sizeof(struct weir_node) == sizeof(struct weir_value), "a scalar's node is a value");
+_Static_assert(sizeof(struct weir_json_node) == sizeof(struct weir_value),
+               "a scalar's node is a value");
 
-static inline struct weir_value weir_node_value(const struct weir_node *node)
+static inline struct weir_value weir_node_value(const struct weir_json_node *node)
 {
     struct weir_value value;
     memcpy(&value, node, sizeof value);
@@ -45,30 +46,31 @@ static inline struct weir_value weir_node_value(const struct weir_node *node)
     return value;
 }
 
-static inline const struct weir_node *weir_node_first(const struct weir_node *container)
+static inline const struct weir_json_node *weir_node_first(const struct weir_json_node *container)
 {
     return container + 2;
 }
 
 /* The node behind this one and all that lies in it. */
-static inline const struct weir_node *weir_node_next(const struct weir_node *node)
+static inline const struct weir_json_node *weir_node_next(const struct weir_json_node *node)
 {
     return node + (node->kind >= WEIR_KIND_ARRAY ? node->as.span : 1);
 }
 
-static inline bool weir_node_is_doubled(const struct weir_node *container)
+static inline bool weir_node_is_doubled(const struct weir_json_node *container)
 {
     return (container->flags & WEIR_VALUE_DOUBLED) != 0;
 }
 
 /* The text of a container that prints as it stands; of others: absent. */
-static inline struct weir_slice weir_node_text(const struct weir_node *container)
+static inline struct weir_slice weir_node_text(const struct weir_json_node *container)
 {
     return (struct weir_slice){container[1].size == 0 ? NULL : container[1].as.bytes,
                                container[1].size};
 }
 
-static inline bool weir_node_keys_equal(const struct weir_node *a, const struct weir_node *b)
+static inline bool weir_node_keys_equal(const struct weir_json_node *a,
+                                        const struct weir_json_node *b)
 {
     return a->size == b->size && memcmp(a->as.bytes, b->as.bytes, a->size) == 0;
 }

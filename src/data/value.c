@@ -50,11 +50,11 @@ bool weir_value_int64(struct weir_value value, int64_t *ret)
 
 /* ── members of parsed objects ── */
 
-static struct weir_value node_member(const struct weir_node *object, struct weir_slice name)
+static struct weir_value node_member(const struct weir_json_node *object, struct weir_slice name)
 {
     struct weir_value found = {0};
     bool doubled = weir_node_is_doubled(object);
-    const struct weir_node *key = weir_node_first(object);
+    const struct weir_json_node *key = weir_node_first(object);
     for (uint32_t i = 0; i < object->size; i++) {
         if (key->size == name.size && memcmp(key->as.bytes, name.data, name.size) == 0) {
             found = weir_node_value(key + 1);
@@ -87,7 +87,7 @@ struct weir_value weir_value_at(struct weir_value array, size_t index)
     if (array.form != WEIR_FORM_NODE) {
         return weir_array_of(array)->items[index];
     }
-    const struct weir_node *node = array.as.container, *item = weir_node_first(node);
+    const struct weir_json_node *node = array.as.container, *item = weir_node_first(node);
     if (node->as.span == (uint64_t)node->size + 2) {
         return weir_node_value(item + index); /* scalars only */
     }
@@ -128,7 +128,7 @@ void weir_value_iter_init(struct weir_value_iter *iter, struct weir_value contai
         return;
     }
     if (container.form == WEIR_FORM_NODE) {
-        const struct weir_node *node = container.as.container;
+        const struct weir_json_node *node = container.as.container;
         iter->at = weir_node_first(node);
         iter->count = node->size;
         iter->doubled = weir_node_is_doubled(node);
@@ -145,11 +145,11 @@ void weir_value_iter_init(struct weir_value_iter *iter, struct weir_value contai
 static bool
 doubled_next(struct weir_value_iter *iter, struct weir_value *ret_key, struct weir_value *ret_value)
 {
-    const struct weir_node *first = weir_node_first(iter->owner);
+    const struct weir_json_node *first = weir_node_first(iter->owner);
     while (iter->index < iter->count) {
-        const struct weir_node *key = iter->at;
+        const struct weir_json_node *key = iter->at;
         bool seen = false;
-        for (const struct weir_node *other = first; other != key;
+        for (const struct weir_json_node *other = first; other != key;
              other = weir_node_next(other + 1)) {
             seen |= weir_node_keys_equal(other, key);
         }
@@ -182,7 +182,7 @@ bool weir_value_iter_next(struct weir_value_iter *iter,
             return false;
         }
         if (iter->form == WEIR_FORM_NODE) {
-            const struct weir_node *node = iter->at;
+            const struct weir_json_node *node = iter->at;
             if (iter->kind == WEIR_KIND_OBJECT) {
                 key = weir_node_value(node++);
             }

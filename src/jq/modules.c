@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "data/freeze.h"
@@ -31,8 +32,9 @@ bool jq_build_freeze(const struct jq_build *build,
 
 /* ── metadata ── */
 
-static bool
-node_constant(const struct jq_build *build, const struct jq_node *node, struct weir_value *ret)
+bool jq_module_constant(const struct jq_build *build,
+                        const struct jq_node *node,
+                        struct weir_value *ret)
 {
     if (node->op == JQ_LITERAL) {
         *ret = node->value;
@@ -48,13 +50,13 @@ node_constant(const struct jq_build *build, const struct jq_node *node, struct w
         if (items->op == JQ_COMMA) {
             const struct jq_node *left = items->a;
             struct jq_node one = {.op = JQ_ARRAY, .a = items->a};
-            if (!node_constant(build, left->op == JQ_COMMA ? &one : left, &item)) {
+            if (!jq_module_constant(build, left->op == JQ_COMMA ? &one : left, &item)) {
                 return false;
             }
             array = left->op == JQ_COMMA ? item : weir_array_push(build->heap, array, item);
             items = items->b;
         }
-        if (!node_constant(build, items, &item)) {
+        if (!jq_module_constant(build, items, &item)) {
             return false;
         }
         *ret = weir_array_push(build->heap, array, item);
@@ -66,8 +68,8 @@ node_constant(const struct jq_build *build, const struct jq_node *node, struct w
     *ret = weir_object_new(build->heap, 4);
     for (uint32_t i = 0; i < node->count; i += 2) {
         struct weir_value key, value;
-        if (!node_constant(build, node->list[i], &key) || key.kind != WEIR_KIND_STRING ||
-            !node_constant(build, node->list[i + 1], &value)) {
+        if (!jq_module_constant(build, node->list[i], &key) || key.kind != WEIR_KIND_STRING ||
+            !jq_module_constant(build, node->list[i + 1], &value)) {
             return false;
         }
         *ret = weir_object_set(build->heap, *ret, key, value);
@@ -87,7 +89,7 @@ static bool import_search(struct jq_resolver *self,
         return true;
     }
     struct weir_value meta;
-    if (!node_constant(&self->build, import->meta, &meta)) {
+    if (!jq_module_constant(&self->build, import->meta, &meta)) {
         jq_build_fail(&self->build, import->meta->offset, import->meta->size,
                       "module metadata must be a constant object");
         return false;
@@ -155,6 +157,19 @@ try_folder(struct jq_resolver *self, const char *folder, struct weir_slice path,
     return NULL;
 }
 
+/* The folder of the running program. */
+static const char *program_folder(struct jq_resolver *self)
+{
+    char *path = weir_arena_alloc(self->build.arena, PATH_MAX);
+    ssize_t size = path == NULL ? -1 : readlink("/proc/self/exe", path, PATH_MAX - 1);
+    if (size <= 0) {
+        return ".";
+    }
+    path[size] = '\0';
+    *strrchr(path, '/') = '\0';
+    return path;
+}
+
 static const char *try_entry(struct jq_resolver *self,
                              const char *entry,
                              const char *origin,
@@ -164,6 +179,8 @@ static const char *try_entry(struct jq_resolver *self,
     if (entry[0] == '~' && (entry[1] == '/' || entry[1] == '\0')) {
         const char *home = getenv("HOME");
         entry = weir_arena_printf(self->build.arena, "%s%s", home == NULL ? "" : home, entry + 1);
+    } else if (strncmp(entry, "$ORIGIN/", 8) == 0) {
+        entry = weir_arena_printf(self->build.arena, "%s%s", program_folder(self), entry + 7);
     } else if (origin != NULL && entry[0] != '/') {
         entry = weir_arena_printf(self->build.arena, "%s/%s", origin, entry);
     }
@@ -194,7 +211,7 @@ static const char *find_module(struct jq_resolver *self,
         }
         return found;
     }
-    found = try_folder(self, origin == NULL ? "." : origin, import->path, suffix);
+    found = try_folder(self, origin, import->path, suffix);
     for (size_t i = 0; found == NULL && i < self->options->path_count; i++) {
         found = try_entry(self, self->options->paths[i], NULL, import->path, suffix);
     }
@@ -203,10 +220,10 @@ static const char *find_module(struct jq_resolver *self,
 
 /* ── reading ── */
 
-static bool read_file(struct jq_resolver *self,
-                      const struct jq_import *import,
-                      const char *path,
-                      struct weir_slice *ret_text)
+bool jq_module_read(struct jq_resolver *self,
+                    const struct jq_import *import,
+                    const char *path,
+                    struct weir_slice *ret_text)
 {
     FILE *file = fopen(path, "rb");
     struct weir_strbuf buf;
@@ -236,7 +253,7 @@ static bool import_data(struct jq_resolver *self,
                         struct jq_place *place)
 {
     struct weir_slice text;
-    if (!read_file(self, import, path, &text)) {
+    if (!jq_module_read(self, import, path, &text)) {
         return false;
     }
     struct weir_reader *reader = weir_reader_new(self->build.heap, 0, 0);
@@ -272,7 +289,7 @@ static bool load_library(struct jq_resolver *self,
                          struct jq_scope **ret_scope)
 {
     struct weir_slice text;
-    if (!read_file(self, import, path, &text)) {
+    if (!jq_module_read(self, import, path, &text)) {
         return false;
     }
     const struct jq_source *outer = self->build.source;
@@ -299,7 +316,7 @@ static bool load_library(struct jq_resolver *self,
     }
     self->build.source = outer;
     if (!done) {
-        weir_err_path(self->build.err, path);
+        jq_build_move_fault(&self->build, import->offset, import->size, path);
     }
     /* What the library imported is its own affair. */
     struct jq_scope *own = NULL;
@@ -349,41 +366,50 @@ static bool import_library(struct jq_resolver *self,
     return done;
 }
 
+const char *
+jq_module_find(struct jq_resolver *self, const struct jq_import *import, const char *origin)
+{
+    if (self->options == NULL || self->options->paths == NULL) {
+        return jq_build_fail(&self->build, import->offset, import->size,
+                             "modules cannot be imported here");
+    }
+    const char *problem = path_problem(import->path);
+    if (problem != NULL) {
+        return jq_build_fail(&self->build, import->offset, import->size, "%s", problem);
+    }
+    struct weir_value search;
+    bool optional;
+    if (!import_search(self, import, &search, &optional)) {
+        return NULL;
+    }
+    const char *main_origin = self->options->origin == NULL ? "." : self->options->origin;
+    const char *path = find_module(self, import, search, origin == NULL ? main_origin : origin);
+    if (path == NULL && !optional) {
+        return jq_build_fail(&self->build, import->offset, import->size, "module not found: %.*s",
+                             WEIR_SLICE_ARG(import->path));
+    }
+    return path;
+}
+
 bool jq_modules_import(struct jq_resolver *self,
                        const struct jq_module *module,
                        const char *origin,
                        struct jq_place *place)
 {
     for (const struct jq_import *import = module->imports; import != NULL; import = import->next) {
-        if (self->options == NULL || self->options->paths == NULL) {
-            jq_build_fail(&self->build, import->offset, import->size,
-                          "modules cannot be imported here");
-            return false;
-        }
-        const char *problem = path_problem(import->path);
-        if (problem != NULL) {
-            jq_build_fail(&self->build, import->offset, import->size, "%s", problem);
-            return false;
-        }
-        struct weir_value search;
-        bool optional;
-        if (!import_search(self, import, &search, &optional)) {
-            return false;
-        }
-        const char *path = find_module(self, import, search, origin);
-        if (path == NULL && optional) {
-            continue;
-        }
-        if (path == NULL) {
-            jq_build_fail(&self->build, import->offset, import->size, "module not found: %.*s",
-                          WEIR_SLICE_ARG(import->path));
-            return false;
-        }
-        bool done = import->is_data ? import_data(self, import, path, place)
-                                    : import_library(self, import, path, place);
+        const char *path = jq_module_find(self, import, origin);
+        bool done = path == NULL      ? self->build.err->status == WEIR_OK
+                    : import->is_data ? import_data(self, import, path, place)
+                                      : import_library(self, import, path, place);
         if (!done) {
             return false;
         }
     }
     return true;
+}
+
+bool jq_modules_prelude(struct jq_resolver *self, const char *path, struct jq_place *place)
+{
+    const struct jq_import import = {.path = weir_slice_of(path)};
+    return import_library(self, &import, path, place);
 }

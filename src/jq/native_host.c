@@ -89,8 +89,19 @@ search_list(struct weir_jq_run *run, struct weir_value value, struct weir_value 
 {
     (void)arguments;
     weir_release(&run->heap, value);
-    return weir_value_is_absent(run->program->search_list) ? weir_array_new(&run->heap, 0)
-                                                           : run->program->search_list;
+    const struct weir_jq_options *modules = &run->program->modules;
+    struct weir_value list = weir_array_new(&run->heap, modules->path_count);
+    for (size_t i = 0; i < modules->path_count; i++) {
+        list = weir_array_push(&run->heap, list, jq_text(run, modules->paths[i]));
+    }
+    return list;
+}
+
+static struct weir_value
+module_meta(struct weir_jq_run *run, struct weir_value value, struct weir_value *arguments)
+{
+    (void)arguments;
+    return jq_module_meta(run, value);
 }
 
 // clang-format off
@@ -103,6 +114,7 @@ static const struct jq_native table[] = {
     JQ_FN("halt", 0, halt, JQ_EVAL_ONLY | JQ_UNSTABLE, "Ends with code 0.", JQ_NO_EXAMPLE),
     JQ_FN("halt_error", 1, halt_error, JQ_EVAL_ONLY | JQ_UNSTABLE, "Ends with the input as message and this code.", JQ_NO_EXAMPLE),
     JQ_FN("get_search_list", 0, search_list, JQ_EVAL_ONLY, "Where modules are looked for.", JQ_NO_EXAMPLE),
+    JQ_FN("modulemeta", 0, module_meta, JQ_EVAL_ONLY | JQ_UNSTABLE, "The metadata of the module named by the input: what it imports and defines.", JQ_NO_EXAMPLE),
 };
 // clang-format on
 

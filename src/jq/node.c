@@ -54,6 +54,22 @@ jq_build_fail(const struct jq_build *build, uint32_t offset, uint32_t size, cons
     return NULL;
 }
 
+void jq_build_move_fault(const struct jq_build *build,
+                         uint32_t offset,
+                         uint32_t size,
+                         const char *file)
+{
+    struct weir_err *err = build->err;
+    const char *message =
+        weir_arena_printf(build->arena, "%s:%d:%d: %s", file, err->line, err->column, err->message);
+    const char *hint = weir_arena_strdup(build->arena, err->hint);
+    weir_err_clear(err);
+    jq_build_fail(build, offset, size, "%s", message);
+    if (hint != NULL && hint[0] != '\0') {
+        weir_err_hint(err, "%s", hint);
+    }
+}
+
 static void adopt(struct jq_node *node, const struct jq_node *child)
 {
     if (child == NULL) {

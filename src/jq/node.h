@@ -215,6 +215,12 @@ struct jq_build {
 void *
 jq_build_fail(const struct jq_build *build, uint32_t offset, uint32_t size, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* What was reported in a module's file: says so ("FILE:LINE:COLUMN: …") and points at its import.
+ */
+void jq_build_move_fault(const struct jq_build *build,
+                         uint32_t offset,
+                         uint32_t size,
+                         const char *file);
 /* Memory of the program; never NULL (the arena has no limit below the text's own size). */
 void *jq_build_alloc(const struct jq_build *build, size_t size);
 

@@ -87,6 +87,38 @@ static enum jq_many count(const struct jq_node *node)
 }
 // clang-format on
 
+static unsigned at_most_two(unsigned count)
+{
+    return count > 2 ? 2 : count;
+}
+
+static unsigned least_of(const struct jq_node *node)
+{
+    return node == NULL ? 1 : jq_least(node);
+}
+
+// clang-format off
+unsigned jq_least(const struct jq_node *node)
+{
+    unsigned least = 1, other;
+    switch ((int)node->op) {
+    case JQ_COMMA: return at_most_two(jq_least(node->a) + jq_least(node->b));
+    case JQ_PIPE: case JQ_BINARY: return at_most_two(jq_least(node->a) * jq_least(node->b));
+    case JQ_DEFINE: case JQ_NEGATE: case JQ_FORMAT: return jq_least(node->a);
+    case JQ_IF:
+        least = least_of(node->b);
+        other = least_of(node->c);
+        return at_most_two(jq_least(node->a) * (least < other ? least : other));
+    case JQ_OBJECT: case JQ_STRING:
+        for (uint32_t i = 0; i < node->count; i++) {
+            least = at_most_two(least * jq_least(node->list[i]));
+        }
+        return least;
+    default: return node->many == JQ_ONE ? 1 : 0;
+    }
+}
+// clang-format on
+
 static void count_pattern(struct jq_pattern *pattern);
 
 /* Sets many below and at the node. */

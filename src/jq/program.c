@@ -32,14 +32,34 @@ static bool build(struct jq_resolver *self, struct weir_jq *program)
     if (module == NULL || !jq_resolve_program(self, module)) {
         return false;
     }
+    if (!module->has_query) {
+        jq_build_fail(&self->build, 0, 0, "a program is missing: write . for the input itself");
+        return false;
+    }
     program->body = module->body;
     jq_optimise(self, &program->body);
     if (self->build.err->status != WEIR_OK) {
         return false;
     }
     program->facts.single = program->body->many == JQ_ONE;
+    program->facts.several = jq_least(program->body) > 1;
     program->facts.constant = program->facts.deterministic && is_constant(program->body);
     return true;
+}
+
+static void keep_paths(struct weir_jq *program, const struct weir_jq_options *options)
+{
+    if (options == NULL || options->paths == NULL) {
+        return;
+    }
+    const char **paths = weir_arena_calloc(&program->arena, options->path_count + 1, sizeof *paths);
+    for (size_t i = 0; i < options->path_count; i++) {
+        paths[i] = weir_arena_strdup(&program->arena, options->paths[i]);
+    }
+    program->modules.paths = paths;
+    program->modules.path_count = options->path_count;
+    program->modules.origin =
+        options->origin == NULL ? NULL : weir_arena_strdup(&program->arena, options->origin);
 }
 
 struct weir_jq *weir_jq_compile(struct weir_slice text,
@@ -53,6 +73,7 @@ struct weir_jq *weir_jq_compile(struct weir_slice text,
     weir_arena_init(&program->arena, 0);
     weir_heap_init(&heap, 0);
     program->facts.deterministic = true;
+    keep_paths(program, options);
     const char *name = options == NULL || options->name == NULL ? "<top-level>" : options->name;
     struct weir_slice copy =
         weir_arena_copy(&program->arena, text.data == NULL ? (struct weir_slice){"", 0} : text);

@@ -14,7 +14,7 @@ struct weir_jq {
     struct jq_node *body;
     struct jq_frame_info frame; /* of the main program */
     struct weir_jq_facts facts;
-    struct weir_value search_list; /* for get_search_list */
+    struct weir_jq_options modules; /* for get_search_list and modulemeta: paths and origin */
     bool environment;
 };
 
@@ -78,6 +78,8 @@ struct jq_resolver {
 };
 bool jq_resolve_program(struct jq_resolver *resolver, struct jq_module *module);
 
+/* The least number of results, if it does not fail: 0, 1, or 2 for several. */
+unsigned jq_least(const struct jq_node *node);
 /* Counts results, marks frames, folds constants, fuses paths. */
 void jq_optimise(struct jq_resolver *resolver, struct jq_node **body);
 

@@ -63,8 +63,9 @@ find(const struct jq_scope *scope, enum jq_scope_kind kind, struct weir_slice na
 
 /* ── patterns ── */
 
-/* Where the variables of patterns go. Alternatives share those of one name, so that the last one bound is
- * seen; without alternatives the first one is, and others of its name get slots that nobody sees. */
+/* Where the variables of patterns go. Alternatives share those of one name, so that the last one
+ * bound is seen; without alternatives the first one is, and others of its name get slots that
+ * nobody sees. */
 struct declaring {
     const struct jq_scope *outer;
     bool shared;
@@ -239,6 +240,11 @@ static bool resolve_arguments(struct jq_resolver *self, struct jq_node *call, st
     return true;
 }
 
+static void environment_hint(const struct jq_resolver *self)
+{
+    weir_err_hint(self->build.err, "In a pipeline `jq: {environment: true}` opens it.");
+}
+
 static bool
 check_allowed(struct jq_resolver *self, const struct jq_node *call, const struct jq_native *native)
 {
@@ -255,6 +261,7 @@ check_allowed(struct jq_resolver *self, const struct jq_node *call, const struct
         jq_build_fail(&self->build, call->offset, call->size,
                       "%s is not available here: the environment is closed to programs",
                       native->name);
+        environment_hint(self);
         return false;
     }
     if ((native->flags & JQ_UNSTABLE) != 0) {
@@ -402,6 +409,7 @@ static bool resolve_global(struct jq_resolver *self, struct jq_node *node)
         if (self->options == NULL || !self->options->environment) {
             jq_build_fail(&self->build, node->offset, node->size,
                           "$ENV is not available here: the environment is closed to programs");
+            environment_hint(self);
             return false;
         }
         node->op = JQ_GLOBAL;
@@ -524,6 +532,10 @@ bool jq_resolve_program(struct jq_resolver *self, struct jq_module *module)
             return false;
         }
         place.scope = scope;
+    }
+    if (self->options != NULL && self->options->prelude != NULL &&
+        !jq_modules_prelude(self, self->options->prelude, &place)) {
+        return false;
     }
     return jq_modules_import(self, module, NULL, &place) && resolve(self, module->body, place);
 }

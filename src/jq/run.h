@@ -208,6 +208,7 @@ static inline bool jq_identical(struct weir_value a, struct weir_value b)
     return a.kind <= WEIR_KIND_TRUE || (a.form == b.form && memcmp(&a.as, &b.as, sizeof a.as) == 0);
 }
 
+struct weir_value jq_module_meta(struct weir_jq_run *run, struct weir_value name);
 struct weir_value jq_text(struct weir_jq_run *run, const char *text);
 void jq_regexes_free(struct jq_regex_cache *cache);
 

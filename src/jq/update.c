@@ -113,11 +113,10 @@ static struct weir_value apply_change(struct weir_jq_run *run,
     return weir_value_is_absent(deleted) ? root : jq_delete_paths(run, root, deleted);
 }
 
-/* The change at all paths of the left side; consumes the input. jq takes one path after the other, so
- * when a path fails, a change before it may fail first, and that is the failure to report. */
-static struct weir_value change_paths(struct weir_jq_run *run,
-                                      const struct change *change,
-                                      struct weir_value input)
+/* The change at all paths of the left side; consumes the input. jq takes one path after the other,
+ * so when a path fails, a change before it may fail first, and that is the failure to report. */
+static struct weir_value
+change_paths(struct weir_jq_run *run, const struct change *change, struct weir_value input)
 {
     struct weir_value paths = gather_paths(run, change->node->a, change->frame, input);
     enum jq_failure failed = run->failed;

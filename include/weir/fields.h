@@ -166,6 +166,7 @@ enum weir_field_flags {
     WEIR_NAME = 128,      /* STR: only a-z 0-9 . _ - */
     WEIR_UNIQUE = 256,    /* STR in the objects of a list: no two have the same */
     WEIR_HOST_PORT = 512, /* STR: HOST:PORT, :PORT or [IPV6]:PORT */
+    WEIR_MANY = 1024,     /* JQ: may have several results; otherwise one is needed */
 };
 
 /* A word a field can have. Ends with name == NULL. */

@@ -25,6 +25,8 @@ struct weir_compiler {
                                struct weir_err *err);
     void (*release)(void *context, struct weir_jq *program);
     void *context;
+    /* True if the program never has less than two results. NULL: nobody knows. */
+    bool (*has_several)(const struct weir_jq *program);
 };
 
 /* Where a member's value comes from. */

@@ -386,6 +386,13 @@ void weir_bind_program(struct weir_binder *binder,
     if (program != NULL) {
         note_program(binder, program);
         member->program = program;
+        if ((field->flags & WEIR_MANY) == 0 && binder->compiler->has_several != NULL &&
+            binder->compiler->has_several(program)) {
+            struct weir_diag *several =
+                weir_bind_error(binder, node, at.path, "\"%s\" needs one value and gets several",
+                                name_of(field, at));
+            several->hint = "Make an array of them, [...], or take the first one: first(...).";
+        }
         return;
     }
     const char *message =

@@ -7,6 +7,7 @@
 #include "conf/pipeline.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "conf/memory.h"
 
@@ -35,7 +36,7 @@ static const struct weir_field step_fields[] = {
 static const struct weir_field sink_fields[] = {
     WEIR_F_STR(S, name, .flags = WEIR_NAME | WEIR_UNIQUE, .unset = "its place in the list",
                .example = "paid", .help = "Names the sink in logs and metrics."),
-    WEIR_F_JQ(S, when, .unset = "every record", .example = "'.status == \"paid\"'",
+    WEIR_F_JQ(S, when, .flags = WEIR_MANY, .unset = "every record", .example = "'.status == \"paid\"'",
               .help = "Only records for which it is neither false nor null go to this sink."),
     WEIR_F_COMPONENT(S, component, WEIR_ROLE_SINK, .help = "The sink and its options."),
     WEIR_FIELDS_END,
@@ -57,7 +58,7 @@ static const struct weir_rule branch_rules[] = {
 static const struct weir_field branch_fields[] = {
     WEIR_F_STR(S, name, .flags = WEIR_NAME | WEIR_UNIQUE | WEIR_REQUIRED, .example = "paid",
                .help = "Names the branch in logs and metrics."),
-    WEIR_F_JQ(S, when, .unset = "every record", .example = "'.status == \"paid\"'",
+    WEIR_F_JQ(S, when, .flags = WEIR_MANY, .unset = "every record", .example = "'.status == \"paid\"'",
               .help = "Only records for which it is neither false nor null enter this branch. Every "
                       "branch whose condition holds gets the record."),
     WEIR_F_LIST(S, steps, struct weir_step_config, step_fields, .max = 256,
@@ -122,6 +123,28 @@ static const struct weir_choice log_format_choices[] = {
     WEIR_CHOICES_END,
 };
 
+#define S struct weir_jq_config
+static const struct weir_field jq_fields[] = {
+    WEIR_F_STRS(S, path, .unset = "the folder of this file alone", .example = "[lib]",
+                .help = "Folders in which `import` and `include` look, besides that of this file; "
+                        "from there, if they are relative."),
+    WEIR_F_BOOL(S, environment, .unset = "false", .example = "true",
+                .help = "Lets expressions read `$ENV` and `env`; their results then depend on the "
+                        "process that runs them."),
+    WEIR_F_INT(S, max_steps, .unset = "4,294,967,296", .example = "1000000", .min = 1000, .max = INT64_C(1) << 53,
+               .help = "Operations of one evaluation, at most."),
+    WEIR_F_INT(S, max_depth, .unset = "100,000", .example = "10000", .min = 100, .max = 1000000,
+               .help = "Evaluations inside each other (calls, for the most part), at most."),
+    WEIR_F_INT(S, max_results, .unset = "1,000,000", .example = "1000", .min = 1, .max = INT64_C(1) << 32,
+               .help = "Results of one evaluation, at most."),
+    WEIR_F_SIZE(S, max_memory, .unset = "256MiB", .example = "16MiB", .min = 65536, .max = INT64_C(1) << 36,
+                .help = "Memory of one evaluation, at most."),
+    WEIR_F_INT(S, max_backtracking, .unset = "10,000,000", .example = "100000", .min = 1000, .max = 4294967295,
+               .help = "Steps of one match of a regular expression, at most."),
+    WEIR_FIELDS_END,
+};
+#undef S
+
 static const struct weir_field http_fields[] = {
     WEIR_F_STR(struct weir_http_config, listen, .fallback = "127.0.0.1:9600",
                .flags = WEIR_SHORT | WEIR_HOST_PORT,
@@ -177,6 +200,10 @@ const struct weir_field weir_pipeline_fields[] = {
     WEIR_F_STR(S, instance, .flags = WEIR_NAME, .unset = "no stable identity", .example = "a",
                .help = "Names this process among those that run the pipeline. With it a restart is "
                        "taken back within seconds."),
+    /* Before everything that has expressions: they are compiled by it. */
+    WEIR_F_OBJECT(S, jq, struct weir_jq_config, jq_fields,
+                  .help = "What expressions may use. Past a limit the record fails, and nothing in "
+                          "the expression can catch it."),
     WEIR_F_OBJECT_PTR(S, source, struct weir_source_config, source_fields,
                       .example = "{kafka: {brokers: localhost:9092, topic: orders}}",
                       .help = "Where records come from."),
@@ -241,6 +268,14 @@ static const char *process_getenv(const void *context, const char *name)
     return getenv(name);
 }
 
+/* Of the file; the current one when the text is none. */
+static const char *folder_of(struct weir_arena *arena, const struct weir_text *text)
+{
+    const char *slash = strrchr(text->name, '/');
+    size_t size = slash == NULL ? 0 : slash == text->name ? 1 : (size_t)(slash - text->name);
+    return size == 0 ? "." : weir_conf_copy(arena, (struct weir_slice){text->name, size}).data;
+}
+
 static void normalise(struct weir_loaded *loaded)
 {
     struct weir_pipeline_config *config = &loaded->config;
@@ -270,8 +305,14 @@ struct weir_loaded *weir_load_text(const struct weir_surroundings *surroundings,
     size_t errors = diags->errors;
     struct weir_loaded *loaded = weir_conf_alloc(diags->arena, 1, sizeof(*loaded));
     loaded->text = text;
+    loaded->compiler = *surroundings->compiler;
+    if (loaded->compiler.context == NULL) {
+        loaded->expressions =
+            (struct weir_jq_place){&loaded->config.jq, folder_of(diags->arena, text)};
+        loaded->compiler.context = &loaded->expressions;
+    }
     weir_binder_init(&loaded->binder, diags->arena, diags, surroundings->registry,
-                     surroundings->compiler);
+                     &loaded->compiler);
     weir_getenv *env = surroundings->env != NULL ? surroundings->env : process_getenv;
     struct weir_node *root =
         weir_tree_parse(diags->arena, text, env, surroundings->env_context, diags);

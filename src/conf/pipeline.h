@@ -67,6 +67,13 @@ struct weir_branch_config {
     struct weir_sink_config *sink;
 };
 
+struct weir_jq_config {
+    struct weir_strs path;
+    bool environment;
+    int64_t max_steps, max_depth, max_results, max_backtracking; /* 0: the default */
+    weir_bytesize max_memory;
+};
+
 struct weir_http_config {
     const char *listen;    /* host:port */
     const char *token;     /* may be NULL */
@@ -90,7 +97,8 @@ struct weir_log_config {
 
 struct weir_pipeline_config {
     const char *name;
-    const char *instance;       /* may be NULL */
+    const char *instance; /* may be NULL */
+    struct weir_jq_config jq;
     struct weir_items sources;  /* struct weir_source_config; a single `source` is one of them */
     struct weir_items steps;    /* struct weir_step_config */
     struct weir_items sinks;    /* struct weir_sink_config; a single `sink` is one of them */
@@ -123,8 +131,17 @@ struct weir_surroundings {
     const void *env_context;
 };
 
+/* What compiling an expression needs; the context of weir_jq_compiler, which goes without it too.
+ */
+struct weir_jq_place {
+    const struct weir_jq_config *config;
+    const char *folder; /* of the pipeline file */
+};
+
 struct weir_loaded {
     struct weir_pipeline_config config;
+    struct weir_compiler compiler; /* with the place of these expressions */
+    struct weir_jq_place expressions;
     struct weir_text *text;
     struct weir_binder binder; /* origins, components */
 };

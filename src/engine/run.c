@@ -16,7 +16,15 @@
 
 void weir_run_init(struct weir_run *run, struct weir_lane *lane)
 {
-    *run = (struct weir_run){.lane = lane, .jq = weir_jq_run_new(NULL)};
+    const struct weir_jq_config *config = &lane->engine->config->jq;
+    const struct weir_jq_limits limits = {
+        .steps = (uint64_t)config->max_steps,
+        .depth = (uint32_t)config->max_depth,
+        .results = (uint64_t)config->max_results,
+        .memory_bytes = (size_t)config->max_memory,
+        .regex_steps = (uint32_t)config->max_backtracking,
+    };
+    *run = (struct weir_run){.lane = lane, .jq = weir_jq_run_new(&limits)};
 }
 
 void weir_run_done(struct weir_run *run)

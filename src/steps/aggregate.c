@@ -33,7 +33,7 @@ static const struct weir_field aggregate_fields[] = {
     WEIR_F_JQ(S, key, .unset = "the record's key", .example = ".user", .help = "What is aggregated apart; any value."),
     WEIR_F_CALLS(S, aggregate, aggregate_callables, .flags = WEIR_REQUIRED | WEIR_SHORT, .example = "{orders: count, spent: sum(.amount)}",
                  .help = "What a result has, by name."),
-    WEIR_F_JQ(S, having, .unset = "every result", .example = ".orders % 10 == 0", .help = "Only results for which it is neither false nor null come out."),
+    WEIR_F_JQ(S, having, .flags = WEIR_MANY, .unset = "every result", .example = ".orders % 10 == 0", .help = "Only results for which it is neither false nor null come out."),
     WEIR_F_DURATION(S, ttl, .min = 1, .max = INT64_C(366) * 86400000, .unset = "for ever", .example = "1d",
                     .help = "A key without records for so long, in event time, is forgotten."),
     WEIR_F_INT(S, count, .fallback = "1", .min = 1, .max = 1000000000, .help = "A result after so many records of a key."),

@@ -16,7 +16,7 @@ struct filter {
 static const struct weir_field filter_fields[] = {
     WEIR_F_JQ(struct filter_config,
               condition,
-              .flags = WEIR_REQUIRED | WEIR_SHORT,
+              .flags = WEIR_REQUIRED | WEIR_SHORT | WEIR_MANY,
               .example = ".status == \"paid\"",
               .help = "The condition."),
     WEIR_FIELDS_END,

@@ -16,7 +16,7 @@ struct map {
 static const struct weir_field map_fields[] = {
     WEIR_F_JQ(struct map_config,
               program,
-              .flags = WEIR_REQUIRED | WEIR_SHORT,
+              .flags = WEIR_REQUIRED | WEIR_SHORT | WEIR_MANY,
               .example = "'{id, country: .address.country}'",
               .help = "What becomes of the value; several results are several records."),
     WEIR_FIELDS_END,

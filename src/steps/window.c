@@ -117,7 +117,7 @@ static const struct weir_field window_fields[] = {
                     .help = "After so long without records the clock goes on with the wall clock, so that the last windows close too."),
     WEIR_F_CALLS(S, aggregate, aggregate_callables, .flags = WEIR_REQUIRED, .example = "{orders: count, revenue: sum(.amount)}",
                  .help = "What a result has, by name."),
-    WEIR_F_JQ(S, having, .unset = "every result", .example = ".orders > 10", .help = "Only results for which it is neither false nor null come out."),
+    WEIR_F_JQ(S, having, .flags = WEIR_MANY, .unset = "every result", .example = ".orders > 10", .help = "Only results for which it is neither false nor null come out."),
     WEIR_F_OBJECT(S, emit, struct window_emit, emit_fields, .help = "When results come out."),
     WEIR_FIELDS_END,
 };

@@ -71,7 +71,7 @@ int weir_cmd_pipe(int argc, char **argv)
     struct weir_text *text = make_text(&args, &loading.diags);
     bool is_sound = text != NULL && weir_loading_text(&loading, text, &plan);
     code = weir_args_has(&args, "explain") ? explain(&loading, text, is_sound)
-                                           : weir_running_loaded(&loading, is_sound);
+                                           : weir_running_run(&(struct weir_running){&loading, is_sound, NULL}, 1, false);
     weir_loading_done(&loading);
     return code;
 }

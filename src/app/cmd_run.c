@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * weir run: loads the pipeline of a file, or of the environment, and runs it (running.c) until its
- * sources end or a signal asks it to.
+ * weir run: loads the pipelines of files, or the one of the environment, and runs them (running.c)
+ * until their sources end or a signal asks them to.
  */
 #include <string.h>
 
@@ -25,20 +25,35 @@ int weir_cmd_run(int argc, char **argv)
     if (!weir_running_prepare("run")) {
         return WEIR_EXIT_USAGE;
     }
-    struct weir_loading loading;
-    struct weir_plan plan;
-    const char *path = args.count > 0 ? args.operands[0] : NULL;
     bool watches = weir_args_has(&args, "watch");
-    if (watches && !is_file(path)) {
-        return weir_args_wrong(&args, "--watch needs a file");
+    if (args.count > WEIR_PIPELINES_MAX) {
+        return weir_args_wrong(&args, "at most %d files", WEIR_PIPELINES_MAX);
     }
-    if (is_file(path)) {
+    struct weir_running what[WEIR_PIPELINES_MAX];
+    struct weir_loading loadings[WEIR_PIPELINES_MAX];
+    size_t count = args.count > 0 ? args.count : 1;
+    bool any_file = false;
+    for (size_t i = 0; i < count; i++) {
+        const char *path = args.count > 0 ? args.operands[i] : NULL;
+        if (watches && !is_file(path)) {
+            return weir_args_wrong(&args, "--watch needs a file");
+        }
+        any_file = any_file || is_file(path);
+    }
+    if (any_file) {
         weir_reload_catch();
     }
-    weir_loading_init(&loading);
-    bool is_sound = weir_loading_pipeline(&loading, path, &plan);
-    code = is_file(path) ? weir_running_file(&loading, is_sound, path, watches)
-                         : weir_running_loaded(&loading, is_sound);
-    weir_loading_done(&loading);
+    for (size_t i = 0; i < count; i++) {
+        struct weir_plan plan;
+        const char *path = args.count > 0 ? args.operands[i] : NULL;
+        weir_loading_init(&loadings[i]);
+        what[i] =
+            (struct weir_running){.loading = &loadings[i], .path = is_file(path) ? path : NULL};
+        what[i].is_sound = weir_loading_pipeline(&loadings[i], path, &plan);
+    }
+    code = weir_running_run(what, count, watches);
+    for (size_t i = 0; i < count; i++) {
+        weir_loading_done(&loadings[i]);
+    }
     return code;
 }

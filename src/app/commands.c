@@ -60,7 +60,7 @@ static const struct weir_command commands[] = {
     {
         .name = "run",
         .summary = "run a pipeline",
-        .usage = WORDS("run [--watch] [FILE]"),
+        .usage = WORDS("run [--watch] [FILE…]"),
         .description =
             "Runs the pipeline of FILE; without FILE, the one that the environment describes (`weir\n"
             "explain` shows it). Sources that end (file, stdin, generate with a count) end it.\n"
@@ -68,15 +68,21 @@ static const struct weir_command commands[] = {
             "once. The log goes to standard error; when that is a terminal, a run over sources\n"
             "that end shows how far it is.\n"
             "\n"
+            "Several files run side by side in one process, each with threads and a budget of its\n"
+            "own, behind one admin server, whose metrics then tell the pipeline. When one fails, the\n"
+            "others finish and commit, and the process ends.\n"
+            "\n"
             "SIGHUP, or with --watch a change of FILE, has FILE, the variables and the secrets in it\n"
             "read again. If something is wrong, that is logged and the pipeline runs on; else what\n"
             "was read is finished and committed, and the pipeline goes on from there as the file\n"
             "says now.\n",
         .options = LIST(struct weir_option,
             {.name = "watch", .help = "reload when FILE changes"}),
-        .operands = {OPTIONAL_FILE},
+        .operands = {{.name = "FILE", .kind = WEIR_OPERAND_FILE, .is_optional = true,
+                      .is_repeated = true}},
         .examples = LIST(struct weir_example,
             {"weir run orders.yaml", NULL},
+            {"weir run orders.yaml refunds.yaml", "two pipelines, one process"},
             {"weir run --watch orders.yaml", "while you work on it"},
             {"KAFKA_BROKERS=localhost:9092 TOPIC=orders OUTPUT=stdout: weir run", "without a file"}),
         .exits = run_exits,

@@ -67,9 +67,10 @@ static void report_at(struct weir_loading *loading,
     }
 }
 
-/* About the value of a member, where it is written. */
-static void
-report_of(struct weir_loading *loading, const void *member, const char *path, struct weir_err *err)
+void weir_loading_fault(struct weir_loading *loading,
+                        const void *member,
+                        const char *path,
+                        struct weir_err *err)
 {
     const struct weir_origin *origin = weir_binder_origin(&loading->loaded->binder, member);
     const struct weir_text *text = loading->loaded->text;
@@ -111,12 +112,12 @@ static bool loading_finish(struct weir_loading *loading, struct weir_plan *ret_p
         check_edge(loading, &ret_plan->sinks[i]);
     }
     if (status != WEIR_OK) {
-        report_of(loading, &loading->loaded->config.guarantee, "guarantee", &err);
+        weir_loading_fault(loading, &loading->loaded->config.guarantee, "guarantee", &err);
     }
     struct weir_http_listen listen;
     struct weir_err listen_err = {0};
     if (weir_loading_listen(loading->loaded, &listen, &listen_err) != WEIR_OK) {
-        report_of(loading, &loading->loaded->config.http->listen, "http.listen", &listen_err);
+        weir_loading_fault(loading, &loading->loaded->config.http->listen, "http.listen", &listen_err);
     }
     return loading->diags.errors == 0;
 }

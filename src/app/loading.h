@@ -35,6 +35,11 @@ bool weir_loading_text(struct weir_loading *loading,
 WEIR_MUST_USE weir_status weir_loading_listen(const struct weir_loaded *loaded,
                                               struct weir_http_listen *ret_listen,
                                               struct weir_err *err);
+/* Adds an error about the value of a member, where it is written. */
+void weir_loading_fault(struct weir_loading *loading,
+                        const void *member,
+                        const char *path,
+                        struct weir_err *err);
 /* Prints all diagnostics to stderr, as text. */
 void weir_loading_report(struct weir_loading *loading);
 

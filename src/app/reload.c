@@ -13,44 +13,81 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include "app/running.h"
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "conf/dump.h"
 
 enum { QUIET_MS = 100 }; /* a change is over when the folder is quiet for that long */
 
-static int wake_fd = -1; /* one eventfd of the process: SIGHUP arrived */
-static volatile sig_atomic_t hung_up;
+/* The handler looks at these; a slot is emptied before its reload goes. */
+static struct weir_reload *_Atomic reloads[WEIR_PIPELINES_MAX];
+static atomic_int touching;    /* the handler is looking */
+static atomic_bool hung_early; /* before there was anybody to tell */
 
-static void wake(void)
+static void wake(const struct weir_reload *self)
 {
     uint64_t one = 1;
-    int saved = errno; /* called from a signal handler */
-    ssize_t written = write(wake_fd, &one, sizeof(one));
+    ssize_t written = write(self->wake_fd, &one, sizeof(one));
     (void)written; /* EAGAIN: it is awake anyway */
-    errno = saved;
 }
 
 static void on_hup(int number)
 {
     (void)number;
-    hung_up = 1;
-    wake();
+    int saved = errno;
+    bool any = false;
+    atomic_fetch_add(&touching, 1);
+    for (size_t i = 0; i < WEIR_PIPELINES_MAX; i++) {
+        struct weir_reload *self = atomic_load(&reloads[i]);
+        if (self != NULL) {
+            self->hung_up = 1;
+            wake(self);
+            any = true;
+        }
+    }
+    atomic_fetch_sub(&touching, 1);
+    if (!any) {
+        atomic_store(&hung_early, true);
+    }
+    errno = saved;
 }
 
 void weir_reload_catch(void)
 {
-    wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    WEIR_ASSERT(wake_fd >= 0);
     struct sigaction action = {.sa_handler = on_hup, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGHUP, &action, NULL);
+}
+
+static void enlist(struct weir_reload *self)
+{
+    for (size_t i = 0; i < WEIR_PIPELINES_MAX; i++) {
+        struct weir_reload *none = NULL;
+        if (atomic_compare_exchange_strong(&reloads[i], &none, self)) {
+            return;
+        }
+    }
+    WEIR_ASSERT(!"too many reloads");
+}
+
+static void delist(struct weir_reload *self)
+{
+    for (size_t i = 0; i < WEIR_PIPELINES_MAX; i++) {
+        struct weir_reload *own = self;
+        (void)atomic_compare_exchange_strong(&reloads[i], &own, NULL);
+    }
+    while (atomic_load(&touching) > 0) {
+        sched_yield();
+    }
 }
 
 /* --- what differs ------------------------------------------------------------------------------*/
@@ -222,6 +259,21 @@ static weir_status check_identity(const struct weir_pipeline_config *old,
     return WEIR_OK;
 }
 
+static weir_status
+check_http(const struct weir_reload *self, const struct weir_loading *next, struct weir_err *err)
+{
+    struct weir_http_listen was, is;
+    weir_status status = weir_loading_listen(self->running->loaded, &was, err);
+    status = status == WEIR_OK ? weir_loading_listen(next->loaded, &is, err) : status;
+    if (status == WEIR_OK && self->shares_http && !weir_http_listen_equal(&was, &is)) {
+        status =
+            weir_fail(err, WEIR_CONFIG, "other pipelines of this process share the http server");
+        weir_err_path(err, "http");
+        weir_err_hint(err, "Stop weir and start it again, with the same `http` in all files.");
+    }
+    return status;
+}
+
 static weir_status check_follows(const struct weir_reload *self,
                                  const struct weir_loading *next,
                                  const struct weir_plan *new,
@@ -235,6 +287,7 @@ static weir_status check_follows(const struct weir_reload *self,
         weir_err_hint(err, "Stop weir and start it again.");
         return err->status;
     }
+    status = status == WEIR_OK ? check_http(self, next, err) : status;
     status = status == WEIR_OK ? check_sources(old, err) : status;
     status = status == WEIR_OK ? check_sources(new, err) : status;
     if (status == WEIR_OK && old->uses_log) {
@@ -337,7 +390,7 @@ static void *reload_main(void *context)
     struct weir_reload *self = context;
     bool watched = false;
     for (;;) {
-        struct pollfd fds[] = {{.fd = wake_fd, .events = POLLIN},
+        struct pollfd fds[] = {{.fd = self->wake_fd, .events = POLLIN},
                                {.fd = self->watch_fd, .events = POLLIN}};
         int count = poll(fds, 2, watched ? QUIET_MS : -1);
         pthread_mutex_lock(&self->lock);
@@ -351,10 +404,10 @@ static void *reload_main(void *context)
             watched = true;
         }
         if (fds[0].revents != 0) {
-            drain(wake_fd);
+            drain(self->wake_fd);
         }
-        if (hung_up) {
-            hung_up = 0;
+        if (self->hung_up) {
+            self->hung_up = 0;
             if (self->on_terminal && !isatty(STDERR_FILENO)) {
                 kill(getpid(), SIGTERM); /* the terminal is gone: nobody asked for a reload */
                 continue;
@@ -389,24 +442,32 @@ static weir_status watch(struct weir_reload *self, struct weir_err *err)
 }
 
 weir_status weir_reload_start(struct weir_reload *self,
-                              const char *path,
-                              bool watches,
+                              const struct weir_reload_options *options,
                               const struct weir_log *log,
                               struct weir_err *err)
 {
-    *self = (struct weir_reload){.path = path, .log = weir_log_named(log, "reload")};
-    self->watch_fd = -1;
+    *self = (struct weir_reload){.path = options->path,
+                                 .shares_http = options->shares_http,
+                                 .log = weir_log_named(log, "reload"),
+                                 .watch_fd = -1};
     self->on_terminal = isatty(STDERR_FILENO) == 1;
     (void)file_changed(self);
-    weir_status status = watches ? watch(self, err) : WEIR_OK;
+    weir_status status = options->watches ? watch(self, err) : WEIR_OK;
     if (status != WEIR_OK) {
         if (self->watch_fd >= 0) {
             close(self->watch_fd);
         }
         return status;
     }
+    self->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    WEIR_ASSERT(self->wake_fd >= 0);
     pthread_mutex_init(&self->lock, NULL);
     pthread_cond_init(&self->changed, NULL);
+    enlist(self);
+    if (atomic_load(&hung_early)) {
+        self->hung_up = 1;
+        wake(self);
+    }
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the control thread's */
@@ -443,10 +504,12 @@ void weir_reload_stop(struct weir_reload *self)
     self->quit = true;
     pthread_cond_signal(&self->changed);
     pthread_mutex_unlock(&self->lock);
-    wake();
+    delist(self);
+    wake(self);
     pthread_join(self->thread, NULL);
     pthread_cond_destroy(&self->changed);
     pthread_mutex_destroy(&self->lock);
+    close(self->wake_fd);
     if (self->watch_fd >= 0) {
         close(self->watch_fd);
     }

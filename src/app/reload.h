@@ -15,6 +15,7 @@
 #define WEIR_APP_RELOAD_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 
@@ -27,6 +28,9 @@ struct weir_reload {
     const char *path; /* the file; borrowed */
     struct weir_log log;
     bool on_terminal; /* at the start */
+    bool shares_http;
+    int wake_fd; /* an eventfd: SIGHUP arrived, or it is time to stop */
+    volatile sig_atomic_t hung_up;
     int watch_fd;     /* -1: only SIGHUP */
     struct stat seen; /* the file when it was last read */
     pthread_t thread;
@@ -40,11 +44,16 @@ struct weir_reload {
 
 /* From here on SIGHUP means: read the file again. */
 void weir_reload_catch(void);
-/* watches: changes of the file count too. The log is borrowed until weir_reload_stop. Fails when
- * the file cannot be watched. */
+struct weir_reload_options {
+    const char *path; /* borrowed */
+    bool watches;     /* changes of the file count too */
+    bool shares_http; /* other pipelines use the admin server too: it must stay where it is */
+};
+
+/* The log is borrowed until weir_reload_stop. Fails when the file cannot be watched. At most
+ * WEIR_PIPELINES_MAX at a time. */
 WEIR_MUST_USE weir_status weir_reload_start(struct weir_reload *self,
-                                            const char *path,
-                                            bool watches,
+                                            const struct weir_reload_options *options,
                                             const struct weir_log *log,
                                             struct weir_err *err);
 void weir_reload_runs(struct weir_reload *self,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Running a loaded pipeline to its end, for `weir run` and `weir pipe`.
+ * Running loaded pipelines to their end, for `weir run` and `weir pipe`.
  */
 #ifndef WEIR_APP_RUNNING_H
 #define WEIR_APP_RUNNING_H
@@ -10,10 +10,17 @@
 /* Before anything is loaded: signals are caught from here on, failpoints of the environment armed.
  * False: told, wrong use. */
 bool weir_running_prepare(const char *command);
-/* Reports what was wrong, or runs the pipeline; returns the exit code. */
-int weir_running_loaded(struct weir_loading *loading, bool is_sound);
-/* The same of the pipeline of a file, which is read again on SIGHUP and, if watches, when it
- * changes. After weir_reload_catch. */
-int weir_running_file(struct weir_loading *loading, bool is_sound, const char *path, bool watches);
+enum { WEIR_PIPELINES_MAX = 64 };
+
+/* A pipeline that is to run. */
+struct weir_running {
+    struct weir_loading *loading;
+    bool is_sound;    /* as loading said */
+    const char *path; /* the file, read again on SIGHUP and, if it is watched, when it changes
+                         (weir_reload_catch before); NULL: there is none to read again */
+};
+
+/* Reports what is wrong in any of them, or runs them together; returns the exit code. */
+int weir_running_run(struct weir_running *what, size_t count, bool watches);
 
 #endif

@@ -760,7 +760,8 @@ struct weir_engine *weir_engine_new(const struct weir_pipeline_config *config,
     }
     engine->lane_count = engine->plan.lanes;
     engine->lanes = weir_calloc(engine->lane_count, sizeof(*engine->lanes));
-    engine->metrics = weir_metrics_new(engine->lane_count + 1, NULL);
+    engine->metrics = weir_metrics_new(
+        engine->lane_count + 1, options->labels_metrics ? config->name : NULL);
     weir_graph_build(engine);
     engine->observer = weir_observer_new(engine);
     return engine;

@@ -29,6 +29,7 @@ struct weir_engine_options {
     struct weir_log_sink *log_sink; /* NULL: silent */
     uint64_t seed;                  /* of nonces; 0: from the system */
     bool inline_lanes;              /* no threads: the caller steps the lanes */
+    bool labels_metrics;            /* series tell the pipeline: it is not alone */
 };
 
 /* The configuration is borrowed until the engine is freed. Fails when the guarantee cannot be had.

@@ -47,7 +47,7 @@ class Help(CommandTest):
                 (["check", "-z"], "there is no option -z"),
                 (["check"], "FILE is missing"),
                 (["pipe", "--explain=1", "a", "b"], "--explain takes no value"),
-                (["run", "a", "b"], '"b" is one argument too many'),
+                (["lag", "a", "b"], '"b" is one argument too many'),
                 (["schema", "x"], "takes no arguments"),
                 (["list", "sinkss"], 'did you mean "sinks"?'),
                 (["completion", "zhs"], 'did you mean "zsh"?'),

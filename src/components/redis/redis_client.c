@@ -7,11 +7,15 @@
  */
 #include "redis_client.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <hiredis/hiredis_ssl.h>
 #include <openssl/ssl.h>
+
+#include "base/assert.h"
 
 enum { CONNECT_TIMEOUT_S = 3, COMMAND_TIMEOUT_S = 10, PORT_DEFAULT = 6379, DATABASE_MAX = 1 << 20 };
 
@@ -49,8 +53,9 @@ static bool parse_number(const char **at, int max, int *ret)
     return fits;
 }
 
-static weir_status
-parse_address(const struct redis_connection *connection, struct redis_address *ret, struct weir_err *err)
+static weir_status parse_address(const struct redis_connection *connection,
+                                 struct redis_address *ret,
+                                 struct weir_err *err)
 {
     const char *at = connection->url;
     *ret = (struct redis_address){.port = PORT_DEFAULT, .is_tls = connection->tls != NULL};
@@ -99,14 +104,22 @@ static const struct {
     const char *code;
     weir_status status;
 } codes[] = {
-    {"LOADING", WEIR_UNAVAILABLE},     {"READONLY", WEIR_UNAVAILABLE},
-    {"MASTERDOWN", WEIR_UNAVAILABLE},  {"CLUSTERDOWN", WEIR_UNAVAILABLE},
-    {"TRYAGAIN", WEIR_UNAVAILABLE},    {"BUSY", WEIR_UNAVAILABLE},
-    {"OOM", WEIR_UNAVAILABLE},         {"MISCONF", WEIR_UNAVAILABLE},
-    {"NOREPLICAS", WEIR_UNAVAILABLE},  {"UNBLOCKED", WEIR_UNAVAILABLE},
-    {"NOGROUP", WEIR_UNAVAILABLE},     {"MOVED", WEIR_CONFIG},
-    {"ASK", WEIR_CONFIG},              {"NOPERM", WEIR_DENIED},
-    {"NOAUTH", WEIR_DENIED},           {"WRONGPASS", WEIR_DENIED},
+    {"LOADING", WEIR_UNAVAILABLE},
+    {"READONLY", WEIR_UNAVAILABLE},
+    {"MASTERDOWN", WEIR_UNAVAILABLE},
+    {"CLUSTERDOWN", WEIR_UNAVAILABLE},
+    {"TRYAGAIN", WEIR_UNAVAILABLE},
+    {"BUSY", WEIR_UNAVAILABLE},
+    {"OOM", WEIR_UNAVAILABLE},
+    {"MISCONF", WEIR_UNAVAILABLE},
+    {"NOREPLICAS", WEIR_UNAVAILABLE},
+    {"UNBLOCKED", WEIR_UNAVAILABLE},
+    {"NOGROUP", WEIR_UNAVAILABLE},
+    {"MOVED", WEIR_CONFIG},
+    {"ASK", WEIR_CONFIG},
+    {"NOPERM", WEIR_DENIED},
+    {"NOAUTH", WEIR_DENIED},
+    {"WRONGPASS", WEIR_DENIED},
 };
 
 bool redis_reply_is(const redisReply *reply, const char *code)
@@ -227,6 +240,34 @@ redisContext *redis_connect(const struct redis_connection *connection, struct we
     return context;
 }
 
+weir_status redis_connection_domain(const struct redis_connection *connection,
+                                    bool connect,
+                                    struct weir_strbuf *out,
+                                    struct weir_err *err)
+{
+    struct redis_address address;
+    if (parse_address(connection, &address, err) != WEIR_OK) {
+        return err->status;
+    }
+    if (!connect) {
+        weir_strbuf_printf(out, "redis:%s:%d/%d", address.host, address.port, address.database);
+        return WEIR_OK;
+    }
+    redisContext *context = redis_connect(connection, err);
+    if (context == NULL) {
+        return err->status;
+    }
+    static const char *const question[] = {"INFO", "server"};
+    redisReply *reply = redis_ask(context, "INFO", REDIS_REPLY_STRING, err, 2, question);
+    const char *id = reply == NULL ? NULL : strstr(reply->str, "run_id:");
+    if (id != NULL) {
+        weir_strbuf_printf(out, "redis:%.*s/%d", (int)strcspn(id, "\r\n"), id, address.database);
+    }
+    freeReplyObject(reply);
+    redisFree(context);
+    return err->status;
+}
+
 /* --- commands ----------------------------------------------------------------------------------*/
 
 static void put_size(struct weir_strbuf *out, char mark, size_t size)
@@ -253,4 +294,30 @@ void redis_put(struct weir_strbuf *out, struct weir_slice argument)
     put_size(out, '$', argument.size);
     weir_strbuf_slice(out, argument);
     weir_strbuf_append(out, "\r\n", 2);
+}
+
+redisReply *redis_ask(redisContext *context,
+                      const char *what,
+                      int wanted,
+                      struct weir_err *err,
+                      size_t count,
+                      const char *const *arguments)
+{
+    redisReply *reply =
+        redisCommandArgv(context, (int)count, (const char **)(uintptr_t)arguments, NULL);
+    if (reply != NULL && reply->type != REDIS_REPLY_ERROR &&
+        (wanted == 0 || reply->type == wanted)) {
+        return reply;
+    }
+    (void)!redis_fail(err, what, context, reply);
+    freeReplyObject(reply);
+    return NULL;
+}
+
+void redis_signal(int fd)
+{
+    uint64_t one = 1;
+    /* EAGAIN: the counter is full, whoever waits is awake anyway. */
+    ssize_t written = write(fd, &one, sizeof(one));
+    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
 }

@@ -11,7 +11,7 @@
 #include <weir/component.h>
 #include <weir/connection.h>
 
-enum { REDIS_NAME_MAX = 512 };
+enum { REDIS_NAME_MAX = 512, REDIS_ID_MAX = 48 };
 
 struct redis_auth {
     const char *user, *password; /* user: may be NULL */
@@ -45,6 +45,21 @@ redisContext *redis_connect(const struct redis_connection *connection, struct we
 weir_status
 redis_fail(struct weir_err *err, const char *what, redisContext *context, const redisReply *reply);
 bool redis_reply_is(const redisReply *reply, const char *code);
+/* For struct weir_component.domain_name. */
+weir_status redis_connection_domain(const struct redis_connection *connection,
+                                    bool connect,
+                                    struct weir_strbuf *out,
+                                    struct weir_err *err);
+/* Gives one command of text, in blocking mode; fails on an error reply and on another type than
+ * wanted (0: any). NULL and err on failure. */
+redisReply *redis_ask(redisContext *context,
+                      const char *what,
+                      int wanted,
+                      struct weir_err *err,
+                      size_t count,
+                      const char *const *arguments);
+/* Writes to an eventfd. */
+void redis_signal(int fd);
 
 /* Appends the head of a command of so many arguments, and an argument. */
 void redis_put_head(struct weir_strbuf *out, size_t arguments);

@@ -14,7 +14,8 @@
  *
  * An abort drops the buffer. What is on its way is answered to nobody: numbers up to `ignored`.
  */
-#include "redis_client.h"
+#include "redis_commit.h"
+#include "redis_transaction.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,11 +83,45 @@ static const struct weir_rule redis_sink_rules[] = {
 
 /* Commands with exactly one answer, that neither block nor change the connection. */
 static const char *const allowed[] = {
-    "APPEND", "DECR",    "DECRBY",      "DEL",      "EXPIRE", "GEOADD",  "HDEL",    "HINCRBY",
-    "HSET",   "HINCRBYFLOAT", "HSETNX", "INCR",     "INCRBY", "INCRBYFLOAT", "LPUSH", "LTRIM",
-    "MSET",   "PEXPIRE", "PFADD",       "PUBLISH",  "RPUSH",  "SADD",    "SET",     "SETBIT",
-    "SETEX",  "SPUBLISH", "SREM",       "UNLINK",   "XADD",   "XTRIM",   "ZADD",    "ZINCRBY",
-    "ZREM",   "ZREMRANGEBYSCORE", "ZREMRANGEBYRANK", "HMSET", "SETNX", "EXPIREAT", "PEXPIREAT",
+    "APPEND",
+    "DECR",
+    "DECRBY",
+    "DEL",
+    "EXPIRE",
+    "GEOADD",
+    "HDEL",
+    "HINCRBY",
+    "HSET",
+    "HINCRBYFLOAT",
+    "HSETNX",
+    "INCR",
+    "INCRBY",
+    "INCRBYFLOAT",
+    "LPUSH",
+    "LTRIM",
+    "MSET",
+    "PEXPIRE",
+    "PFADD",
+    "PUBLISH",
+    "RPUSH",
+    "SADD",
+    "SET",
+    "SETBIT",
+    "SETEX",
+    "SPUBLISH",
+    "SREM",
+    "UNLINK",
+    "XADD",
+    "XTRIM",
+    "ZADD",
+    "ZINCRBY",
+    "ZREM",
+    "ZREMRANGEBYSCORE",
+    "ZREMRANGEBYRANK",
+    "HMSET",
+    "SETNX",
+    "EXPIREAT",
+    "PEXPIREAT",
 };
 
 struct redis_sink {
@@ -104,14 +139,6 @@ struct redis_sink {
     struct weir_err failure;
 };
 
-static void fd_signal(int fd)
-{
-    uint64_t one = 1;
-    /* EAGAIN: the counter is full, whoever waits is awake anyway. */
-    ssize_t written = write(fd, &one, sizeof(one));
-    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
-}
-
 static void fd_clear(int fd)
 {
     uint64_t count;
@@ -124,7 +151,7 @@ static void fd_clear(int fd)
 static void sink_wake_lanes(struct redis_sink *self)
 {
     for (unsigned i = 0; i < self->ctx->lanes; i++) {
-        fd_signal(weir_lane_wake_fd(self->ctx, i));
+        redis_signal(weir_lane_wake_fd(self->ctx, i));
     }
 }
 
@@ -135,7 +162,7 @@ static void thread_fail(struct redis_sink *self, const struct weir_err *err)
         self->failure = *err;
     }
     pthread_mutex_unlock(&self->lock);
-    fd_signal(weir_control_wake_fd(self->ctx));
+    redis_signal(weir_control_wake_fd(self->ctx));
 }
 
 /* True: to end. */
@@ -208,7 +235,8 @@ static void thread_judge(struct redis_sink *self, const redisReply *reply, uint6
 {
     struct weir_err err = {0};
     bool is_fixed = self->config->stream.text != NULL;
-    weir_status status = redis_fail(&err, is_fixed ? self->config->stream.text : "command", NULL, reply);
+    weir_status status =
+        redis_fail(&err, is_fixed ? self->config->stream.text : "command", NULL, reply);
     if (status == WEIR_REJECTED && is_fixed && redis_reply_is(reply, "WRONGTYPE")) {
         err.status = WEIR_FATAL; /* it would be the same for every record */
     }
@@ -217,7 +245,7 @@ static void thread_judge(struct redis_sink *self, const redisReply *reply, uint6
         self->failure = err;
     }
     pthread_mutex_unlock(&self->lock);
-    fd_signal(weir_control_wake_fd(self->ctx));
+    redis_signal(weir_control_wake_fd(self->ctx));
 }
 
 /* Reads what is there and counts the answers. False: the connection is gone. */
@@ -247,7 +275,7 @@ static bool thread_receive(struct redis_sink *self, redisContext *context)
     bool wake = self->control_waits;
     pthread_mutex_unlock(&self->lock);
     if (wake) {
-        fd_signal(weir_control_wake_fd(self->ctx));
+        redis_signal(weir_control_wake_fd(self->ctx));
     }
     return context->err == 0;
 }
@@ -266,7 +294,7 @@ static void thread_lose(struct redis_sink *self, redisContext *context, const ch
         self->failure = err;
     }
     pthread_mutex_unlock(&self->lock);
-    fd_signal(weir_control_wake_fd(self->ctx));
+    redis_signal(weir_control_wake_fd(self->ctx));
 }
 
 /* Until the connection breaks (false) or the sink ends (true). */
@@ -325,6 +353,30 @@ static void *thread_main(void *argument)
 
 /* --- open and close; control -------------------------------------------------------------------*/
 
+/* WRONGTYPE within a commit comes too late: the other commands are done. */
+static weir_status sink_check_type(struct redis_sink *self, struct weir_err *err)
+{
+    const char *stream = self->config->stream.text;
+    redisContext *context = stream == NULL ? NULL : redis_connect(&self->config->connection, err);
+    if (context == NULL && weir_status_class(err->status) == WEIR_CLASS_FATAL) {
+        return err->status;
+    }
+    if (context == NULL) { /* the source finds that too, and waits */
+        weir_err_clear(err);
+        return WEIR_OK;
+    }
+    const char *const question[] = {"TYPE", stream};
+    redisReply *reply = redis_ask(context, stream, REDIS_REPLY_STATUS, err, 2, question);
+    weir_status status = WEIR_OK;
+    if (reply != NULL && strcmp(reply->str, "stream") != 0 && strcmp(reply->str, "none") != 0) {
+        status = weir_fail(err, WEIR_CONFIG, "%.200s is no stream but a %s", stream, reply->str);
+        weir_err_path(err, "stream");
+    }
+    freeReplyObject(reply);
+    redisFree(context);
+    return status;
+}
+
 static weir_status
 redis_sink_open(void *instance, const void *config, struct weir_ctx *ctx, struct weir_err *err)
 {
@@ -333,6 +385,9 @@ redis_sink_open(void *instance, const void *config, struct weir_ctx *ctx, struct
     self->ctx = ctx;
     pthread_mutex_init(&self->lock, NULL);
     weir_strbuf_init(&self->buffer, COMMAND_BYTES_MAX);
+    if (ctx->transactional) { /* what is written goes into the commit of its task */
+        return sink_check_type(self, err);
+    }
     self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     self->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (self->wake_fd < 0 || self->stop_fd < 0) {
@@ -357,13 +412,13 @@ static void redis_sink_close(void *instance)
         return;
     }
     if (self->running) {
-        fd_signal(self->stop_fd);
+        redis_signal(self->stop_fd);
         pthread_join(self->thread, NULL);
     }
-    if (self->wake_fd >= 0) {
+    if (!self->ctx->transactional && self->wake_fd >= 0) {
         close(self->wake_fd);
     }
-    if (self->stop_fd >= 0) {
+    if (!self->ctx->transactional && self->stop_fd >= 0) {
         close(self->stop_fd);
     }
     weir_strbuf_done(&self->buffer);
@@ -518,8 +573,9 @@ static weir_status make_command(struct redis_sink *self,
     }
     struct weir_slice name = weir_value_text(weir_value_at(value, 0));
     if (name.data == NULL || !command_is_allowed(name)) {
-        status = weir_fail(err, WEIR_REJECTED, "%.*s is no command that a sink can give",
-                           name.size < 40 ? (int)name.size : 40, name.data == NULL ? "" : name.data);
+        status =
+            weir_fail(err, WEIR_REJECTED, "%.*s is no command that a sink can give",
+                      name.size < 40 ? (int)name.size : 40, name.data == NULL ? "" : name.data);
         weir_err_path(err, "command");
         return status;
     }
@@ -577,12 +633,12 @@ static weir_status redis_sink_prepare(void *instance,
     weir_strbuf_init(&scratch, COMMAND_BYTES_MAX);
     weir_status status = make(self, run, record, &out, &scratch, err);
     if (status == WEIR_OK && (out.failed || scratch.failed)) {
-        status = weir_fail(err, WEIR_TOO_LARGE, "the command has more than %d bytes",
-                           COMMAND_BYTES_MAX);
+        status =
+            weir_fail(err, WEIR_TOO_LARGE, "the command has more than %d bytes", COMMAND_BYTES_MAX);
     }
     if (status == WEIR_OK) {
-        record->target = weir_arena_copy(weir_batch_arena(weir_run_batch(run)),
-                                         weir_strbuf_view(&out));
+        record->target =
+            weir_arena_copy(weir_batch_arena(weir_run_batch(run)), weir_strbuf_view(&out));
         if (record->target.data == NULL) {
             status = weir_fail(err, WEIR_LIMIT, "the batch has no memory left");
         }
@@ -590,6 +646,24 @@ static weir_status redis_sink_prepare(void *instance,
     weir_strbuf_done(&out);
     weir_strbuf_done(&scratch);
     return status;
+}
+
+/* The task's lane is here, and control only while no lane writes. */
+static void write_to_task(struct redis_sink *self,
+                          struct weir_batch *batch,
+                          struct weir_record *const *records,
+                          size_t count,
+                          size_t *cursor)
+{
+    struct redis_part *part = weir_batch_partition(batch)->source_data;
+    for (; *cursor < count; (*cursor)++) {
+        weir_strbuf_slice(&part->outputs, records[*cursor]->target);
+        part->output_count++;
+    }
+    WEIR_ASSERT(!part->outputs.failed);
+    if (part->outputs.size > REDIS_COMMIT_BYTES || part->output_count > REDIS_COMMIT_COMMANDS) {
+        weir_ctx_close_epoch(self->ctx);
+    }
 }
 
 static weir_status redis_sink_write(void *instance,
@@ -601,9 +675,12 @@ static weir_status redis_sink_write(void *instance,
                                     struct weir_err *err)
 {
     (void)lane;
-    (void)batch;
     (void)err;
     struct redis_sink *self = instance;
+    if (self->ctx->transactional) {
+        write_to_task(self, batch, records, count, cursor);
+        return WEIR_OK;
+    }
     pthread_mutex_lock(&self->lock);
     bool was_empty = self->buffer.size == 0;
     while (*cursor < count && self->buffer.size < BUFFER_BYTES) {
@@ -618,7 +695,7 @@ static weir_status redis_sink_write(void *instance,
     self->lanes_wait = self->lanes_wait || *cursor < count;
     pthread_mutex_unlock(&self->lock);
     if (was_empty) {
-        fd_signal(self->wake_fd);
+        redis_signal(self->wake_fd);
     }
     return *cursor < count ? WEIR_AGAIN : WEIR_OK;
 }
@@ -662,7 +739,7 @@ static weir_status redis_sink_abort(void *instance, struct weir_err *err)
     (void)err;
     struct redis_sink *self = instance;
     pthread_mutex_lock(&self->lock);
-    weir_strbuf_clear(&self->buffer);
+    weir_strbuf_clear(&self->buffer); /* in a transaction nothing is in it, or ever sent */
     self->written = self->ignored = self->sealed = self->sent;
     self->failure = (struct weir_err){0};
     self->lanes_wait = self->control_waits = false;
@@ -674,6 +751,13 @@ static weir_status redis_sink_check(const void *config, struct weir_err *err)
 {
     const struct redis_sink_config *self = config;
     return redis_connection_check(&self->connection, err);
+}
+
+static weir_status
+sink_domain(const void *config, bool connect, struct weir_strbuf *out, struct weir_err *err)
+{
+    const struct redis_sink_config *self = config;
+    return redis_connection_domain(&self->connection, connect, out, err);
 }
 
 static const struct weir_sink_ops redis_sink_ops = {
@@ -703,8 +787,10 @@ const struct weir_component weir_component_redis_sink = {
         },
     .self_size = sizeof(struct redis_sink),
     .durable = true,
+    .domain = &redis_transaction_ops,
     .open = redis_sink_open,
     .close = redis_sink_close,
     .check = redis_sink_check,
+    .domain_name = sink_domain,
     .ops = {.sink = &redis_sink_ops},
 };

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A stream that this process has the lease of, and how what was done with it is committed: outputs,
+ * state and position in one EXEC, that the server answers with nil if anybody else has touched the
+ * position. Keys beside the stream's (redis_lease.h says how they are named):
+ *
+ *     …:position   "w1:NONCE:TOKEN:EPOCH:COUNT:ID": whose it is, how many entries were read, the
+ * last …:state      stream: the frames of the task's state
+ *
+ * Weir numbers entries: the position of a partition is COUNT, what `entries-read` is for the
+ * server.
+ *
+ * Adopting: whoever takes the lease writes its nonce and token into the position, once, which ends
+ * what its predecessor has under way. Committing compares the whole text, epoch included, so an
+ * answer that got lost is asked for again: the commit finds its own text and stands.
+ */
+#ifndef WEIR_REDIS_COMMIT_H
+#define WEIR_REDIS_COMMIT_H
+
+#include "redis_chunk.h"
+#include "redis_lease.h"
+
+enum { REDIS_POSITION_MAX = 160 };
+
+struct redis_position {
+    uint64_t nonce, token, epoch;
+    int64_t count;
+    char id[REDIS_ID_MAX];
+};
+
+struct redis_part {
+    int32_t index;
+    const char *group;
+    char stream[REDIS_NAME_MAX + 24];
+    char tag[REDIS_NAME_MAX + 24];
+    char position_key[REDIS_KEY_MAX], state_key[REDIS_KEY_MAX];
+
+    /* control */
+    struct weir_partition *part; /* NULL: not this process's */
+    struct redis_position at;    /* what stands at the server */
+    bool is_groupless;           /* the group was deleted: to be made again */
+    bool is_over;                /* a commit found so, or cannot tell: to be revoked as lost */
+    uint64_t state_next;         /* first part of the id of the next frames */
+    struct weir_strbuf frames;   /* commands of the open epoch */
+    size_t frame_count;
+
+    /* lane; control while no lane writes */
+    struct weir_strbuf outputs; /* commands of the open epoch */
+    size_t output_count;
+    int64_t next; /* number of the entry that is delivered next */
+
+    /* the source's lock */
+    struct redis_chunk *first, *last;
+    size_t window_bytes;
+    bool is_read;   /* it is this process's, to read from: `part` is valid */
+    int64_t filled; /* number of the next entry that comes */
+    int64_t shift;  /* of our numbers against the server's count of entries added */
+    char read_id[REDIS_ID_MAX];
+};
+
+enum redis_outcome {
+    REDIS_OUTCOME_UNKNOWN,
+    REDIS_OUTCOME_STANDS,
+    REDIS_OUTCOME_REFUSED, /* as a whole, nothing was done */
+    REDIS_OUTCOME_OVER,    /* the tenure is over, nothing was done */
+    REDIS_OUTCOME_TORN,    /* some of the commands failed, the rest stands */
+};
+
+struct redis_commit_item {
+    struct redis_part *part;
+    struct redis_position next; /* what is to stand */
+    enum redis_outcome outcome;
+    struct weir_err err;
+};
+
+/* Makes the position of a task this tenure's; finds out where it begins if there is none yet.
+ * WEIR_FENCED: a later tenure has it. control. */
+weir_status redis_part_adopt(struct redis_part *part,
+                             redisContext *context,
+                             const struct weir_moment *start,
+                             uint64_t nonce,
+                             uint64_t token,
+                             struct weir_err *err);
+/* The position behind so many entries, which are in the window. Under the source's lock. */
+struct redis_position redis_part_next(const struct redis_part *part, int64_t count);
+/* The group shows others how far reading is; makes it if it is not there. control. */
+weir_status
+redis_part_make_group(struct redis_part *part, redisContext *context, struct weir_err *err);
+/* Commits each item that has not been yet, in one round trip. *context is opened when it is NULL,
+ * and closed when it breaks. Outcomes are in the items; fails when one does not stand. control. */
+weir_status redis_commit(const struct redis_connection *connection,
+                         redisContext **context,
+                         struct redis_commit_item *items,
+                         size_t count,
+                         int64_t deadline_ns,
+                         const struct weir_clock *clock,
+                         struct weir_err *err);
+
+#endif

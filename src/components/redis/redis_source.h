@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the two ways to read a Redis stream share: the configuration, and how one is chosen.
+ */
+#ifndef WEIR_REDIS_SOURCE_H
+#define WEIR_REDIS_SOURCE_H
+
+#include "redis_client.h"
+
+enum { REDIS_START_EARLIEST = 1, REDIS_START_LATEST };
+enum { REDIS_LOSS_STOP, REDIS_LOSS_SKIP };
+enum { REDIS_MODE_AUTO, REDIS_MODE_SHARED, REDIS_MODE_POSITIONED };
+
+struct redis_source_config {
+    struct redis_connection connection;
+    const char *stream, *group, *consumer, *field, *key_field;
+    int mode, on_data_loss;
+    struct weir_moment start;
+    int64_t count, partitions;
+    weir_duration claim_idle, lease;
+};
+
+/* The id behind which reading begins; "$" for the end. */
+void redis_start_id(const struct weir_moment *start, char id[REDIS_ID_MAX]);
+
+/* A way to read. The functions are those of weir_source_ops; self is of self_size bytes. */
+struct redis_mode {
+    size_t self_size;
+    weir_status (*open)(void *self,
+                        const struct redis_source_config *config,
+                        struct weir_ctx *ctx,
+                        struct weir_err *err);
+    void (*close)(void *self);
+    struct weir_source_ops ops;
+};
+
+extern const struct redis_mode redis_shared_mode, redis_positioned_mode;
+
+/* The instance of its mode. */
+struct redis_source;
+void *redis_source_inner(struct redis_source *self);
+
+#endif

@@ -385,6 +385,8 @@ struct weir_component {
     uint32_t state_version;        /* stateful steps: layout of what they store */
     bool durable;                  /* sinks: what was written survives (not stdout, not drop) */
     bool discards;                 /* sinks: takes part in every guarantee (drop) */
+    const char
+        *needs; /* the server setting without which its crash breaks the guarantee; NULL: none */
     const struct weir_domain_ops *domain; /* NULL: no atomic commit with others */
 
     /* control: self is zeroed. On failure close() is called on the half-open instance, and on those

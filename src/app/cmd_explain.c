@@ -4,6 +4,7 @@
  * Never a secret.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "app/args.h"
 #include "app/loading.h"
@@ -14,6 +15,21 @@ static void explain_edge(const char *role, const struct weir_plan_edge *edge)
 {
     printf("  %-8s %-24s %-17s %s\n", role, edge->label != NULL ? edge->label : edge->name,
            weir_guarantee_name(edge->guarantee), edge->why);
+}
+
+/* What the servers must be told for the guarantee to hold when they crash, each once. */
+static void explain_needs(const struct weir_plan *plan)
+{
+    const char *last = NULL;
+    for (size_t i = 0; i < plan->source_count + plan->sink_count; i++) {
+        const struct weir_plan_edge *edge =
+            i < plan->source_count ? &plan->sources[i] : &plan->sinks[i - plan->source_count];
+        const char *needs = edge->component->needs;
+        if (needs != NULL && (last == NULL || strcmp(last, needs) != 0)) {
+            printf("%s%s\n", last == NULL ? "\nservers\n  " : "  ", needs);
+            last = needs;
+        }
+    }
 }
 
 static void explain_steps(const struct weir_items *steps, const char *indent)
@@ -41,6 +57,7 @@ static void explain_plan(const struct weir_loaded *loaded, const struct weir_pla
     for (size_t i = 0; i < plan->sink_count; i++) {
         explain_edge("sink", &plan->sinks[i]);
     }
+    explain_needs(plan);
     if (config->steps.count > 0) {
         printf("\nsteps\n");
         explain_steps(&config->steps, "  ");

@@ -335,7 +335,9 @@ static void plan_judge_source(const struct weir_plan *plan, struct weir_plan_edg
     case WEIR_POSITIONS_GROUP:
         edge->guarantee = WEIR_AT_LEAST_ONCE;
         snprintf(edge->why, sizeof(edge->why),
-                 "positions are committed in its group, after the outputs are safe");
+                 edge->positioned
+                     ? "positions are committed in its group, after the outputs are safe"
+                     : "shared among consumers; acknowledged after the outputs are safe");
         return;
     case WEIR_POSITIONS_LOG:
         edge->guarantee = plan->uses_log ? WEIR_EXACTLY_ONCE : WEIR_AT_LEAST_ONCE;

@@ -37,6 +37,11 @@ extern const struct weir_field redis_auth_fields[];
                      .children = redis_auth_fields, .item_size = sizeof(struct redis_auth),        \
                      .flags = WEIR_CONNECTION, .help = "Logs in with AUTH.")
 
+#define REDIS_NEEDS                                                                                \
+    "redis: a crash of the server loses nothing with `appendfsync always`, and with `everysec` "   \
+    "at "                                                                                          \
+    "most its last second, as a whole"
+
 /* For struct weir_component.check: is the URL one? */
 weir_status redis_connection_check(const struct redis_connection *connection, struct weir_err *err);
 /* A connection in blocking mode, logged in, with time-outs; NULL and err on failure. Any thread. */

@@ -788,6 +788,7 @@ const struct weir_component weir_component_redis_sink = {
     .self_size = sizeof(struct redis_sink),
     .durable = true,
     .domain = &redis_transaction_ops,
+    .needs = REDIS_NEEDS,
     .open = redis_sink_open,
     .close = redis_sink_close,
     .check = redis_sink_check,

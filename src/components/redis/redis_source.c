@@ -233,6 +233,7 @@ const struct weir_component weir_component_redis_source = {
     .self_size = sizeof(struct redis_source),
     .positions = WEIR_POSITIONS_GROUP,
     .domain = &redis_transaction_ops,
+    .needs = REDIS_NEEDS,
     .open = redis_source_open,
     .close = redis_source_close,
     .check = redis_source_check,

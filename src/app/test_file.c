@@ -28,7 +28,7 @@ static const struct weir_choice any_choices[] = {
 static const struct weir_choice no_choices[] = {WEIR_CHOICES_END};
 
 static const struct weir_rule input_rules[] = {
-    {WEIR_RULE_EXACTLY_ONE, {"value", "json", "tombstone", "advance", "restart", "end"},
+    {WEIR_RULE_EXACTLY_ONE, {"value", "json", "tombstone", "advance", "jump", "jump_back", "restart", "end"},
      "A line of `input` is a record (value, json or tombstone) or something that happens."},
     WEIR_RULES_END,
 };
@@ -47,6 +47,10 @@ static const struct weir_field input_fields[] = {
     WEIR_F_INT(S, partition, .fallback = "0", .min = 0, .max = 255, .help = "Its partition."),
     WEIR_F_DURATION(S, advance, .min = 1, .max = INT64_C(366) * 86400000, .example = "10s",
                     .help = "The clock moves on by so much."),
+    WEIR_F_DURATION(S, jump, .min = 1, .max = INT64_C(366) * 86400000, .example = "1d",
+                    .help = "The wall clock is set ahead by so much, at once."),
+    WEIR_F_DURATION(S, jump_back, .min = 1, .max = INT64_C(366) * 86400000, .example = "1d",
+                    .help = "The wall clock is set back by so much."),
     WEIR_F_BOOL(S, restart, .help = "The process is killed, and starts again from the last commit."),
     WEIR_F_BOOL(S, end, .help = "The sources have come to their end."),
     WEIR_FIELDS_END,
@@ -258,10 +262,12 @@ static void shape_expect(struct weir_test_file *file, struct weir_member *member
         return;
     }
     if (node->type != WEIR_NODE_MAPPING) {
-        struct weir_diag *diag = weir_diag_add(&file->diags, node->text, node->start, node->start + 1,
-                                               "`expect` is a mapping, not %s", weir_node_text(node));
-        weir_diag_hint(&file->diags, diag, "Write the records below the name of their sink: "
-                                           "`expect: {sink: [{json: {id: 1}}]}`.");
+        struct weir_diag *diag =
+            weir_diag_add(&file->diags, node->text, node->start, node->start + 1,
+                          "`expect` is a mapping, not %s", weir_node_text(node));
+        weir_diag_hint(&file->diags, diag,
+                       "Write the records below the name of their sink: "
+                       "`expect: {sink: [{json: {id: 1}}]}`.");
         return;
     }
     struct weir_node *list = make_node(&file->arena, node, WEIR_NODE_LIST);
@@ -272,8 +278,8 @@ static void shape_expect(struct weir_test_file *file, struct weir_member *member
         struct weir_node *entry = make_node(&file->arena, key, WEIR_NODE_MAPPING);
         entry->count = 2;
         entry->members = weir_conf_alloc(&file->arena, 2, sizeof(*entry->members));
-        entry->members[0] = (struct weir_member){
-            make_scalar(&file->arena, key, WEIR_SLICE("sink")), key, false};
+        entry->members[0] =
+            (struct weir_member){make_scalar(&file->arena, key, WEIR_SLICE("sink")), key, false};
         entry->members[1] = (struct weir_member){
             make_scalar(&file->arena, key, WEIR_SLICE("records")), node->members[i].value, false};
         list->items[i] = entry;
@@ -374,8 +380,7 @@ bool weir_test_file_load(struct weir_test_file *file, const char *path)
         (void)weir_diag_add_err(&file->diags, path, &err);
         return false;
     }
-    file->root =
-        weir_tree_parse(&file->arena, file->text, process_getenv, NULL, &file->diags);
+    file->root = weir_tree_parse(&file->arena, file->text, process_getenv, NULL, &file->diags);
     if (file->root == NULL || file->diags.errors > 0) {
         return false;
     }
@@ -384,8 +389,7 @@ bool weir_test_file_load(struct weir_test_file *file, const char *path)
     weir_bind(&file->binder, file_fields, NULL, file->root, &config);
     file->cases = config.cases;
     file->pipeline_path = config.pipeline;
-    bool is_loaded =
-        (inside != NULL || config.pipeline != NULL) && load_pipeline(file, inside);
+    bool is_loaded = (inside != NULL || config.pipeline != NULL) && load_pipeline(file, inside);
     return is_loaded && file->diags.errors == 0;
 }
 
@@ -411,10 +415,8 @@ bool weir_test_file_has(const struct weir_test_file *file, const void *member)
     return origin != NULL && origin->type == WEIR_ORIGIN_FILE;
 }
 
-struct weir_diag *weir_test_file_error(struct weir_test_file *file,
-                                       const void *member,
-                                       const char *format,
-                                       ...)
+struct weir_diag *
+weir_test_file_error(struct weir_test_file *file, const void *member, const char *format, ...)
 {
     char message[512];
     va_list args;

@@ -17,6 +17,7 @@ struct weir_test_input {
     const char *source, *topic; /* NULL: the only one */
     int64_t partition;
     weir_duration advance; /* 0: it is something else */
+    weir_duration jump, jump_back;
     bool restart, end;
 };
 
@@ -40,7 +41,7 @@ struct weir_test_fates {
 struct weir_test_case {
     const char *name;
     struct weir_moment start;
-    int64_t partitions; /* 0: as many as the input names */
+    int64_t partitions;       /* 0: as many as the input names */
     struct weir_items input;  /* struct weir_test_input */
     struct weir_items expect; /* struct weir_test_expect */
     struct weir_test_fates fates;
@@ -69,10 +70,9 @@ void weir_test_file_report(struct weir_test_file *file);
 /* Was the member written? */
 bool weir_test_file_has(const struct weir_test_file *file, const void *member);
 /* An error where the member is written. */
-struct weir_diag *weir_test_file_error(struct weir_test_file *file,
-                                       const void *member,
-                                       const char *format,
-                                       ...) __attribute__((format(printf, 3, 4)));
+struct weir_diag *
+weir_test_file_error(struct weir_test_file *file, const void *member, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* The line on which the index-th case begins. */
 int weir_test_file_line(const struct weir_test_file *file, size_t index);
 

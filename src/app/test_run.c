@@ -74,11 +74,13 @@ static void check_case(struct weir_test_file *file, const struct weir_test_case 
     for (size_t i = 0; i < one->input.count; i++) {
         const struct weir_test_input *input = WEIR_ITEMS_AT(struct weir_test_input, &one->input, i);
         if (ended && !input->restart) {
-            const void *member = input->value != NULL  ? (const void *)&input->value
-                                 : input->json != NULL ? (const void *)&input->json
-                                 : input->tombstone    ? (const void *)&input->tombstone
-                                 : input->end          ? (const void *)&input->end
-                                                       : (const void *)&input->advance;
+            const void *member = input->value != NULL   ? (const void *)&input->value
+                                 : input->json != NULL  ? (const void *)&input->json
+                                 : input->tombstone     ? (const void *)&input->tombstone
+                                 : input->end           ? (const void *)&input->end
+                                 : input->jump > 0      ? (const void *)&input->jump
+                                 : input->jump_back > 0 ? (const void *)&input->jump_back
+                                                        : (const void *)&input->advance;
             struct weir_diag *diag =
                 weir_test_file_error(file, member, "nothing can happen after the end");
             weir_diag_hint(&file->diags, diag, "Only `{restart: true}` can follow `{end: true}`.");
@@ -155,8 +157,9 @@ static double metric_value(struct weir_slice text, const char *name, bool *ret_f
 static void collect(struct run *run)
 {
     static const char *const names[WEIR_TEST_FATES] = {
-        [WEIR_FATE_FILTERED] = "filtered", [WEIR_FATE_OK] = "ok",           [WEIR_FATE_LATE] = "late",
-        [WEIR_FATE_DEAD] = "dead",         [WEIR_FATE_SKIPPED] = "skipped",
+        [WEIR_FATE_FILTERED] = "filtered", [WEIR_FATE_OK] = "ok",
+        [WEIR_FATE_LATE] = "late",         [WEIR_FATE_DEAD] = "dead",
+        [WEIR_FATE_SKIPPED] = "skipped",
     };
     struct weir_metrics *metrics = weir_engine_metrics(run->engine);
     for (size_t i = 0; i < run->world->part_count; i++) {
@@ -166,8 +169,8 @@ static void collect(struct run *run)
             seen = seen || strcmp(run->world->parts[k].topic, topic) == 0;
         }
         for (int fate = 0; fate < WEIR_TEST_FATES && !seen; fate++) {
-            run->result->fates[fate] += weir_metrics_value(metrics, WEIR_METRIC_MESSAGES,
-                                                           WEIR_LABELS(topic, names[fate]));
+            run->result->fates[fate] +=
+                weir_metrics_value(metrics, WEIR_METRIC_MESSAGES, WEIR_LABELS(topic, names[fate]));
         }
     }
     if (run->one->metrics.count == 0) {
@@ -179,8 +182,7 @@ static void collect(struct run *run)
     for (size_t i = 0; i < run->one->metrics.count; i++) {
         const char *name = run->one->metrics.items[i].key;
         bool is_gauge = strstr(name, "_total") == NULL && strstr(name, "_count") == NULL;
-        double value =
-            metric_value(weir_strbuf_view(&text), name, &run->result->has_metric[i]);
+        double value = metric_value(weir_strbuf_view(&text), name, &run->result->has_metric[i]);
         run->result->metrics[i] = is_gauge ? value : run->result->metrics[i] + value;
     }
     weir_strbuf_done(&text);
@@ -342,8 +344,10 @@ static void happen(struct run *run, const struct weir_test_input *input)
     } else if (input->end && run->engine != NULL) {
         run->world->ended = true;
         drive(run, true);
-    } else {
+    } else if (input->advance > 0) {
         advance(run, input->advance);
+    } else {
+        run->world->wall_ms += input->jump - input->jump_back;
     }
 }
 

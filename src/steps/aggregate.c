@@ -9,10 +9,13 @@
 
 enum { RESULT_MAX = 16 << 20 };
 
+enum aggregate_full { AGGREGATE_REJECT = 1, AGGREGATE_EVICT_OLDEST };
+
 struct aggregate_config {
     struct weir_expr key, having;
     weir_duration ttl;
-    int64_t count;
+    int64_t count, max_entries;
+    int when_full;
     struct weir_calls aggregate;
 };
 
@@ -27,6 +30,13 @@ struct running {
     int64_t since; /* records since the last result */
 };
 
+static const struct weir_choice full_choices[] = {
+    {"reject", AGGREGATE_REJECT, "A record with a new key fails; `on_error` decides."},
+    {"evict_oldest", AGGREGATE_EVICT_OLDEST,
+     "The key that would be forgotten next (`ttl`) is forgotten now."},
+    WEIR_CHOICES_END,
+};
+
 // clang-format off
 #define S struct aggregate_config
 static const struct weir_field aggregate_fields[] = {
@@ -37,6 +47,9 @@ static const struct weir_field aggregate_fields[] = {
     WEIR_F_DURATION(S, ttl, .min = 1, .max = INT64_C(366) * 86400000, .unset = "for ever", .example = "1d",
                     .help = "A key without records for so long, in event time, is forgotten."),
     WEIR_F_INT(S, count, .fallback = "1", .min = 1, .max = 1000000000, .help = "A result after so many records of a key."),
+    WEIR_F_INT(S, max_entries, .min = 1, .max = INT64_C(1) << 40, .unset = "no limit", .example = "1000000",
+               .help = "How many entries are kept at most, per source partition: one per key, and one per key for each of collect, top, count_distinct, quantile and reduce."),
+    WEIR_F_ENUM(S, when_full, full_choices, .fallback = "reject", .help = "What happens to the next key."),
     WEIR_FIELDS_END,
 };
 #undef S
@@ -44,7 +57,14 @@ static const struct weir_field aggregate_fields[] = {
 
 static weir_status aggregate_check(const void *config, struct weir_err *err)
 {
-    return aggregates_check(&((const struct aggregate_config *)config)->aggregate, err);
+    const struct aggregate_config *self = config;
+    weir_status status = aggregates_check(&self->aggregate, err);
+    if (status == WEIR_OK && self->when_full == AGGREGATE_EVICT_OLDEST && self->ttl == 0) {
+        status =
+            weir_fail(err, WEIR_CONFIG, "what is oldest is known by `ttl`, which is not there");
+        weir_err_path(err, "when_full");
+    }
+    return status;
 }
 
 static weir_status
@@ -134,6 +154,24 @@ static weir_status aggregate_key(const struct aggregate_step *self,
     return failed ? weir_fail(err, WEIR_TOO_LARGE, "the key is too long") : WEIR_OK;
 }
 
+static bool
+aggregate_has_room(const struct aggregate_step *self, struct weir_run *run, struct weir_slice key)
+{
+    struct weir_state *state = weir_run_state(run);
+    size_t most = (size_t)self->config->max_entries;
+    if (most == 0 || weir_state_count(state) < most || weir_state_find(state, key) != NULL) {
+        return true;
+    }
+    struct weir_entry *oldest =
+        self->config->when_full == AGGREGATE_EVICT_OLDEST ? weir_state_due(state, INT64_MAX) : NULL;
+    if (oldest == NULL) {
+        return false;
+    }
+    aggregates_drop(&self->aggregates, run, weir_entry_key(oldest));
+    weir_state_drop(state, oldest);
+    return true;
+}
+
 static weir_status aggregate_apply(void *instance,
                                    struct weir_run *run,
                                    struct weir_record *record,
@@ -158,7 +196,9 @@ static weir_status aggregate_apply(void *instance,
     }
     bool is_new;
     struct weir_entry *entry =
-        weir_state_put(state, key, sizeof(struct running) + self->aggregates.size, &is_new);
+        aggregate_has_room(self, run, key)
+            ? weir_state_put(state, key, sizeof(struct running) + self->aggregates.size, &is_new)
+            : NULL;
     if (entry == NULL) {
         return weir_fail(err, WEIR_LIMIT, "the state has no room for another key");
     }

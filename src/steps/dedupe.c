@@ -10,14 +10,24 @@
 
 enum { DEDUPE_ID_MAX = 65535 };
 
+enum dedupe_full { DEDUPE_REJECT = 1, DEDUPE_EVICT_OLDEST };
+
 struct dedupe_config {
     struct weir_expr id;
     weir_duration ttl;
+    int64_t max_entries;
+    int when_full;
 };
 
 struct dedupe {
     const struct dedupe_config *config;
     struct weir_ctx *ctx;
+};
+
+static const struct weir_choice full_choices[] = {
+    {"reject", DEDUPE_REJECT, "A record with a new id fails; `on_error` decides."},
+    {"evict_oldest", DEDUPE_EVICT_OLDEST, "The id that would be forgotten next is forgotten now."},
+    WEIR_CHOICES_END,
 };
 
 static const struct weir_field dedupe_fields[] = {
@@ -33,6 +43,18 @@ static const struct weir_field dedupe_fields[] = {
                     .max = INT64_C(366) * 86400000,
                     .help =
                         "How long an id is remembered, in event time, from its last record on."),
+    WEIR_F_INT(struct dedupe_config,
+               max_entries,
+               .min = 1,
+               .max = INT64_C(1) << 40,
+               .unset = "no limit",
+               .example = "10000000",
+               .help = "How many ids are remembered at most, per source partition."),
+    WEIR_F_ENUM(struct dedupe_config,
+                when_full,
+                full_choices,
+                .fallback = "reject",
+                .help = "What happens to the next one."),
     WEIR_FIELDS_END,
 };
 
@@ -78,7 +100,14 @@ dedupe_apply(void *instance, struct weir_run *run, struct weir_record *record, s
         dedupe_forget(state, clock);
     }
     bool is_new;
-    struct weir_entry *entry = weir_state_put(state, id, 0, &is_new);
+    bool is_full = self->config->max_entries > 0 &&
+                   weir_state_count(state) >= (size_t)self->config->max_entries &&
+                   weir_state_find(state, id) == NULL;
+    if (is_full && self->config->when_full == DEDUPE_EVICT_OLDEST) {
+        weir_state_drop(state, weir_state_due(state, INT64_MAX));
+        is_full = false;
+    }
+    struct weir_entry *entry = is_full ? NULL : weir_state_put(state, id, 0, &is_new);
     if (entry == NULL) {
         return weir_fail(err, WEIR_LIMIT, "the state has no room for another id");
     }

@@ -9,10 +9,12 @@
 #include "window.h"
 
 #include <string.h>
+#include <time.h>
 
 #include <weir/json.h>
 
 #include "base/alloc.h"
+#include "zone.h"
 
 enum { RESULT_MAX = 16 << 20, DUE_AT_ONCE = 4096 };
 
@@ -20,13 +22,6 @@ static const struct weir_choice when_choices[] = {
     {"close", WINDOW_WHEN_CLOSE, "Once, when the window closes."},
     {"update", WINDOW_WHEN_UPDATE, "After each record, and not at the close."},
     {"both", WINDOW_WHEN_BOTH, "After each record, and at the close."},
-    WEIR_CHOICES_END,
-};
-static const struct weir_choice time_choices[] = {
-    {"ms", WINDOW_TIME_MS, "Milliseconds since 1970."},
-    {"s", WINDOW_TIME_S, "Seconds since 1970."},
-    {"us", WINDOW_TIME_US, "Microseconds since 1970."},
-    {"ns", WINDOW_TIME_NS, "Nanoseconds since 1970."},
     WEIR_CHOICES_END,
 };
 static const struct weir_choice clock_choices[] = {
@@ -41,9 +36,9 @@ static const struct weir_choice late_choices[] = {
     WEIR_CHOICES_END,
 };
 static const struct weir_choice calendar_choices[] = {
-    {"day", WINDOW_DAY, "Days in UTC."},
-    {"week", WINDOW_WEEK, "Weeks from Monday in UTC."},
-    {"month", WINDOW_MONTH, "Months in UTC."},
+    {"day", WINDOW_DAY, "Days."},
+    {"week", WINDOW_WEEK, "Weeks from Monday."},
+    {"month", WINDOW_MONTH, "Months."},
     WEIR_CHOICES_END,
 };
 
@@ -54,11 +49,13 @@ static const struct weir_field tumbling_fields[] = {
     WEIR_F_DURATION(struct window_tumbling, size, .flags = WEIR_SHORT, .min = 1, .max = LONGEST, .unset = "a calendar unit",
                     .example = "1m", .help = "Length of a window; windows begin at multiples of it."),
     WEIR_F_ENUM(struct window_tumbling, calendar, calendar_choices, .unset = "a fixed size", .help = "Windows that follow the calendar."),
+    WEIR_F_STR(struct window_tumbling, timezone, .unset = "UTC", .example = "Europe/Berlin", .help = "Whose calendar; a name of the tz database, which must be on the machine. A day there may have 23 or 25 hours."),
     WEIR_F_DURATION(struct window_tumbling, offset, .fallback = "0s", .max = LONGEST, .help = "Moves where windows begin."),
     WEIR_FIELDS_END,
 };
 static const struct weir_rule tumbling_rules[] = {
     {WEIR_RULE_EXACTLY_ONE, {"size", "calendar"}, "Write `tumbling: 1m`, or `tumbling: {calendar: month}`."},
+    {WEIR_RULE_NEEDS, {"timezone", "calendar"}, "A time zone is for days, weeks and months."},
     WEIR_RULES_END,
 };
 static const struct weir_field sliding_fields[] = {
@@ -66,6 +63,7 @@ static const struct weir_field sliding_fields[] = {
                     .help = "Length of a window."),
     WEIR_F_DURATION(struct window_sliding, every, .min = 1, .max = LONGEST, .unset = "a window ends at each event (Kafka's kind)",
                     .example = "10s", .help = "How far apart windows begin."),
+    WEIR_F_DURATION(struct window_sliding, offset, .fallback = "0s", .max = LONGEST, .help = "Moves where windows begin; with `every`."),
     WEIR_FIELDS_END,
 };
 static const struct weir_field session_fields[] = {
@@ -84,11 +82,12 @@ static const struct weir_field count_fields[] = {
 };
 static const struct weir_field emit_fields[] = {
     WEIR_F_ENUM(struct window_emit, when, when_choices, .flags = WEIR_SHORT, .fallback = "close", .help = "When results come out."),
+    WEIR_F_BOOL(struct window_emit, close, .fallback = "true", .help = "`false`: no final results, only early ones."),
     WEIR_F_DURATION(struct window_emit, every, .min = 100, .max = 86400000, .unset = "no early results by time", .example = "10s",
-                    .help = "Also shows windows that changed, this often by the wall clock (tumbling and session)."),
+                    .help = "Also shows windows that have changed, this often by the wall clock."),
     WEIR_F_INT(struct window_emit, count, .min = 1, .max = 1000000000, .unset = "no early results by number", .example = "1000",
-               .help = "Also shows a window after so many records (tumbling and session)."),
-    WEIR_F_BOOL(struct window_emit, discard, .fallback = "false", .help = "Begins a tumbling window anew after each early result, so that results add up."),
+               .help = "Also shows a window after so many records; of sliding windows those that the last records of a key are in."),
+    WEIR_F_BOOL(struct window_emit, discard, .fallback = "false", .help = "Begins a window anew after each early result, so that results add up; not for windows that overlap."),
     WEIR_FIELDS_END,
 };
 static const struct weir_field late_fields[] = {
@@ -109,12 +108,14 @@ static const struct weir_field window_fields[] = {
     WEIR_F_JQ(S, key, .unset = "the record's key", .example = ".country", .help = "What is aggregated apart; any value."),
     WEIR_F_JQ(S, time, .unset = "the record's time", .example = ".created_at",
               .help = "The event time: a number (see `time_format`), or a text as in RFC 3339."),
-    WEIR_F_ENUM(S, time_format, time_choices, .fallback = "ms", .help = "What a number means."),
+    WEIR_F_STR(S, time_format, .fallback = "ms", .max = 128, .example = "'%d/%b/%Y:%H:%M:%S %z'", .help = "What a number means: `ms`, `s`, `us` or `ns` since 1970; `rfc3339`: only texts; or a pattern of strptime(3) that texts follow (UTC where it has no %z)."),
     WEIR_F_ENUM(S, clock, clock_choices, .fallback = "event", .help = "What moves the windows on."),
     WEIR_F_DURATION(S, grace, .fallback = "0s", .max = LONGEST, .help = "How long a window stays open for records that come late."),
     WEIR_F_OBJECT(S, late, struct window_late, late_fields, .help = "What happens to late records."),
     WEIR_F_DURATION(S, idle_timeout, .min = 100, .max = LONGEST, .unset = "time stands still without records", .example = "30s",
                     .help = "After so long without records the clock goes on with the wall clock, so that the last windows close too."),
+    WEIR_F_INT(S, max_entries, .min = 1, .max = INT64_C(1) << 40, .unset = "no limit", .example = "1000000",
+               .help = "How many entries are kept at most, per source partition (`weir state list` shows them); a record of another key (tumbling: for another window) then fails, and `on_error` decides."),
     WEIR_F_CALLS(S, aggregate, aggregate_callables, .flags = WEIR_REQUIRED, .example = "{orders: count, revenue: sum(.amount)}",
                  .help = "What a result has, by name."),
     WEIR_F_JQ(S, having, .flags = WEIR_MANY, .unset = "every result", .example = ".orders > 10", .help = "Only results for which it is neither false nor null come out."),
@@ -183,13 +184,28 @@ void window_pane_add(const struct window *self, struct window_input *in, struct 
                    window_slots(pane), &in->values);
 }
 
+void window_pane_shown(const struct window *self, struct weir_run *run, struct weir_entry *entry)
+{
+    struct pane *pane = weir_state_edit(weir_run_state(run), entry);
+    pane->since = 0;
+    if (self->config->emit.discard) {
+        aggregates_drop(&self->aggregates, run, weir_entry_key(entry));
+        memset(window_slots(pane), 0, self->aggregates.size);
+    }
+}
+
+const char *window_early_kind(int64_t end, int64_t clock)
+{
+    return clock >= end ? "correction" : "early";
+}
+
 void window_pane_drop(const struct window *self, struct weir_run *run, struct weir_entry *entry)
 {
     aggregates_drop(&self->aggregates, run, weir_entry_key(entry));
     weir_state_drop(weir_run_state(run), entry);
 }
 
-bool window_is_early(const struct window *self, struct pane *pane)
+bool window_is_early(const struct window *self, const struct pane *pane)
 {
     return self->emits_updates ||
            (self->config->emit.count > 0 && pane->since >= self->config->emit.count);
@@ -310,22 +326,39 @@ struct idle {
     int64_t clock, since_ms, shown_ms;
 };
 
+static const due_function show_functions[] = {
+    [WINDOW_TUMBLING] = window_tumbling_show, [WINDOW_SLIDING] = window_sliding_show,
+    [WINDOW_EVENT] = window_event_show,       [WINDOW_SESSION] = window_session_show,
+    [WINDOW_COUNT] = window_count_show,
+};
+
+/* Showing changes the state, which a walk does not allow: the keys are taken down first. */
 static void window_show_changed(const struct window *self, struct weir_run *run)
 {
     struct weir_state *state = weir_run_state(run);
+    bool by_pane = self->kind == WINDOW_TUMBLING || self->kind == WINDOW_SESSION;
+    struct weir_strbuf keys;
+    weir_strbuf_init(&keys, SIZE_MAX / 2);
     struct weir_state_cursor cursor = {0};
     struct weir_entry *entry;
     while ((entry = weir_state_next(state, &cursor)) != NULL) {
+        struct weir_slice key = weir_entry_key(entry);
         const struct pane *pane = (const struct pane *)(const void *)weir_entry_value(entry).data;
-        if (weir_entry_key(entry).data[0] != 'p' || pane->since == 0) {
-            continue;
-        }
-        if (self->kind == WINDOW_TUMBLING) {
-            window_tumbling_show(self, run, entry);
-        } else {
-            window_session_show(self, run, entry);
+        if (by_pane ? key.data[0] == 'p' && pane->since > 0 : key.data[0] == 'k') {
+            uint32_t size = (uint32_t)key.size;
+            weir_strbuf_append(&keys, &size, sizeof(size));
+            weir_strbuf_slice(&keys, key);
         }
     }
+    uint32_t size;
+    for (size_t at = 0; at < keys.size; at += sizeof(size) + size) {
+        memcpy(&size, keys.data + at, sizeof(size));
+        entry = weir_state_find(state, (struct weir_slice){keys.data + at + sizeof(size), size});
+        if (entry != NULL) {
+            show_functions[self->kind](self, run, entry);
+        }
+    }
+    weir_strbuf_done(&keys);
 }
 
 static weir_status
@@ -351,11 +384,12 @@ window_tick(void *instance, struct weir_run *run, int64_t now_ms, struct weir_er
         return WEIR_OK;
     }
     const struct idle *seen = (const struct idle *)(const void *)weir_entry_value(entry).data;
-    if (is_new || seen->clock != clock) {
+    bool set_back = now_ms < seen->since_ms || now_ms < seen->shown_ms;
+    if (is_new || set_back || seen->clock != clock) {
         struct idle *idle = weir_state_edit(state, entry);
         idle->clock = clock;
         idle->since_ms = now_ms;
-        idle->shown_ms = is_new ? now_ms : idle->shown_ms;
+        idle->shown_ms = is_new || set_back ? now_ms : idle->shown_ms;
     }
     if (config->emit.every > 0 && now_ms - seen->shown_ms >= config->emit.every) {
         ((struct idle *)weir_state_edit(state, entry))->shown_ms = now_ms;
@@ -374,6 +408,21 @@ window_tick(void *instance, struct weir_run *run, int64_t now_ms, struct weir_er
 }
 
 /* --- records -----------------------------------------------------------------------------------*/
+
+static bool parse_pattern(struct weir_slice text, const char *pattern, int64_t *ret_ms)
+{
+    char copy[128];
+    struct tm tm = {.tm_mday = 1};
+    if (text.size >= sizeof(copy) || memchr(text.data, '\0', text.size) != NULL) {
+        return false;
+    }
+    memcpy(copy, text.data, text.size);
+    copy[text.size] = '\0';
+    const char *end = strptime(copy, pattern, &tm);
+    long zone = tm.tm_gmtoff; /* timegm forgets it */
+    *ret_ms = end == NULL ? 0 : ((int64_t)timegm(&tm) - zone) * 1000;
+    return end != NULL && *end == '\0';
+}
 
 static weir_status time_of(const struct window *self,
                            struct weir_run *run,
@@ -399,16 +448,24 @@ static weir_status time_of(const struct window *self,
     }
     if (weir_value_kind(value) == WEIR_KIND_STRING) {
         struct weir_slice text = weir_value_text(value);
-        return weir_parse_rfc3339(text, ret_ms)
-                   ? WEIR_OK
-                   : weir_fail(err, WEIR_INVALID, "\"%.40s\" is no time (RFC 3339)", text.data);
+        bool by_pattern = self->time_format == WINDOW_TIME_PATTERN;
+        bool is_time = by_pattern ? parse_pattern(text, config->time_format, ret_ms)
+                                  : weir_parse_rfc3339(text, ret_ms);
+        return is_time ? WEIR_OK
+                       : weir_fail(err, WEIR_INVALID, "\"%.*s\" is no time (%s)",
+                                   (int)(text.size < 40 ? text.size : 40), text.data,
+                                   by_pattern ? config->time_format : "RFC 3339");
+    }
+    if (self->time_format > WINDOW_TIME_NS) {
+        return weir_fail(err, WEIR_INVALID, "the time is a %s, not a text",
+                         weir_value_kind_name(value));
     }
     double number = weir_value_double(value);
     static const double scales[] = {[WINDOW_TIME_MS] = 1,
                                     [WINDOW_TIME_S] = 1000,
                                     [WINDOW_TIME_US] = 1e-3,
                                     [WINDOW_TIME_NS] = 1e-6};
-    double ms = number * scales[config->time_format];
+    double ms = number * scales[self->time_format];
     if (weir_value_kind(value) != WEIR_KIND_NUMBER || !(ms > -9e15 && ms < 9e15)) {
         return weir_fail(err, WEIR_INVALID, "the time is a %s, not a number or a text",
                          weir_value_kind_name(value));
@@ -450,6 +507,14 @@ static const add_function add_functions[] = {
     [WINDOW_COUNT] = window_count_add,
 };
 
+/* Whoever has something already may go on; tumbling windows look for themselves. */
+static bool window_has_room(const struct window *self, const struct window_input *in)
+{
+    char room[PANE_KEY_MAX];
+    return !window_is_full(self, in->state) || self->kind == WINDOW_TUMBLING ||
+           weir_state_find(in->state, window_group_key(room, in->group)) != NULL;
+}
+
 static weir_status
 window_apply(void *instance, struct weir_run *run, struct weir_record *record, struct weir_err *err)
 {
@@ -468,7 +533,7 @@ window_apply(void *instance, struct weir_run *run, struct weir_record *record, s
     in.clock = weir_state_clock(in.state);
     bool moves = !self->ctx->marked && in.time_ms > in.clock;
     in.clock = moves ? in.time_ms : in.clock;
-    if (!add_functions[self->kind](self, &in)) {
+    if (!window_has_room(self, &in) || !add_functions[self->kind](self, &in)) {
         return weir_fail(err, WEIR_LIMIT, "the state has no room for another key");
     }
     if (in.late > 0) {
@@ -501,6 +566,18 @@ static int64_t gcd(int64_t a, int64_t b)
     return a;
 }
 
+/* 0: none. */
+static int time_format_of(const char *text)
+{
+    static const char *const names[] = {"ms", "s", "us", "ns", "rfc3339"};
+    for (int i = 0; i < 5; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            return WINDOW_TIME_MS + i;
+        }
+    }
+    return strchr(text, '%') != NULL ? WINDOW_TIME_PATTERN : 0;
+}
+
 static weir_status window_check(const void *config_, struct weir_err *err)
 {
     const struct window_config *config = config_;
@@ -510,10 +587,31 @@ static weir_status window_check(const void *config_, struct weir_err *err)
         status = weir_fail(err, WEIR_CONFIG, "`size` must be a multiple of `every`");
         weir_err_path(err, "count");
     }
-    bool timely = config->tumbling != NULL || config->session != NULL;
-    if (status == WEIR_OK && !timely && (config->emit.every > 0 || config->emit.count > 0)) {
-        status = weir_fail(err, WEIR_CONFIG, "early results are for tumbling and session windows");
+    if (status == WEIR_OK && config->emit.discard &&
+        (config->sliding != NULL || (config->count != NULL && config->count->every > 0))) {
+        status = weir_fail(err, WEIR_CONFIG, "windows that overlap cannot begin anew (discard)");
         weir_err_path(err, "emit");
+    }
+    if (status == WEIR_OK && !config->emit.close && config->emit.when != WINDOW_WHEN_UPDATE &&
+        config->emit.when != WINDOW_WHEN_BOTH && config->emit.every == 0 &&
+        config->emit.count == 0) {
+        status = weir_fail(err, WEIR_CONFIG, "no result would ever come out");
+        weir_err_path(err, "emit");
+    }
+    if (status == WEIR_OK && time_format_of(config->time_format) == 0) {
+        status =
+            weir_fail(err, WEIR_CONFIG, "\"%.40s\" is no format of times", config->time_format);
+        weir_err_hint(err,
+                      "Write ms, s, us, ns, rfc3339, or a pattern such as '%%Y-%%m-%%d %%H:%%M'.");
+        weir_err_path(err, "time_format");
+    }
+    if (status == WEIR_OK && config->tumbling != NULL && config->tumbling->timezone != NULL) {
+        struct zone *zone = zone_open(config->tumbling->timezone, err);
+        status = zone == NULL ? err->status : WEIR_OK;
+        zone_close(zone);
+        if (zone == NULL) {
+            weir_err_path(err, "tumbling");
+        }
     }
     bool overlaps = config->sliding != NULL || config->session != NULL ||
                     (config->count != NULL && config->count->every > 0);
@@ -546,6 +644,7 @@ static void window_fix_kind(struct window *self)
         self->kind = config->sliding->every > 0 ? WINDOW_SLIDING : WINDOW_EVENT;
         self->size = config->sliding->size;
         self->every = config->sliding->every;
+        self->offset = config->sliding->offset;
         self->slice = self->every > 0 ? gcd(self->size, self->every) : 1;
     } else if (config->session != NULL) {
         self->kind = WINDOW_SESSION;
@@ -566,7 +665,14 @@ window_open(void *instance, const void *config, struct weir_ctx *ctx, struct wei
     self->config = config;
     self->ctx = ctx;
     window_fix_kind(self);
-    self->emits_final = self->config->emit.when != WINDOW_WHEN_UPDATE;
+    self->time_format = time_format_of(self->config->time_format);
+    if (self->config->tumbling != NULL && self->config->tumbling->timezone != NULL) {
+        self->zone = zone_open(self->config->tumbling->timezone, err);
+        if (self->zone == NULL) {
+            return err->status;
+        }
+    }
+    self->emits_final = self->config->emit.close && self->config->emit.when != WINDOW_WHEN_UPDATE;
     self->emits_updates = self->config->emit.when != WINDOW_WHEN_CLOSE;
     const struct window_late *late = &self->config->late;
     if (late->to != NULL || late->what == WINDOW_LATE_DEAD_LETTER) {
@@ -585,6 +691,7 @@ window_open(void *instance, const void *config, struct weir_ctx *ctx, struct wei
 static void window_close(void *instance)
 {
     struct window *self = instance;
+    zone_close(self->zone);
     aggregates_close(&self->aggregates);
 }
 
@@ -623,9 +730,10 @@ const struct weir_component weir_component_window_step = {
             .help =
                 "A result is `{\"key\":…,\"window\":{\"start\":ms,\"end\":ms,\"kind\":…},…}` with "
                 "the "
-                "aggregates behind; `kind` is `final`, `early`, or `retraction` (an early result "
-                "of "
-                "a session that has grown). Its key is the window's key, its time the window's "
+                "aggregates behind; `kind` is `final`, `early`, `correction` (an early result that "
+                "comes after the window's end, while `grace` lasts), or `retraction` (of an early "
+                "result of a session that has grown). Its key is the window's key, its time the "
+                "window's "
                 "last "
                 "instant.\n\n"
                 "Time is that of the source partition: the greatest event time it has seen. A "
@@ -641,7 +749,7 @@ const struct weir_component weir_component_window_step = {
     .self_size = sizeof(struct window),
     .deterministic = true,
     .stateful = true,
-    .state_version = 1,
+    .state_version = 2,
     .open = window_open,
     .close = window_close,
     .check = window_check,

@@ -19,10 +19,12 @@ enum window_kind { WINDOW_TUMBLING, WINDOW_SLIDING, WINDOW_EVENT, WINDOW_SESSION
 struct window_tumbling {
     weir_duration size, offset;
     int calendar; /* 0: none */
+    const char *timezone;
 };
 
 struct window_sliding {
     weir_duration size, every; /* every == 0: one window ends at each event, Kafka's way */
+    weir_duration offset;
 };
 
 struct window_session {
@@ -35,6 +37,7 @@ struct window_count {
 
 struct window_emit {
     int when;
+    bool close;
     weir_duration every;
     int64_t count;
     bool discard;
@@ -51,15 +54,24 @@ struct window_config {
     struct window_session *session;
     struct window_count *count;
     struct weir_expr key, time, having;
-    int time_format, clock;
+    const char *time_format;
+    int clock;
     weir_duration grace, idle_timeout;
+    int64_t max_entries;
     struct window_late late;
     struct window_emit emit;
     struct weir_calls aggregate;
 };
 
 enum { WINDOW_WHEN_CLOSE = 1, WINDOW_WHEN_UPDATE, WINDOW_WHEN_BOTH };
-enum { WINDOW_TIME_MS = 1, WINDOW_TIME_S, WINDOW_TIME_US, WINDOW_TIME_NS };
+enum {
+    WINDOW_TIME_MS = 1,
+    WINDOW_TIME_S,
+    WINDOW_TIME_US,
+    WINDOW_TIME_NS,
+    WINDOW_TIME_RFC3339,
+    WINDOW_TIME_PATTERN,
+};
 enum { WINDOW_CLOCK_EVENT = 1, WINDOW_CLOCK_PROCESSING };
 enum { WINDOW_LATE_DROP = 1, WINDOW_LATE_DEAD_LETTER, WINDOW_LATE_TO };
 enum { WINDOW_DAY = 1, WINDOW_WEEK, WINDOW_MONTH };
@@ -71,6 +83,8 @@ struct window {
     struct aggregates aggregates;
     int64_t size, every, slice, offset, gap, session_max;
     bool emits_final, emits_updates;
+    int time_format;   /* of numbers; texts: RFC 3339, or WINDOW_TIME_PATTERN */
+    struct zone *zone; /* of the calendar; NULL: UTC */
     bool has_late_sink;
     unsigned late_sink;
 };
@@ -115,6 +129,13 @@ static inline int64_t window_floor(int64_t t, int64_t size, int64_t offset)
     return t - (rest < 0 ? rest + size : rest);
 }
 
+/* Has the state as many entries as it may? */
+static inline bool window_is_full(const struct window *self, const struct weir_state *state)
+{
+    int64_t most = self->config->max_entries;
+    return most > 0 && weir_state_count(state) >= (size_t)most;
+}
+
 /* Keys of entries; the room must hold PANE_KEY_MAX bytes. */
 struct weir_slice window_pane_key(char *room, int64_t id, struct weir_slice group);
 struct weir_slice window_group_key(char *room, struct weir_slice group);
@@ -145,7 +166,11 @@ void window_emit(const struct window *self,
                  struct weir_slice pane,
                  const char *slots);
 /* Is a pane that just got a record to be shown early? */
-bool window_is_early(const struct window *self, struct pane *pane);
+bool window_is_early(const struct window *self, const struct pane *pane);
+/* What an early result is called: one that comes after the end corrects it, while grace lasts. */
+const char *window_early_kind(int64_t end, int64_t clock);
+/* A pane that was shown: nothing new is in it, and with `discard` nothing at all. */
+void window_pane_shown(const struct window *self, struct weir_run *run, struct weir_entry *entry);
 
 /* --- kinds -------------------------------------------------------------------------------------*/
 
@@ -161,10 +186,13 @@ void window_sliding_due(const struct window *self, struct weir_run *run, struct 
 void window_event_due(const struct window *self, struct weir_run *run, struct weir_entry *entry);
 void window_session_due(const struct window *self, struct weir_run *run, struct weir_entry *entry);
 void window_count_due(const struct window *self, struct weir_run *run, struct weir_entry *entry);
-/* Shows what an entry has, every: passed. */
+/* Shows early results of what an entry has: a pane (tumbling, session), or a directory. */
 void window_tumbling_show(const struct window *self,
                           struct weir_run *run,
                           struct weir_entry *entry);
+void window_sliding_show(const struct window *self, struct weir_run *run, struct weir_entry *entry);
+void window_event_show(const struct window *self, struct weir_run *run, struct weir_entry *entry);
 void window_session_show(const struct window *self, struct weir_run *run, struct weir_entry *entry);
+void window_count_show(const struct window *self, struct weir_run *run, struct weir_entry *entry);
 
 #endif

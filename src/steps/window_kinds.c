@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "window.h"
+#include "zone.h"
 
 /* --- tumbling ----------------------------------------------------------------------------------*/
 
@@ -35,9 +36,42 @@ static int64_t month_of(int64_t day)
     return months;
 }
 
+/* The first day of the unit, counted from one that began before 1970. */
+static int64_t unit_day(const struct window *self, int64_t unit)
+{
+    int calendar = self->config->tumbling->calendar;
+    return calendar == WINDOW_MONTH  ? month_day(unit)
+           : calendar == WINDOW_WEEK ? unit * 7 - 3 /* 1970 began on a Thursday */
+                                     : unit;
+}
+
+static int64_t unit_of(const struct window *self, int64_t day)
+{
+    int calendar = self->config->tumbling->calendar;
+    return calendar == WINDOW_MONTH  ? month_of(day)
+           : calendar == WINDOW_WEEK ? window_floor(day + 3, 7, 0) / 7
+                                     : day;
+}
+
+/* A unit begins when the clocks there first show its first day at `offset`. */
+static void zone_bounds(const struct window *self, int64_t t, int64_t *start, int64_t *end)
+{
+    int64_t offset = self->config->tumbling->offset;
+    int64_t local = t + zone_offset_ms(self->zone, t) - offset;
+    int64_t unit = unit_of(self, window_floor(local, DAY, 0) / DAY) + 1;
+    do { /* clocks that were set back show a day twice: it is the first time that counts */
+        *start = zone_first_ms(self->zone, unit_day(self, unit) * DAY + offset);
+    } while (*start > t && unit-- > INT64_MIN);
+    *end = zone_first_ms(self->zone, unit_day(self, unit + 1) * DAY + offset);
+}
+
 static void tumbling_bounds(const struct window *self, int64_t t, int64_t *start, int64_t *end)
 {
     const struct window_tumbling *config = self->config->tumbling;
+    if (self->zone != NULL) {
+        zone_bounds(self, t, start, end);
+        return;
+    }
     if (config->calendar == WINDOW_MONTH) {
         int64_t month = month_of(window_floor(t - self->offset, DAY, 0) / DAY);
         *start = month_day(month) * DAY + self->offset;
@@ -72,7 +106,12 @@ bool window_tumbling_add(const struct window *self, struct window_input *in)
         in->late++;
         return true;
     }
+    char room[PANE_KEY_MAX];
     bool is_new;
+    if (window_is_full(self, in->state) &&
+        weir_state_find(in->state, window_pane_key(room, start, in->group)) == NULL) {
+        return false;
+    }
     struct weir_entry *entry =
         window_pane(self, in->state, start, in->group, start, in->time_ms, &is_new);
     if (entry == NULL) {
@@ -94,13 +133,10 @@ void window_tumbling_show(const struct window *self, struct weir_run *run, struc
     struct pane *pane = weir_state_edit(state, entry);
     struct weir_slice key = weir_entry_key(entry);
     struct window_result result = tumbling_result(self, pane, key, "early");
+    result.kind = window_early_kind(result.end, weir_state_clock(state));
     window_emit(self, run, &result, key, window_slots(pane));
-    pane->since = 0;
     pane->shown_end = result.end;
-    if (self->config->emit.discard) {
-        aggregates_drop(&self->aggregates, run, key);
-        memset(window_slots(pane), 0, self->aggregates.size);
-    }
+    window_pane_shown(self, run, entry);
 }
 
 void window_tumbling_due(const struct window *self, struct weir_run *run, struct weir_entry *entry)
@@ -281,12 +317,15 @@ static struct window_result session_result(const struct window *self,
 
 void window_session_show(const struct window *self, struct weir_run *run, struct weir_entry *entry)
 {
-    struct pane *pane = weir_state_edit(weir_run_state(run), entry);
+    struct weir_state *state = weir_run_state(run);
+    struct pane *pane = weir_state_edit(state, entry);
     struct weir_slice key = weir_entry_key(entry);
     struct window_result result = session_result(self, pane, key, "early");
+    result.kind = window_early_kind(result.end, weir_state_clock(state));
     window_emit(self, run, &result, key, window_slots(pane));
-    pane->since = 0;
-    pane->shown_end = result.end;
+    /* What adds up is not taken back. */
+    pane->shown_end = self->config->emit.discard ? INT64_MIN : result.end;
+    window_pane_shown(self, run, entry);
 }
 
 void window_session_due(const struct window *self, struct weir_run *run, struct weir_entry *entry)
@@ -396,10 +435,39 @@ bool window_count_add(const struct window *self, struct window_input *in)
     window_pane_add(self, in, entry);
     int64_t records = ++counted->records;
     if (records % self->every == 0 && records >= self->size) {
-        count_emit(self, in->run, in->group, records - self->size, records, "final");
+        if (self->emits_final) {
+            count_emit(self, in->run, in->group, records - self->size, records, "final");
+        }
+        ((struct pane *)weir_state_edit(in->state, entry))->since = 0;
         count_drop(self, in->run, in->group, (records - self->size) / self->slice);
+    } else if (window_is_early(self, weir_state_edit(in->state, entry))) {
+        window_count_show(self, in->run, directory);
     }
     return true;
+}
+
+/* The first record of the window that closes next. */
+static int64_t count_first(const struct window *self, int64_t records)
+{
+    int64_t first = window_floor(records, self->every, 0) - self->size + self->every;
+    return first < 0 ? 0 : first;
+}
+
+void window_count_show(const struct window *self, struct weir_run *run, struct weir_entry *entry)
+{
+    const struct counted *counted =
+        (const struct counted *)(const void *)weir_entry_value(entry).data;
+    struct weir_slice key = weir_entry_key(entry);
+    struct weir_slice group = {key.data + 1, key.size - 1};
+    int64_t last = counted->records;
+    char room[PANE_KEY_MAX];
+    struct weir_entry *pane = weir_state_find(
+        weir_run_state(run), window_pane_key(room, (last - 1) / self->slice, group));
+    if (pane != NULL &&
+        ((const struct pane *)(const void *)weir_entry_value(pane).data)->since > 0) {
+        count_emit(self, run, group, count_first(self, last), last, "early");
+        window_pane_shown(self, run, pane);
+    }
 }
 
 void window_count_due(const struct window *self, struct weir_run *run, struct weir_entry *entry)
@@ -408,10 +476,8 @@ void window_count_due(const struct window *self, struct weir_run *run, struct we
         (const struct counted *)(const void *)weir_entry_value(entry).data;
     struct weir_slice key = weir_entry_key(entry);
     struct weir_slice group = {key.data + 1, key.size - 1};
-    int64_t last = counted->records, first = window_floor(last, self->every, 0);
-    first = first - self->size + self->every;
-    first = first < 0 ? 0 : first;
-    if (last % self->every != 0 || last < self->size) {
+    int64_t last = counted->records, first = count_first(self, last);
+    if (self->emits_final && (last % self->every != 0 || last < self->size)) {
         count_emit(self, run, group, first, last, "final");
     }
     for (int64_t at = first; at < last; at += self->slice) {

@@ -16,12 +16,13 @@
 /* The directory's value: the head, then the starts of the slices, ascending. */
 struct slices {
     int64_t next_end; /* of the next window */
+    int64_t since;    /* records since the last early results; only if there are any by number */
     int64_t starts[];
 };
 
 static size_t slice_count(const struct weir_entry *directory)
 {
-    return weir_entry_value(directory).size / sizeof(int64_t) - 1;
+    return (weir_entry_value(directory).size - sizeof(struct slices)) / sizeof(int64_t);
 }
 
 static const struct slices *slices_of(const struct weir_entry *directory)
@@ -83,6 +84,34 @@ static void slice_plan(const struct window *self,
         ((struct slices *)weir_state_edit(state, directory))->next_end = end;
         weir_state_set_timer(state, directory, window_add(closes, self->config->grace));
     }
+}
+
+/* After so many records of the key. */
+static bool
+slice_is_early(const struct window *self, struct weir_state *state, struct weir_entry *directory)
+{
+    if (self->config->emit.count == 0) {
+        return false;
+    }
+    struct slices *slices = weir_state_edit(state, directory);
+    if (++slices->since < self->config->emit.count) {
+        return false;
+    }
+    slices->since = 0;
+    return true;
+}
+
+/* The pane of a slice, if records came since it was shown; NULL otherwise. */
+static struct weir_entry *slice_changed(struct weir_state *state,
+                                        const struct weir_entry *directory,
+                                        size_t index,
+                                        struct weir_slice group)
+{
+    char room[PANE_KEY_MAX];
+    struct weir_entry *entry =
+        weir_state_find(state, window_pane_key(room, slices_of(directory)->starts[index], group));
+    const struct pane *pane = (const struct pane *)(const void *)weir_entry_value(entry).data;
+    return pane->since > 0 ? entry : NULL;
 }
 
 /* Merges the slices that start in [from, to) and emits the window, if there are any. */
@@ -181,10 +210,46 @@ bool window_sliding_add(const struct window *self, struct window_input *in)
     slice_plan(self, in->state, directory, first_open, first_open);
     for (int64_t end = first_open; self->emits_updates && end - self->size <= last_start;
          end += self->every) {
-        struct window_result result = sliding_result(self, in->group, end, "early");
+        struct window_result result =
+            sliding_result(self, in->group, end, window_early_kind(end, in->clock));
         slice_emit(self, in->run, directory, result.start, end, &result);
     }
+    if (slice_is_early(self, in->state, directory)) {
+        window_sliding_show(self, in->run, directory);
+    }
     return true;
+}
+
+/* The first start of a window, at multiples of `every`, that has the slice. */
+static int64_t sliding_first(const struct window *self, int64_t slice)
+{
+    return window_floor(slice - self->size + self->slice + self->every - 1, self->every,
+                        self->offset);
+}
+
+void window_sliding_show(const struct window *self, struct weir_run *run, struct weir_entry *entry)
+{
+    struct weir_state *state = weir_run_state(run);
+    int64_t clock = weir_state_clock(state), shown = INT64_MIN;
+    struct weir_slice key = weir_entry_key(entry);
+    struct weir_slice group = {key.data + 1, key.size - 1};
+    for (size_t i = 0; i < slice_count(entry); i++) {
+        struct weir_entry *changed = slice_changed(state, entry, i, group);
+        int64_t slice = slices_of(entry)->starts[i];
+        for (int64_t start = sliding_first(self, slice); changed != NULL && start <= slice;
+             start += self->every) {
+            int64_t end = start + self->size;
+            if (end > shown && !window_is_closed(self, end, clock)) {
+                struct window_result result =
+                    sliding_result(self, group, end, window_early_kind(end, clock));
+                slice_emit(self, run, entry, start, end, &result);
+                shown = end;
+            }
+        }
+        if (changed != NULL) {
+            window_pane_shown(self, run, changed);
+        }
+    }
 }
 
 void window_sliding_due(const struct window *self, struct weir_run *run, struct weir_entry *entry)
@@ -203,8 +268,7 @@ void window_sliding_due(const struct window *self, struct weir_run *run, struct 
     }
     /* The next window that has the first slice that is left. */
     int64_t first = slices_of(entry)->starts[0];
-    int64_t start =
-        window_floor(first - self->size + self->slice + self->every - 1, self->every, self->offset);
+    int64_t start = sliding_first(self, first);
     start = start < result.start + self->every ? result.start + self->every : start;
     slice_plan(self, state, entry, start + self->size, start + self->size);
 }
@@ -283,7 +347,8 @@ bool window_event_add(const struct window *self, struct window_input *in)
     for (int64_t end = window_add(in->time_ms, -1);
          self->emits_updates && (end = event_next_end(self, directory, end)) <= last_end;) {
         if (end > closed) {
-            struct window_result result = event_result(self, in->group, end, "early");
+            struct window_result result =
+                event_result(self, in->group, end, window_early_kind(end + 1, in->clock));
             slice_emit(self, in->run, directory, result.start, end + 1, &result);
         }
     }
@@ -291,7 +356,35 @@ bool window_event_add(const struct window *self, struct window_input *in)
         struct window_result result = event_result(self, in->group, last_end + 1, "early");
         slice_emit(self, in->run, directory, result.start, result.end + 1, &result);
     }
+    if (slice_is_early(self, in->state, directory)) {
+        window_event_show(self, in->run, directory);
+    }
     return true;
+}
+
+void window_event_show(const struct window *self, struct weir_run *run, struct weir_entry *entry)
+{
+    struct weir_state *state = weir_run_state(run);
+    int64_t clock = weir_state_clock(state), shown = INT64_MIN;
+    struct weir_slice key = weir_entry_key(entry);
+    struct weir_slice group = {key.data + 1, key.size - 1};
+    for (size_t i = 0; i < slice_count(entry); i++) {
+        struct weir_entry *changed = slice_changed(state, entry, i, group);
+        if (changed == NULL) {
+            continue;
+        }
+        int64_t t = slices_of(entry)->starts[i], last_end = window_add(t, self->size);
+        int64_t end = shown > t - 1 ? shown : t - 1;
+        while ((end = event_next_end(self, entry, end)) <= last_end) {
+            if (!window_is_closed(self, end + 1, clock)) {
+                struct window_result result =
+                    event_result(self, group, end, window_early_kind(end + 1, clock));
+                slice_emit(self, run, entry, result.start, end + 1, &result);
+            }
+            shown = end;
+        }
+        window_pane_shown(self, run, changed);
+    }
 }
 
 void window_event_due(const struct window *self, struct weir_run *run, struct weir_entry *entry)

@@ -58,6 +58,7 @@ struct weir_ctx {
     int64_t in_flight_bytes; /* this component's share of the process's budget */
     bool keeps_state;        /* the pipeline has steps that keep state */
     bool marked;             /* steps: an earlier step sets the watermark; records do not */
+    bool exchanged;          /* steps: right behind an exchange, which knows what is idle */
 };
 
 /* One source partition that this process owns. Source: fills the first part at assignment.
@@ -236,6 +237,13 @@ struct weir_source_ops {
 
 /* --- steps -------------------------------------------------------------------------------------*/
 
+/* What an exchange in front of a step asks of a record. */
+struct weir_route {
+    struct weir_slice key; /* records with the same one must meet; the batch's memory */
+    int64_t time_ms;       /* event time */
+    bool has_time;         /* else the record moves no clock */
+};
+
 /* A step that sets `stateful` has a struct weir_state (weir/state.h) per task. What it changes
  * there is committed with the outputs, or undone. It evaluates everything that can fail before it
  * changes anything: after a failure of a record its state must be as if the record had not come. */
@@ -260,6 +268,17 @@ struct weir_step_ops {
      * that say what an entry is ("\"key\":…,\"start\":…"), without comma in front or behind. `weir
      * state` shows them and finds entries by `key`. May be NULL, and may append nothing. */
     void (*show)(struct weir_slice key, struct weir_slice value, struct weir_strbuf *out);
+    /* lane: the key under which the step keeps what it knows of a record, and the record's time.
+     * The step is asked in front of the exchange, and gets the record behind it. NULL: no exchange
+     * can stand in front of it. */
+    weir_status (*route)(void *self,
+                         struct weir_run *run,
+                         struct weir_record *record,
+                         struct weir_route *ret_route,
+                         struct weir_err *err);
+    /* control, after open: for how long a source partition without records holds back time behind
+     * the exchange. 0, or NULL: for ever. */
+    weir_duration (*idle_timeout)(const void *self);
 };
 
 /* --- sinks -------------------------------------------------------------------------------------*/

@@ -68,8 +68,12 @@ static void explain_plan(const struct weir_loaded *loaded, const struct weir_pla
         printf("\nbranch %s\n", branch->name);
         explain_steps(&branch->steps, "  ");
     }
-    printf("\ntasks: one per source partition, on %u lane%s\n", plan->lanes,
-           plan->lanes == 1 ? "" : "s");
+    printf("\ntasks: one per source partition");
+    if (plan->exchange != NULL) {
+        printf(" in front of the exchange of step %zu, %lld shards behind it",
+               plan->exchange_at + 1, (long long)plan->exchange->exchange->shards);
+    }
+    printf(", on %u lane%s\n", plan->lanes, plan->lanes == 1 ? "" : "s");
     printf("epochs: committed every %lld ms%s\n", (long long)plan->commit_interval_ms,
            plan->domain != NULL ? ", in a transaction" : "");
     if (plan->uses_log) {

@@ -112,7 +112,9 @@ static bool loading_finish(struct weir_loading *loading, struct weir_plan *ret_p
         check_edge(loading, &ret_plan->sinks[i]);
     }
     if (status != WEIR_OK) {
-        weir_loading_fault(loading, &loading->loaded->config.guarantee, "guarantee", &err);
+        const bool is_plain = ret_plan->blame == NULL;
+        const void *member = is_plain ? &loading->loaded->config.guarantee : ret_plan->blame;
+        weir_loading_fault(loading, member, is_plain ? "guarantee" : "exchange", &err);
     }
     struct weir_http_listen listen;
     struct weir_err listen_err = {0};

@@ -332,7 +332,7 @@ static weir_status test_source_seek(void *instance,
 struct sink_config {
     struct weir_test_world *world;
     unsigned index;
-    const struct weir_expr *key;        /* of the original; NULL: it has none */
+    const struct weir_expr *key; /* of the original; NULL: it has none */
     const struct weir_template *topic;
 };
 
@@ -410,7 +410,7 @@ static weir_status test_sink_write(void *instance,
         }
         *add_output(&world->open) = (struct weir_test_output){
             .sink = config->index,
-            .part = (size_t)(part - world->parts),
+            .part = part == NULL ? SIZE_MAX : (size_t)(part - world->parts),
             .key = keep(world, record->key),
             .value = keep(world, value),
             .topic = keep(world, record->target),
@@ -527,8 +527,7 @@ static weir_status test_log_open(
         self->log = weir_conf_strdup(&world->arena, name);
         for (int32_t i = 0; i < shards; i++) {
             struct weir_test_shard *shard = weir_calloc(1, sizeof(*shard));
-            *shard = (struct weir_test_shard){
-                .log = self->log, .index = i, .next = world->shards};
+            *shard = (struct weir_test_shard){.log = self->log, .index = i, .next = world->shards};
             world->shards = shard;
         }
     }
@@ -536,13 +535,12 @@ static weir_status test_log_open(
     return door_leave(world, WEIR_OK);
 }
 
-static weir_status test_log_restore(void *instance,
-                                    int32_t index,
-                                    weir_status (*take)(void *context,
-                                                        struct weir_slice entry,
-                                                        struct weir_err *err),
-                                    void *context,
-                                    struct weir_err *err)
+static weir_status
+test_log_restore(void *instance,
+                 int32_t index,
+                 weir_status (*take)(void *context, struct weir_slice entry, struct weir_err *err),
+                 void *context,
+                 struct weir_err *err)
 {
     const struct test_domain *self = instance;
     if (!door_enter(self->world, "restore")) {
@@ -639,6 +637,7 @@ static const struct weir_component test_source = {
     .self_size = sizeof(struct test_source),
     .positions = WEIR_POSITIONS_GROUP,
     .bounded = true,
+    .exclusive = true,
     .deterministic = true,
     .domain = &test_domain_ops,
     .open = test_source_open,
@@ -666,7 +665,8 @@ static const struct weir_component test_sink = {
 
 /* --- taking the place of others ----------------------------------------------------------------*/
 
-static const void *find_member(const struct weir_chosen *chosen, const char *name, enum weir_type type)
+static const void *
+find_member(const struct weir_chosen *chosen, const char *name, enum weir_type type)
 {
     const struct weir_field *field = chosen->described->fields;
     for (; field != NULL && field->type != WEIR_TYPE_END; field++) {
@@ -724,6 +724,13 @@ void weir_test_world_replace(struct weir_test_world *world, struct weir_test_fil
     }
     if (config->dead_letter != NULL) {
         replace_sink(world, file, &config->dead_letter->component, &index);
+    }
+    for (size_t i = 0; i < config->steps.count; i++) { /* so that results have an order */
+        struct weir_exchange_config *exchange =
+            WEIR_ITEMS_AT(struct weir_step_config, &config->steps, i)->exchange;
+        if (exchange != NULL) {
+            *exchange = (struct weir_exchange_config){.via = WEIR_EXCHANGE_MEMORY, .shards = 1};
+        }
     }
     config->guarantee = WEIR_WISH_STRONGEST;
     config->state.log = WEIR_STATE_AUTO;

@@ -36,7 +36,7 @@ struct weir_test_part {
 /* What a sink got. */
 struct weir_test_output {
     unsigned sink;
-    size_t part; /* of the input it comes from */
+    size_t part; /* of the input it comes from; SIZE_MAX: of several, behind an exchange */
     struct weir_slice key, value, topic;
     const struct weir_header *headers;
     uint32_t header_count;
@@ -60,7 +60,7 @@ struct weir_test_world {
     size_t part_count;
     struct weir_test_outputs open, committed;
     struct weir_test_shard *shards;
-    bool ended;             /* nothing is appended any more */
+    bool ended;               /* nothing is appended any more */
     struct weir_random *dice; /* NULL: a read gives all there is */
 
     uint64_t calls, crash_at; /* the number of the call; 0: never */

@@ -21,12 +21,32 @@ static const struct weir_field source_fields[] = {
 };
 #undef S
 
+static const struct weir_choice exchange_choices[] = {
+    {"memory", WEIR_EXCHANGE_MEMORY, "Within this process; for sources that only it reads (file, stdin, generate)."},
+    WEIR_CHOICES_END,
+};
+
+#define S struct weir_exchange_config
+static const struct weir_field exchange_fields[] = {
+    WEIR_F_ENUM(S, via, exchange_choices, .flags = WEIR_REQUIRED | WEIR_SHORT, .example = "memory",
+                .help = "How the records get there."),
+    WEIR_F_INT(S, shards, .fallback = "64", .min = 1, .max = 1024,
+               .help = "Into how many parts the keys are divided, each with its state. Fixed once there is "
+                       "state."),
+    WEIR_FIELDS_END,
+};
+#undef S
+
 #define S struct weir_step_config
 static const struct weir_field step_fields[] = {
     WEIR_F_STR(S, name, .flags = WEIR_NAME | WEIR_UNIQUE, .unset = "its place in the list",
                .example = "paid",
                .help = "Names the step in logs and metrics, and keeps its identity when steps are "
                        "added before it."),
+    WEIR_F_OBJECT_PTR(S, exchange, struct weir_exchange_config, exchange_fields, .unset = "no exchange",
+                      .example = "memory",
+                      .help = "Brings all records with one key of this step to one place, whatever partition "
+                              "of the source they are in. For steps that keep state; once in a pipeline."),
     WEIR_F_COMPONENT(S, component, WEIR_ROLE_STEP, .help = "The step and its options."),
     WEIR_FIELDS_END,
 };

@@ -44,8 +44,19 @@ struct weir_source_config {
     struct weir_chosen component;
 };
 
+enum weir_exchange_via {
+    WEIR_EXCHANGE_MEMORY = 1,
+};
+
+/* In front of a step: brings all records of one key to one task. */
+struct weir_exchange_config {
+    int via; /* enum weir_exchange_via */
+    int64_t shards;
+};
+
 struct weir_step_config {
-    const char *name; /* may be NULL */
+    const char *name;                      /* may be NULL */
+    struct weir_exchange_config *exchange; /* may be NULL */
     struct weir_chosen component;
 };
 

@@ -65,6 +65,9 @@ static bool chain_bury(struct chain_pass *pass,
         return true;
     }
     struct weir_record dead = fate == NULL ? *record : batch->records[record->ordinal];
+    struct weir_task *origin = pass->task;
+    int64_t position = dead.position;
+    weir_exchange_origin(&origin, &dead, &position);
     struct weir_err ignored = {0};
     if (weir_record_read_headers(batch, &dead, &ignored) != WEIR_OK) {
         return false;
@@ -74,10 +77,10 @@ static bool chain_bury(struct chain_pass *pass,
     } words[] = {
         {"weir.error", weir_arena_printf(&batch->arena, "%s", err->message)},
         {"weir.step", path},
-        {"weir.source", engine->sources[pass->task->source].name},
-        {"weir.topic", weir_arena_printf(&batch->arena, "%s", pass->task->topic)},
-        {"weir.partition", weir_arena_printf(&batch->arena, "%d", pass->task->part.index)},
-        {"weir.offset", weir_arena_printf(&batch->arena, "%lld", (long long)dead.position)},
+        {"weir.source", engine->sources[origin->source].name},
+        {"weir.topic", weir_arena_printf(&batch->arena, "%s", origin->topic)},
+        {"weir.partition", weir_arena_printf(&batch->arena, "%d", origin->part.index)},
+        {"weir.offset", weir_arena_printf(&batch->arena, "%lld", (long long)position)},
         {"weir.time",
          weir_arena_printf(&batch->arena, "%lld", (long long)weir_clock_wall_ms(engine->clock))},
     };
@@ -112,10 +115,9 @@ static bool chain_bury(struct chain_pass *pass,
             *fate = WEIR_FATE_DEAD;
         }
         struct weir_log log = weir_log_named(&engine->log, path);
-        WEIR_LOG_WARN(&log, "record given to the dead letters",
-                      WEIR_F("topic", (const char *)pass->task->topic),
-                      WEIR_F("partition", pass->task->part.index), WEIR_F("offset", dead.position),
-                      WEIR_F_ERR(err));
+        WEIR_LOG_WARN(
+            &log, "record given to the dead letters", WEIR_F("topic", (const char *)origin->topic),
+            WEIR_F("partition", origin->part.index), WEIR_F("offset", position), WEIR_F_ERR(err));
     }
     return taken;
 }
@@ -126,6 +128,9 @@ static void chain_failed(struct chain_pass *pass,
                          struct weir_err *err)
 {
     struct weir_engine *engine = pass->lane->engine;
+    struct weir_task *origin = pass->task;
+    int64_t position = record->position;
+    weir_exchange_origin(&origin, record, &position);
     weir_err_path(err, path);
     weir_engine_count_error(engine, pass->lane->index, path, err->status);
     bool permanent = weir_status_class(err->status) == WEIR_CLASS_PERMANENT;
@@ -140,9 +145,9 @@ static void chain_failed(struct chain_pass *pass,
                 *fate = WEIR_FATE_SKIPPED;
             }
             struct weir_log log = weir_log_named(&engine->log, path);
-            WEIR_LOG_WARN(&log, "record skipped", WEIR_F("topic", (const char *)pass->task->topic),
-                          WEIR_F("partition", pass->task->part.index),
-                          WEIR_F("offset", record->position), WEIR_F_ERR(err));
+            WEIR_LOG_WARN(&log, "record skipped", WEIR_F("topic", (const char *)origin->topic),
+                          WEIR_F("partition", origin->part.index), WEIR_F("offset", position),
+                          WEIR_F_ERR(err));
         }
         return;
     }
@@ -151,8 +156,7 @@ static void chain_failed(struct chain_pass *pass,
         pass->blame = *err;
         struct weir_err placed = *err;
         snprintf(placed.message, sizeof(placed.message), "%.64s, partition %d, offset %lld: %.230s",
-                 pass->task->topic, pass->task->part.index, (long long)record->position,
-                 err->message);
+                 origin->topic, origin->part.index, (long long)position, err->message);
         weir_err_hint(&placed, "Mend the record or the step, or set `on_error: skip`.");
         pass->lane->err = placed;
     }
@@ -406,7 +410,8 @@ static void chain_cut(struct chain_pass *pass)
         batch->count--;
     }
     pass->task->in_flight -= count - batch->count;
-    batch->next = pass->cut;
+    batch->next = pass->task->part.read =
+        pass->cut; /* the lane is halted: what follows is not read */
     struct weir_err err = pass->lane->err;
     pass->lane->err = (struct weir_err){0};
     weir_lane_fail(pass->lane, WEIR_LANE_WANTS_STOP, &err);
@@ -417,11 +422,10 @@ static void chain_replay(struct chain_pass *pass)
 {
     struct weir_err err = pass->lane->err;
     pass->lane->err = (struct weir_err){0};
-    if (pass->batch->is_special) { /* a timer failed: no record to stop at */
+    if (!weir_chain_blame(pass->lane, pass->batch, pass->cut, &pass->blame)) {
         weir_lane_fail(pass->lane, WEIR_LANE_WANTS_END, &err);
         return;
     }
-    weir_chain_condemn(pass->task, pass->cut, pass->cut, &pass->blame);
     err.status = WEIR_ABORTED;
     weir_lane_fail(pass->lane, WEIR_LANE_WANTS_ABORT, &err);
 }
@@ -459,12 +463,14 @@ void weir_chain_process(struct weir_lane *lane, struct weir_batch *batch)
     if (batch->count == 0 && !batch->is_special) {
         return;
     }
+    const struct weir_task *task = batch->task;
+    const struct weir_chain *chain = task->in_front ? &engine->front : &engine->chain;
     struct chain_pass pass = {
         .lane = lane,
         .batch = batch,
         .task = batch->task,
         .cut = INT64_MAX,
-        .copies = engine->chain.branch_count > 0 || engine->chain.outlet_count > 1,
+        .copies = chain->branch_count > 0 || chain->outlet_count > 1,
     };
     lane->run.batch = batch;
     lane->run.pass = &pass;
@@ -480,7 +486,7 @@ void weir_chain_process(struct weir_lane *lane, struct weir_batch *batch)
         if (batch->is_special) {
             records[count++] = &batch->special;
         }
-        fits = chain_pass_all(&pass, &engine->chain, records, count);
+        fits = chain_pass_all(&pass, chain, records, count);
     }
     if (!fits) {
         struct weir_err err = {0};
@@ -505,6 +511,28 @@ void weir_chain_process(struct weir_lane *lane, struct weir_batch *batch)
     weir_run_reset(&lane->run);
     lane->run.batch = NULL;
     lane->run.pass = NULL;
+}
+
+bool weir_chain_blame(struct weir_lane *lane,
+                      struct weir_batch *batch,
+                      int64_t position,
+                      const struct weir_err *err)
+{
+    const struct weir_record *record = NULL;
+    for (size_t i = 0; i < batch->count && record == NULL; i++) {
+        record = batch->records[i].position == position ? &batch->records[i] : NULL;
+    }
+    if (record == NULL) { /* a timer failed: there is no record to stop at */
+        return false;
+    }
+    struct weir_task *origin = batch->task;
+    weir_exchange_origin(&origin, record, &position);
+    if (origin == batch->task) {
+        weir_chain_condemn(batch->task, position, position, err);
+    } else if (lane->blame.task == NULL) {
+        lane->blame = (struct weir_blame){origin, position, *err};
+    }
+    return true;
 }
 
 void weir_chain_condemn(struct weir_task *task,

@@ -39,7 +39,7 @@ static void engine_apply_standing(struct weir_engine *engine, const struct weir_
 weir_status weir_engine_commit_domain(struct weir_engine *engine, struct weir_err *err)
 {
     struct weir_commit_source sources[WEIR_SOURCES_MAX];
-    for (unsigned i = 0; i < engine->source_count; i++) {
+    for (unsigned i = 0; i < engine->outer_count; i++) {
         sources[i].self = engine->sources[i].self;
         sources[i].items = weir_engine_list_parts(engine, i, &sources[i].count);
         sources[i].stands = weir_calloc(sources[i].count + 1, sizeof(bool));
@@ -55,7 +55,7 @@ weir_status weir_engine_commit_domain(struct weir_engine *engine, struct weir_er
                                        .timeout_ms = timeout_ms,
                                        .last = engine->stopping,
                                        .sources = sources,
-                                       .source_count = engine->source_count};
+                                       .source_count = engine->outer_count};
     weir_status status = weir_shard_append(engine, engine->epoch, err);
     if (status == WEIR_OK) {
         status = engine->plan.domain->commit(engine->domain, &commit, err);
@@ -63,7 +63,7 @@ weir_status weir_engine_commit_domain(struct weir_engine *engine, struct weir_er
     if (status != WEIR_OK && status != WEIR_UNKNOWN) {
         engine_apply_standing(engine, &commit);
     }
-    for (unsigned i = 0; i < engine->source_count; i++) {
+    for (unsigned i = 0; i < engine->outer_count; i++) {
         weir_free((void *)(uintptr_t)sources[i].items);
         weir_free(sources[i].stands);
     }

@@ -126,14 +126,15 @@ void weir_source_exhausted(struct weir_ctx *ctx)
 
 /* --- ownership ---------------------------------------------------------------------------------*/
 
-static unsigned engine_choose_lane(const struct weir_engine *engine)
+/* The one with the fewest tasks of the same side of the exchange. */
+static unsigned engine_choose_lane(const struct weir_engine *engine, bool in_front)
 {
     unsigned best = 0;
     size_t best_count = SIZE_MAX;
     for (unsigned i = 0; i < engine->lane_count; i++) {
         size_t count = 0;
         for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
-            count += task->part.lane == i;
+            count += task->part.lane == i && task->in_front == in_front;
         }
         if (count < best_count) {
             best = i;
@@ -153,7 +154,13 @@ static struct weir_task *engine_add_task(struct weir_engine *engine,
     task->part.topic = task->topic;
     task->part.index = item->index;
     task->part.source_data = item->source_data;
-    task->part.lane = engine_choose_lane(engine);
+    task->exchange = engine->exchange;
+    task->in_front = engine->exchange != NULL && engine->exchange->source != task->source;
+    task->stream = weir_exchange_stream(source->name, item->topic);
+    task->told.committed = INT64_MIN;
+    weir_exchange_rollback(task);
+    task->part.lane = engine_choose_lane(engine, task->in_front);
+    task->told.moved_ms = engine->lanes[task->part.lane].calm_ms;
     atomic_init(&task->part.end, -1);
     int64_t position = item->position;
     if (engine->state_log != NULL) {
@@ -173,9 +180,11 @@ static struct weir_task *engine_add_task(struct weir_engine *engine,
     task->next = engine->tasks;
     engine->tasks = task;
     engine->task_count++;
-    WEIR_LOG_INFO(&engine->log, "partition assigned", WEIR_F("source", source->name),
-                  WEIR_F("topic", item->topic), WEIR_F("partition", item->index),
-                  WEIR_F("offset", position));
+    if (!weir_task_is_inner(task)) {
+        WEIR_LOG_INFO(&engine->log, "partition assigned", WEIR_F("source", source->name),
+                      WEIR_F("topic", item->topic), WEIR_F("partition", item->index),
+                      WEIR_F("offset", position));
+    }
     return task;
 }
 
@@ -196,6 +205,9 @@ void weir_source_assign(struct weir_ctx *ctx,
     }
     for (size_t i = 0; i < count; i++) {
         ret[i] = &engine_add_task(engine, &engine->sources[ctx->index], &items[i])->part;
+    }
+    if (engine->exchange != NULL) {
+        weir_exchange_announce(engine->exchange);
     }
     engine->dirty = true;
     weir_gate_open(engine);
@@ -387,7 +399,8 @@ static bool engine_is_exhausted(const struct weir_engine *engine)
         }
     }
     for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
-        if (!atomic_load_explicit(&task->ended, memory_order_acquire)) {
+        if (!weir_task_is_inner(task) &&
+            !atomic_load_explicit(&task->ended, memory_order_acquire)) {
             return false;
         }
     }
@@ -413,7 +426,7 @@ static bool engine_is_closed_out(struct weir_engine *engine)
     }
     bool closed = true;
     for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
-        closed = closed && task->closed_out && !task->again;
+        closed = closed && (task->in_front || (task->closed_out && !task->again));
     }
     for (unsigned i = 0; i < engine->lane_count; i++) {
         closed = closed && engine->lanes[i].pending_first == NULL;
@@ -461,10 +474,15 @@ static void engine_check_end(struct weir_engine *engine)
     if (!engine_is_drained(engine) || !engine_is_closed_out(engine)) {
         return;
     }
+    /* The lanes stand still: a tick could make more to commit behind our back. */
+    if (!weir_gate_close(engine, false, engine_now(engine) + 100 * WEIR_NS_PER_MS)) {
+        return;
+    }
     weir_epoch_commit_now(engine, engine_now(engine) + 50 * WEIR_NS_PER_MS);
     if (engine->state == WEIR_EPOCH_OPEN && weir_epoch_is_clean(engine)) {
         engine_finish(engine, engine->err.status);
     }
+    weir_gate_open(engine);
 }
 
 /* --- the tick ----------------------------------------------------------------------------------*/
@@ -533,6 +551,33 @@ static void engine_wait(struct weir_engine *engine)
 
 /* --- open and close ----------------------------------------------------------------------------*/
 
+/* The shards of an exchange are told apart by its name and their number. */
+static weir_status engine_check_exchange(struct weir_engine *engine, struct weir_err *err)
+{
+    static const char suffix[] = ".exchange";
+    struct weir_state_position kept;
+    for (size_t i = 0; weir_state_log_position_at(engine->state_log, i, &kept); i++) {
+        const struct weir_exchange *exchange = engine->exchange;
+        size_t size = strlen(kept.source), end = sizeof(suffix) - 1;
+        bool known = false;
+        for (size_t k = 0; k < engine->outer_count; k++) {
+            known = known || strcmp(engine->sources[k].name, kept.source) == 0;
+        }
+        if (known || size < end || strcmp(kept.source + size - end, suffix) != 0 ||
+            (exchange != NULL && strcmp(kept.source, exchange->name) == 0 &&
+             strcmp(kept.topic, exchange->topic) == 0)) {
+            continue;
+        }
+        weir_status status = weir_fail(err, WEIR_CONFIG, "the state is that of %.200s with %.100s",
+                                       kept.source, kept.topic);
+        weir_err_hint(err, "An exchange keeps its step's name and its shards. Begin anew with "
+                           "another `name` or `state.dir`.");
+        weir_err_path(err, "state");
+        return status;
+    }
+    return WEIR_OK;
+}
+
 static weir_status engine_open_log(struct weir_engine *engine, struct weir_err *err)
 {
     if (!engine->plan.uses_log) {
@@ -558,7 +603,7 @@ static weir_status engine_open_log(struct weir_engine *engine, struct weir_err *
         weir_err_path(err, "state");
         return status;
     }
-    return WEIR_OK;
+    return engine_check_exchange(engine, err);
 }
 
 /* Sinks return to their committed extents. A sink without one gets an entry before it writes its
@@ -595,7 +640,7 @@ static weir_status engine_open_domain(struct weir_engine *engine, struct weir_er
     }
     void *sources[WEIR_SOURCES_MAX], *sinks[WEIR_SINKS_MAX];
     size_t sink_count = 0;
-    for (size_t i = 0; i < engine->source_count; i++) {
+    for (size_t i = 0; i < engine->outer_count; i++) {
         sources[i] = engine->sources[i].self;
     }
     for (size_t i = 0; i < engine->sink_count; i++) {
@@ -606,7 +651,7 @@ static weir_status engine_open_domain(struct weir_engine *engine, struct weir_er
     engine->domain_ctx = engine->sources[0].ctx;
     engine->domain = weir_calloc(1, engine->plan.domain->self_size);
     return engine->plan.domain->open(engine->domain, &engine->domain_ctx, sources,
-                                     engine->source_count, sinks, sink_count, err);
+                                     engine->outer_count, sinks, sink_count, err);
 }
 
 static void engine_start_lanes(struct weir_engine *engine)

@@ -23,6 +23,7 @@
 #include "conf/pipeline.h"
 #include "data/batch.h"
 #include "engine/engine.h"
+#include "engine/exchange.h"
 #include "engine/plan.h"
 #include "state/state_log.h"
 
@@ -62,9 +63,23 @@ struct weir_task {
     bool closed_out; /* lane: its open windows were emitted at the end of the input */
     struct weir_state_size {
         atomic_size_t keys, bytes;
-    } * sizes;                        /* by state_index, for the gauges */
-    int64_t seen_committed, moved_ns; /* when `committed` was last seen to move, or no lag */
+    } * sizes;                            /* by state_index, for the gauges */
+    int64_t seen_committed, moved_ns;     /* when `committed` was last seen to move, or no lag */
+    const struct weir_exchange *exchange; /* NULL: the graph is not cut */
+    bool in_front;                        /* of the exchange: runs engine->front, keeps no state */
+    uint64_t stream;                      /* in front: what names its topic in frames */
+    struct weir_told told;                /* in front */
+    /* in front: fates other than ok that its records met behind; any lane, or paused */
+    _Atomic uint64_t behind[WEIR_FATE_COUNT];
+    bool all_idle;         /* behind, lane: and since when */
+    int64_t idle_since_ms; /* by the lane's calm_ms */
 };
+
+/* Behind an exchange in memory: what it reads was read by this process, in the same epoch. */
+static inline bool weir_task_is_inner(const struct weir_task *task)
+{
+    return task->exchange != NULL && task->exchange->is_memory && !task->in_front;
+}
 
 /* A step of the graph. Immutable after open. */
 struct weir_stage {
@@ -169,11 +184,19 @@ struct weir_lane {
     size_t pending_bytes;
     atomic_size_t pending_shown; /* the same, for the gauge */
     bool blocked;                /* a sink was full: look again soon */
+    bool throttled;              /* so was the exchange */
     bool halted;                 /* failed: reads no more */
     atomic_int call;             /* enum weir_lane_call: what control should do */
     struct weir_err err;         /* why */
+    struct weir_blame {          /* what the abort is to condemn, in a task of another lane */
+        struct weir_task *task;  /* NULL: nothing */
+        int64_t position;
+        struct weir_err err;
+    } blame;
     struct weir_step_count *step_counts;
-    int64_t ticked_ns; /* when its tasks last had a tick */
+    int64_t ticked_ns, ticked_ms; /* when its tasks last had a tick, by both clocks */
+    int64_t
+        calm_ms; /* processing time since the start, by ticks: no jump of the wall clock moves it */
 };
 
 /* How lanes are stopped between two batches; see gate.c. */
@@ -202,9 +225,12 @@ struct weir_engine {
     struct weir_arena arena; /* pipeline lifetime: instances, graph */
     struct weir_source *sources;
     size_t source_count;
+    size_t outer_count; /* of them, those that are not an exchange in memory; they come first */
     struct weir_sink *sinks;
     size_t sink_count;
     struct weir_chain chain;
+    struct weir_chain front;        /* what comes before the exchange; then `chain` is behind it */
+    struct weir_exchange *exchange; /* NULL: none */
     unsigned stage_count;
     struct weir_stage **stateful; /* the steps that keep state, by state_index */
     unsigned stateful_count;
@@ -273,8 +299,12 @@ void weir_lane_done(struct weir_lane *lane);
 bool weir_lane_step(struct weir_lane *lane);
 /* Writes pending batches until a sink is full. lane, or paused. */
 bool weir_lane_write_pending(struct weir_lane *lane);
-/* A batch of which some outputs are written and some are not. */
+/* It has something that belongs to the epoch: a batch of which some outputs are written and some
+ * are not; records in the exchange, marks to be made. */
 bool weir_lane_is_partial(const struct weir_lane *lane);
+/* Works towards the opposite, without reading anything new. True if something moved. lane, or
+ * paused. */
+bool weir_lane_finish(struct weir_lane *lane);
 /* Throws away pending batches of a task, or of all tasks (NULL). paused. */
 void weir_lane_discard(struct weir_lane *lane, const struct weir_task *task);
 void *weir_lane_main(void *lane);
@@ -320,7 +350,13 @@ weir_chain_route(struct weir_run *run, unsigned sink, const struct weir_record *
 void weir_chain_result_failed(struct weir_run *run,
                               const struct weir_record *result,
                               struct weir_err *err);
-/* Remembers that a record cannot be written, for the replay after an abort. */
+/* Remembers that a record of the batch cannot be written, for the replay after the abort that has
+ * to follow. False: no record lies at that position. lane. */
+WEIR_MUST_USE bool weir_chain_blame(struct weir_lane *lane,
+                                    struct weir_batch *batch,
+                                    int64_t position,
+                                    const struct weir_err *err);
+/* The same for records of a task. paused, or its lane. */
 void weir_chain_condemn(struct weir_task *task,
                         int64_t first,
                         int64_t last,

@@ -131,11 +131,24 @@ static void epoch_check_accounts(const struct weir_engine *engine)
     }
 }
 
+/* Verdicts about records that are committed. paused: the lane looks at them. */
+static void epoch_forget_verdicts(struct weir_task *task)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < task->verdict_count; i++) {
+        if (task->verdicts[i].last >= task->part.committed) {
+            task->verdicts[kept++] = task->verdicts[i];
+        }
+    }
+    task->verdict_count = kept;
+}
+
 /* Freezes what is written as the closing epoch. paused. */
 static void epoch_seal(struct weir_engine *engine)
 {
     epoch_check_accounts(engine);
     for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        epoch_forget_verdicts(task);
         task->part.closing = task->part.written;
         if (weir_fault_is(WEIR_FAULT_COMMIT_EARLY) && task->part.written != task->part.committed) {
             task->part.closing += 50;
@@ -147,6 +160,7 @@ static void epoch_seal(struct weir_engine *engine)
         if (task->states != NULL) {
             weir_shard_seal(engine, task);
         }
+        weir_exchange_seal(task);
     }
     for (size_t i = 0; i < engine->sink_count; i++) {
         struct weir_sink *sink = &engine->sinks[i];
@@ -184,13 +198,7 @@ void weir_epoch_apply_task(struct weir_engine *engine, struct weir_task *task)
     if (task->states != NULL) {
         weir_shard_committed(engine, task);
     }
-    size_t kept = 0;
-    for (size_t i = 0; i < task->verdict_count; i++) {
-        if (task->verdicts[i].last >= task->part.committed) {
-            task->verdicts[kept++] = task->verdicts[i];
-        }
-    }
-    task->verdict_count = kept;
+    weir_exchange_committed(task);
 }
 
 static void epoch_applied(struct weir_engine *engine)
@@ -219,6 +227,9 @@ static void epoch_applied(struct weir_engine *engine)
 /* Records of a task that were read since its last commit. paused. */
 static int64_t task_uncommitted(const struct weir_task *task)
 {
+    if (weir_task_is_inner(task)) { /* counted where they were read */
+        return 0;
+    }
     uint64_t records = task->in_flight;
     for (int fate = 0; fate < WEIR_FATE_COUNT; fate++) {
         records += task->open[fate] + task->closing[fate];
@@ -266,6 +277,11 @@ void weir_epoch_abort(struct weir_engine *engine, const struct weir_err *why)
     for (unsigned i = 0; i < engine->lane_count; i++) {
         struct weir_lane *lane = &engine->lanes[i];
         weir_lane_discard(lane, NULL);
+        if (lane->blame.task != NULL) {
+            weir_chain_condemn(lane->blame.task, lane->blame.position, lane->blame.position,
+                               &lane->blame.err);
+            lane->blame.task = NULL;
+        }
         lane->halted = false;
         lane->err = (struct weir_err){0};
         atomic_store_explicit(&lane->call, WEIR_LANE_RUNS, memory_order_relaxed);
@@ -291,6 +307,7 @@ void weir_epoch_abort(struct weir_engine *engine, const struct weir_err *why)
         if (task->states != NULL) {
             weir_shard_rollback(task);
         }
+        weir_exchange_rollback(task);
     }
     atomic_store_explicit(&engine->closing_out, false, memory_order_release);
     engine->run++;
@@ -298,6 +315,9 @@ void weir_epoch_abort(struct weir_engine *engine, const struct weir_err *why)
     engine->left_behind = engine->left_behind || engine->stopping; /* nothing reads it again */
     if (status == WEIR_OK && !weir_fault_is(WEIR_FAULT_SKIP_REWIND)) {
         status = weir_engine_seek(engine, &err);
+    }
+    if (status == WEIR_OK && engine->exchange != NULL) {
+        weir_exchange_announce(engine->exchange);
     }
     int64_t now_ns = weir_clock_monotonic_ns(engine->clock);
     int64_t took_ns = engine->commit_started_ns == 0 ? 0 : now_ns - engine->commit_started_ns;

@@ -11,6 +11,10 @@
  * sinks, because that is what makes room. A lane that was parked half-written by such a gate, and
  * has not woken yet when the next one closes, is sent on to finish its batch.
  *
+ * An exchange in memory makes lanes depend on each other: what one hands over, another has to
+ * process before the epoch can close. A parked lane that is given something goes on; only when all
+ * stand still with nothing left does the gate hold.
+ *
  * Without threads (the simulator) lanes only move when control steps them, and the gate steps
  * half-written batches to their end.
  */
@@ -19,6 +23,8 @@
 
 #include "base/assert.h"
 #include "engine/engine_priv.h"
+
+enum { INLINE_ROUNDS = 1000 };
 
 void weir_gate_init(struct weir_gate *gate)
 {
@@ -79,17 +85,19 @@ static void gate_serve_sinks(struct weir_engine *engine)
 
 static bool gate_close_inline(struct weir_engine *engine, bool leave_partial)
 {
-    for (unsigned i = 0; i < engine->lane_count && !leave_partial; i++) {
-        struct weir_lane *lane = &engine->lanes[i];
-        for (int round = 0; weir_lane_is_partial(lane); round++) {
-            if (round == 1000) {
-                return false;
+    bool still = leave_partial;
+    for (int round = 0; !still && round < INLINE_ROUNDS; round++) {
+        still = true;
+        for (unsigned i = 0; i < engine->lane_count; i++) {
+            struct weir_lane *lane = &engine->lanes[i];
+            if (weir_lane_is_partial(lane)) { /* what it does may give another lane something */
+                still = false;
+                gate_serve_sinks(engine);
+                weir_lane_finish(lane);
             }
-            gate_serve_sinks(engine);
-            weir_lane_write_pending(lane);
         }
     }
-    return true;
+    return still;
 }
 
 /* Every lane is parked where this gate wants it. Under the gate's lock. */
@@ -107,6 +115,9 @@ static bool gate_wait_parked(struct weir_engine *engine, bool leave_partial, int
     struct weir_gate *gate = &engine->gate;
     pthread_mutex_lock(&gate->lock);
     while (!gate_is_still(engine, leave_partial)) {
+        if (gate->parked == engine->lane_count) { /* one gave another something to do */
+            pthread_cond_broadcast(&gate->opened);
+        }
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += 1000000;

@@ -39,26 +39,44 @@ static void *graph_instance(struct weir_engine *engine, const struct weir_compon
     return self;
 }
 
+static struct weir_stage *chain_add_stage(struct weir_engine *engine,
+                                          struct weir_chain *chain,
+                                          const struct weir_component *component,
+                                          const char *name,
+                                          const void *config)
+{
+    struct weir_stage *stage = &chain->stages[chain->stage_count++];
+    *stage = (struct weir_stage){
+        .component = component,
+        .name = name,
+        .index = engine->stage_count++,
+        .config = config,
+        .state_index = -1,
+        .self = graph_instance(engine, component),
+    };
+    stage->ctx = graph_ctx(engine, name, stage->index, engine->plan.domain != NULL);
+    return stage;
+}
+
+/* Adds the steps from `first` to before `end`; there is room for one more. */
 static void chain_build_stages(struct weir_engine *engine,
                                struct weir_chain *chain,
                                const struct weir_items *steps,
+                               size_t first,
+                               size_t end,
                                const char *prefix)
 {
-    chain->stage_count = steps->count;
-    chain->stages = weir_arena_calloc(&engine->arena, steps->count, sizeof(*chain->stages));
-    for (size_t i = 0; i < steps->count; i++) {
+    if (chain->stages == NULL) {
+        chain->stages = weir_arena_calloc(&engine->arena, steps->count + 1, sizeof(*chain->stages));
+    }
+    for (size_t i = first; i < end; i++) {
         const struct weir_step_config *step = WEIR_ITEMS_AT(struct weir_step_config, steps, i);
         const struct weir_described *described = step->component.described;
         const char *base = (const char *)described - offsetof(struct weir_component, described);
-        struct weir_stage *stage = &chain->stages[i];
-        stage->component = (const struct weir_component *)(const void *)base;
-        stage->name = weir_plan_step_name(step, i, prefix, &engine->arena);
+        struct weir_stage *stage = chain_add_stage(
+            engine, chain, (const struct weir_component *)(const void *)base,
+            weir_plan_step_name(step, i, prefix, &engine->arena), step->component.config);
         stage->place = step->component.place;
-        stage->index = engine->stage_count++;
-        stage->config = step->component.config;
-        stage->state_index = -1;
-        stage->ctx = graph_ctx(engine, stage->name, stage->index, engine->plan.domain != NULL);
-        stage->self = graph_instance(engine, stage->component);
     }
 }
 
@@ -78,9 +96,9 @@ static void chain_build_outlets(struct weir_engine *engine,
 
 static void graph_build_ends(struct weir_engine *engine)
 {
-    engine->source_count = engine->plan.source_count;
+    engine->source_count = engine->outer_count = engine->plan.source_count;
     engine->sources =
-        weir_arena_calloc(&engine->arena, engine->source_count, sizeof(*engine->sources));
+        weir_arena_calloc(&engine->arena, engine->source_count + 1, sizeof(*engine->sources));
     for (unsigned i = 0; i < engine->source_count; i++) {
         const struct weir_plan_edge *edge = &engine->plan.sources[i];
         struct weir_source *source = &engine->sources[i];
@@ -92,7 +110,8 @@ static void graph_build_ends(struct weir_engine *engine)
         source->self = graph_instance(engine, edge->component);
     }
     engine->sink_count = engine->plan.sink_count;
-    engine->sinks = weir_arena_calloc(&engine->arena, engine->sink_count, sizeof(*engine->sinks));
+    engine->sinks =
+        weir_arena_calloc(&engine->arena, engine->sink_count + 1, sizeof(*engine->sinks));
     for (unsigned i = 0; i < engine->sink_count; i++) {
         const struct weir_plan_edge *edge = &engine->plan.sinks[i];
         struct weir_sink *sink = &engine->sinks[i];
@@ -148,6 +167,60 @@ static void graph_number(struct weir_engine *engine)
     (void)chain_number(engine, &engine->chain, false, &count);
 }
 
+static struct weir_exchange *graph_make_exchange(struct weir_engine *engine)
+{
+    const struct weir_step_config *step = engine->plan.exchange;
+    struct weir_exchange *exchange = weir_arena_calloc(&engine->arena, 1, sizeof(*exchange));
+    WEIR_ASSERT(exchange != NULL);
+    const char *name = weir_plan_step_name(step, engine->plan.exchange_at, "", &engine->arena);
+    *exchange = (struct weir_exchange){
+        .engine = engine,
+        .name = weir_arena_printf(&engine->arena, "%s.exchange", name),
+        .shards = (int32_t)step->exchange->shards,
+        .is_memory = true,
+        .source = (unsigned)engine->source_count,
+        .sink = (unsigned)engine->sink_count,
+    };
+    exchange->topic = weir_arena_printf(&engine->arena, "%d shards", exchange->shards);
+    return exchange;
+}
+
+/* Cuts the graph: what is in front ends in the exchange as a sink, what is behind begins with it as
+ * a source. */
+static void graph_build_exchange(struct weir_engine *engine)
+{
+    const struct weir_items *steps = &engine->config->steps;
+    size_t at = engine->plan.exchange_at;
+    struct weir_exchange *exchange = engine->exchange = graph_make_exchange(engine);
+    chain_build_stages(engine, &engine->front, steps, 0, at, "");
+    struct weir_stage *writer =
+        chain_add_stage(engine, &engine->front, &weir_exchange_writer, exchange->name, exchange);
+    engine->front.outlets = weir_arena_calloc(&engine->arena, 1, sizeof(struct weir_outlet));
+    engine->front.outlets[0].sink = exchange->sink;
+    engine->front.outlet_count = 1;
+    (void)chain_add_stage(engine, &engine->chain, &weir_exchange_reader, exchange->name, exchange);
+    chain_build_stages(engine, &engine->chain, steps, at, steps->count, "");
+    exchange->to = &engine->chain.stages[1];
+    engine->chain.stages[1].ctx.exchanged = true;
+    writer->name = exchange->to->name; /* what fails there is the step's key or time */
+    struct weir_source *source = &engine->sources[engine->source_count++];
+    *source = (struct weir_source){
+        .component = &weir_exchange_memory_source,
+        .config = exchange,
+        .name = exchange->name,
+        .ctx = graph_ctx(engine, exchange->name, exchange->source, false),
+        .self = graph_instance(engine, &weir_exchange_memory_source),
+    };
+    struct weir_sink *sink = &engine->sinks[engine->sink_count++];
+    *sink = (struct weir_sink){
+        .component = &weir_exchange_memory_sink,
+        .config = exchange,
+        .name = exchange->name,
+        .ctx = graph_ctx(engine, exchange->name, exchange->sink, false),
+        .self = graph_instance(engine, &weir_exchange_memory_sink),
+    };
+}
+
 void weir_graph_build(struct weir_engine *engine)
 {
     const struct weir_pipeline_config *config = engine->config;
@@ -155,7 +228,13 @@ void weir_graph_build(struct weir_engine *engine)
     unsigned next_sink = 0;
     graph_build_ends(engine);
     struct weir_chain *chain = &engine->chain;
-    chain_build_stages(engine, chain, &config->steps, "");
+    chain->stages =
+        weir_arena_calloc(&engine->arena, config->steps.count + 2, sizeof(*chain->stages));
+    if (engine->plan.exchange == NULL) {
+        chain_build_stages(engine, chain, &config->steps, 0, config->steps.count, "");
+    } else {
+        graph_build_exchange(engine);
+    }
     chain_build_outlets(engine, chain, &config->sinks, &next_sink);
     chain->branch_count = config->branches.count;
     chain->branches =
@@ -168,7 +247,7 @@ void weir_graph_build(struct weir_engine *engine)
             from->name != NULL ? from->name : weir_arena_printf(&engine->arena, "branches[%zu]", i);
         branch->when = from->when.program == NULL ? NULL : &from->when;
         char *prefix = weir_arena_printf(&engine->arena, "%s.", branch->name);
-        chain_build_stages(engine, &branch->chain, &from->steps, prefix);
+        chain_build_stages(engine, &branch->chain, &from->steps, 0, from->steps.count, prefix);
         chain_build_outlets(engine, &branch->chain, &from->sinks, &next_sink);
     }
     engine->dead_letter = -1;
@@ -176,7 +255,7 @@ void weir_graph_build(struct weir_engine *engine)
         engine->sinks[next_sink].is_routed = true;
         engine->dead_letter = (int)next_sink++;
     }
-    WEIR_ASSERT(next_sink == engine->sink_count);
+    WEIR_ASSERT(next_sink == engine->plan.sink_count);
     graph_number(engine);
 }
 
@@ -222,7 +301,16 @@ weir_status weir_graph_open(struct weir_engine *engine, struct weir_err *err)
         }
     }
     if (status == WEIR_OK) {
+        status = chain_open(&engine->front, err);
+    }
+    if (status == WEIR_OK) {
         status = chain_open(&engine->chain, err);
+    }
+    if (status == WEIR_OK && engine->exchange != NULL) {
+        const struct weir_stage *to = engine->exchange->to;
+        const struct weir_step_ops *ops = to->component->ops.step;
+        engine->exchange->idle_timeout_ms =
+            ops->idle_timeout == NULL ? 0 : ops->idle_timeout(to->self);
     }
     for (size_t i = 0; i < engine->source_count && status == WEIR_OK; i++) {
         struct weir_source *source = &engine->sources[i];
@@ -245,6 +333,7 @@ void weir_graph_close(struct weir_engine *engine)
         source->component->close(source->self);
         memset(source->self, 0, source->component->self_size);
     }
+    chain_close(&engine->front);
     chain_close(&engine->chain);
     for (size_t i = 0; i < engine->sink_count; i++) {
         const struct weir_sink *sink = &engine->sinks[i];

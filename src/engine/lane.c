@@ -185,9 +185,13 @@ static void intake_seal(struct weir_batch *batch)
 void weir_lane_fail(struct weir_lane *lane, enum weir_lane_call call, const struct weir_err *err)
 {
     lane->halted = true;
+    bool stops = atomic_load_explicit(&lane->call, memory_order_relaxed) == WEIR_LANE_WANTS_STOP;
     if (lane->err.status == WEIR_OK) {
         lane->err = *err;
         /* Release: control reads err after it has seen the call. */
+        atomic_store_explicit(&lane->call, (int)call, memory_order_release);
+    } else if (stops && call == WEIR_LANE_WANTS_ABORT) {
+        /* Behind an exchange: what was to be committed before the stop cannot be. */
         atomic_store_explicit(&lane->call, (int)call, memory_order_release);
     }
     uint64_t one = 1;
@@ -209,6 +213,12 @@ static void lane_tend_disk(struct weir_lane *lane, const struct weir_task *task)
     }
 }
 
+static bool lane_wants_abort(const struct weir_lane *lane)
+{
+    int call = atomic_load_explicit(&lane->call, memory_order_relaxed);
+    return call == WEIR_LANE_WANTS_ABORT || call == WEIR_LANE_WANTS_END;
+}
+
 static void lane_settle(struct weir_lane *lane, struct weir_batch *batch)
 {
     struct weir_task *task = batch->task;
@@ -221,6 +231,9 @@ static void lane_settle(struct weir_lane *lane, struct weir_batch *batch)
     }
     WEIR_ASSERT(settled <= task->in_flight);
     task->in_flight -= settled;
+    if (weir_task_is_inner(task)) {
+        weir_exchange_tell_fates(batch);
+    }
     task->part.written = batch->next;
     if (task->states != NULL) {
         weir_shard_settle(task);
@@ -265,8 +278,8 @@ static bool lane_write_batch(struct weir_lane *lane, struct weir_batch *batch)
         if (status != WEIR_OK) {
             WEIR_ASSERT(batch->cursor < output->count);
             int64_t position = output->records[batch->cursor]->position;
-            weir_chain_condemn(batch->task, position, position, &err);
-            weir_lane_fail(lane, WEIR_LANE_WANTS_ABORT, &err);
+            bool known = weir_chain_blame(lane, batch, position, &err);
+            weir_lane_fail(lane, known ? WEIR_LANE_WANTS_ABORT : WEIR_LANE_WANTS_END, &err);
             return false;
         }
         WEIR_ASSERT(batch->cursor == output->count);
@@ -280,11 +293,30 @@ static bool lane_write_batch(struct weir_lane *lane, struct weir_batch *batch)
     return true;
 }
 
+/* A task of the lane whose clock is not told to the shards yet. */
+static struct weir_task *lane_find_due(const struct weir_lane *lane, bool closing)
+{
+    const struct weir_engine *engine = lane->engine;
+    struct weir_task *task = engine->exchange == NULL ? NULL : engine->tasks;
+    while (task != NULL && !(task->in_front && task->part.lane == lane->index &&
+                             weir_exchange_is_due(engine->exchange, task, closing))) {
+        task = task->next;
+    }
+    return task;
+}
+
 bool weir_lane_is_partial(const struct weir_lane *lane)
 {
+    const struct weir_engine *engine = lane->engine;
     const struct weir_batch *batch = lane->pending_first;
-    return batch != NULL &&
-           (batch->sink_at > 0 || batch->cursor > 0 || lane->engine->stateful_count > 0);
+    if (batch != NULL && (batch->sink_at > 0 || batch->cursor > 0 || engine->stateful_count > 0)) {
+        return true;
+    }
+    return engine->exchange != NULL &&
+           atomic_load_explicit(&engine->writable, memory_order_acquire) &&
+           !lane_wants_abort(lane) &&
+           (weir_exchange_has_queued(engine->exchange, lane->index) ||
+            lane_find_due(lane, true) != NULL);
 }
 
 bool weir_lane_write_pending(struct weir_lane *lane)
@@ -372,12 +404,6 @@ static size_t lane_budget(struct weir_lane *lane, size_t want)
     return want;
 }
 
-static bool lane_wants_abort(const struct weir_lane *lane)
-{
-    int call = atomic_load_explicit(&lane->call, memory_order_relaxed);
-    return call == WEIR_LANE_WANTS_ABORT || call == WEIR_LANE_WANTS_END;
-}
-
 static void lane_process(struct weir_lane *lane, struct weir_batch *batch)
 {
     weir_chain_process(lane, batch);
@@ -399,21 +425,58 @@ static void lane_process(struct weir_lane *lane, struct weir_batch *batch)
     weir_lane_write_pending(lane);
 }
 
-/* A batch without records that brings a watermark or a tick to the steps of a task. */
-static void
-lane_process_special(struct weir_lane *lane, struct weir_task *task, uint8_t flags, int64_t time_ms)
+static struct weir_batch *lane_empty_batch(struct weir_lane *lane, struct weir_task *task)
 {
     struct weir_batch *batch = lane_take_batch(lane);
     batch->task = task;
     batch->run = lane->engine->run;
     batch->next = task->part.read;
     batch->read_ns = weir_clock_monotonic_ns(lane->engine->clock);
+    return batch;
+}
+
+/* A batch without records that brings a watermark or a tick to the steps of a task. */
+static void
+lane_process_special(struct weir_lane *lane, struct weir_task *task, uint8_t flags, int64_t time_ms)
+{
+    struct weir_batch *batch = lane_empty_batch(lane, task);
     batch->is_special = true;
     batch->special = (struct weir_record){.flags = flags,
                                           .time_ms = time_ms,
                                           .position = task->part.read - 1,
                                           .ordinal = WEIR_NO_ORDINAL};
     lane_process(lane, batch);
+}
+
+/* Tells the shards what tasks in front of the exchange have to say beside their records. */
+static bool lane_tell(struct weir_lane *lane, bool closing)
+{
+    struct weir_task *task;
+    bool told = false;
+    while (!lane->blocked && (task = lane_find_due(lane, closing)) != NULL) {
+        struct weir_batch *batch = lane_empty_batch(lane, task);
+        bool fits = weir_exchange_mark(lane->engine->exchange, batch);
+        WEIR_ASSERT(fits); /* nothing else is in the batch */
+        lane_push_pending(lane, batch);
+        weir_lane_write_pending(lane);
+        told = true;
+    }
+    return told;
+}
+
+/* What both clocks agree on has passed: the wall clock may jump, and a test moves it as it likes.
+ */
+static void lane_pass_time(struct weir_lane *lane, int64_t now_ns)
+{
+    int64_t now_ms = weir_clock_wall_ms(lane->engine->clock);
+    int64_t passed_ms = (now_ns - lane->ticked_ns) / WEIR_NS_PER_MS;
+    int64_t shown_ms = now_ms - lane->ticked_ms;
+    passed_ms = shown_ms < passed_ms ? shown_ms : passed_ms;
+    if (lane->ticked_ms != 0 && passed_ms > 0) {
+        lane->calm_ms += passed_ms;
+    }
+    lane->ticked_ns = now_ns;
+    lane->ticked_ms = now_ms;
 }
 
 /* Processing time for the steps that look at it; at the end of the input, the last watermark. True
@@ -428,10 +491,11 @@ static bool lane_serve_time(struct weir_lane *lane)
                  now_ns - lane->ticked_ns >= TICK_MS * WEIR_NS_PER_MS;
     bool moved = false;
     if (ticks) {
-        lane->ticked_ns = now_ns;
+        lane_pass_time(lane, now_ns);
+        moved = lane_tell(lane, false);
     }
     for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
-        if (task->part.lane != lane->index || lane->halted) {
+        if (task->part.lane != lane->index || lane->halted || task->in_front) {
             continue;
         }
         bool again = task->again;
@@ -454,19 +518,22 @@ static bool lane_has_more(const struct weir_lane *lane)
     bool more = false;
     for (const struct weir_task *task = lane->engine->tasks; task != NULL && !lane->halted;
          task = task->next) {
-        more = more || (task->again && task->part.lane == lane->index);
+        more = more || (task->part.lane == lane->index && task->again);
     }
     return more;
 }
 
-static void lane_finish_intake(struct weir_lane *lane)
+/* What comes out of the exchange was read in front of it, and is processed also when the lane is to
+ * read nothing more. */
+static void lane_finish_intake(struct weir_lane *lane, bool from_exchange)
 {
     struct weir_intake *intake = &lane->intake;
     for (struct weir_batch *batch = intake->first; batch != NULL;) {
         struct weir_batch *next = batch->link;
         batch->link = NULL;
         intake_seal(batch);
-        if (lane->halted) { /* a batch before it failed: nothing behind counts as read */
+        if (from_exchange ? lane_wants_abort(lane) : lane->halted) {
+            /* a batch before it failed: nothing behind counts as read */
             struct weir_task *task = batch->task;
             task->in_flight -= batch->count;
             lane_release_batch(lane, batch);
@@ -500,7 +567,7 @@ static bool lane_read_source(struct weir_lane *lane, unsigned index)
         atomic_fetch_add_explicit(&engine->epoch_records, (int64_t)records, memory_order_relaxed);
         weir_failpoint(WEIR_FAILPOINT_AFTER_POLL);
     }
-    lane_finish_intake(lane);
+    lane_finish_intake(lane, false);
     if (status != WEIR_OK && status != WEIR_AGAIN && status != WEIR_END &&
         weir_status_class(status) != WEIR_CLASS_UNAVAILABLE) {
         weir_err_path(&err, source->name);
@@ -509,18 +576,59 @@ static bool lane_read_source(struct weir_lane *lane, unsigned index)
     return moved;
 }
 
+static bool lane_is_full(const struct weir_lane *lane)
+{
+    return lane->pending_first != NULL &&
+           lane->pending_bytes >=
+               (size_t)lane->engine->config->in_flight / 4 / lane->engine->lane_count;
+}
+
+/* What the tasks in front of the exchange have sent. It belongs to the epoch that they are in,
+ * whatever else the lane may read. */
+static bool lane_read_exchange(struct weir_lane *lane)
+{
+    struct weir_engine *engine = lane->engine;
+    if (lane->blocked || lane_is_full(lane) || lane_wants_abort(lane) ||
+        !atomic_load_explicit(&engine->writable, memory_order_acquire) ||
+        !weir_exchange_has_queued(engine->exchange, lane->index)) {
+        return false;
+    }
+    const struct weir_source *source = &engine->sources[engine->exchange->source];
+    struct weir_err err = {0};
+    weir_status status = source->component->ops.source->read(
+        source->self, lane->index, &lane->intake, (size_t)engine->config->batch_size, &err);
+    WEIR_ASSERT(status == WEIR_OK);
+    lane_finish_intake(lane, true);
+    return true;
+}
+
+bool weir_lane_finish(struct weir_lane *lane)
+{
+    bool moved = lane->pending_first != NULL && weir_lane_write_pending(lane);
+    if (lane->engine->exchange == NULL) {
+        return moved;
+    }
+    moved |= lane_read_exchange(lane);
+    if (lane->pending_first == NULL &&
+        atomic_load_explicit(&lane->engine->writable, memory_order_acquire) &&
+        !lane_wants_abort(lane)) {
+        moved |= lane_tell(lane, true);
+    }
+    return moved;
+}
+
 bool weir_lane_step(struct weir_lane *lane)
 {
     struct weir_engine *engine = lane->engine;
-    bool moved = false;
-    if (lane->pending_first != NULL) {
-        moved = weir_lane_write_pending(lane);
+    if (atomic_load_explicit(&engine->gate.closed, memory_order_acquire)) {
+        return weir_lane_finish(lane);
     }
-    bool full = lane->pending_first != NULL &&
-                lane->pending_bytes >= (size_t)engine->config->in_flight / 4 / engine->lane_count;
-    if (lane->blocked || lane->halted || full ||
-        atomic_load_explicit(&engine->epoch_full, memory_order_acquire) ||
-        atomic_load_explicit(&engine->gate.closed, memory_order_acquire)) {
+    bool moved = lane->pending_first != NULL && weir_lane_write_pending(lane);
+    if (engine->exchange != NULL) {
+        moved |= lane_read_exchange(lane);
+    }
+    if (lane->blocked || lane->halted || lane_is_full(lane) ||
+        atomic_load_explicit(&engine->epoch_full, memory_order_acquire)) {
         return moved;
     }
     if (engine->stateful_count > 0 &&
@@ -530,11 +638,15 @@ bool weir_lane_step(struct weir_lane *lane)
             return true;
         }
     }
-    if (!atomic_load_explicit(&engine->reading, memory_order_acquire)) {
+    lane->throttled = engine->exchange != NULL && weir_exchange_is_full(engine->exchange);
+    if (lane->throttled || !atomic_load_explicit(&engine->reading, memory_order_acquire)) {
         return moved;
     }
     for (unsigned i = 0; i < engine->source_count && !lane->halted && !lane->blocked; i++) {
-        moved |= lane_read_source(lane, i);
+        if (engine->exchange == NULL || !engine->exchange->is_memory ||
+            engine->exchange->source != i) {
+            moved |= lane_read_source(lane, i);
+        }
     }
     return moved;
 }
@@ -547,8 +659,9 @@ void *weir_lane_main(void *argument)
             continue;
         }
         struct pollfd wait = {.fd = lane->wake_fd, .events = POLLIN};
-        /* A full sink tells nobody when it has room again. */
-        int timeout_ms = lane->blocked ? 2 : lane->engine->has_ticks ? TICK_MS : -1;
+        /* What is full tells nobody when it has room again. */
+        bool waits = lane->blocked || lane->throttled;
+        int timeout_ms = waits ? 2 : lane->engine->has_ticks ? TICK_MS : -1;
         if (poll(&wait, 1, timeout_ms) > 0) {
             uint64_t count;
             ssize_t got = read(lane->wake_fd, &count, sizeof(count));

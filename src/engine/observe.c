@@ -72,6 +72,9 @@ void weir_engine_observe(struct weir_engine *engine,
                          int64_t took_ns)
 {
     struct weir_observer *self = engine->observer;
+    if (weir_task_is_inner(batch->task)) { /* observed where they came in */
+        return;
+    }
     weir_histogram_add(self->processing[lane], took_ns, batch->count);
     const struct weir_record *last = &batch->records[batch->count - 1];
     if ((last->flags & WEIR_RECORD_NO_TIME) == 0) {
@@ -84,7 +87,8 @@ void weir_engine_count_fates(struct weir_engine *engine,
                              const struct weir_task *task,
                              const uint64_t *fates)
 {
-    for (int fate = 0; fate < WEIR_FATE_COUNT; fate++) {
+    bool counts = !weir_task_is_inner(task); /* else where they came in */
+    for (int fate = 0; counts && fate < WEIR_FATE_COUNT; fate++) {
         if (fates[fate] > 0) {
             weir_metrics_count(engine->metrics, WEIR_METRIC_MESSAGES, fates[fate],
                                WEIR_LABELS(task->topic, fate_names[fate]));
@@ -145,7 +149,9 @@ static void gauge_partitions(struct weir_engine *engine, const struct weir_task 
 void weir_engine_gauge_forget(struct weir_engine *engine, const struct weir_task *task)
 {
     gauge_task(engine, task, false);
-    gauge_partitions(engine, task);
+    if (!weir_task_is_inner(task)) {
+        gauge_partitions(engine, task);
+    }
 }
 
 static void gauge_state(struct weir_engine *engine)
@@ -153,6 +159,9 @@ static void gauge_state(struct weir_engine *engine)
     for (unsigned i = 0; i < engine->stateful_count; i++) {
         size_t keys = 0, bytes = 0;
         for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+            if (task->sizes == NULL) {
+                continue;
+            }
             keys += atomic_load_explicit(&task->sizes[i].keys, memory_order_relaxed);
             bytes += atomic_load_explicit(&task->sizes[i].bytes, memory_order_relaxed);
         }
@@ -176,7 +185,9 @@ void weir_engine_gauge(struct weir_engine *engine)
         gauge_task(engine, task, true);
     }
     for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
-        gauge_partitions(engine, task);
+        if (!weir_task_is_inner(task)) {
+            gauge_partitions(engine, task);
+        }
     }
     gauge_state(engine);
     int64_t now_ns = weir_clock_monotonic_ns(engine->clock);

@@ -23,6 +23,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "conf/pipeline.h"
+#include "engine/exchange.h"
 
 const char *weir_guarantee_name(enum weir_guarantee guarantee)
 {
@@ -267,9 +268,14 @@ static void plan_add_steps(struct weir_plan *plan,
     for (size_t i = 0; i < steps->count; i++) {
         const struct weir_step_config *step = WEIR_ITEMS_AT(struct weir_step_config, steps, i);
         const struct weir_component *component = component_of(step->component.described);
+        const char *name = weir_plan_step_name(step, i, prefix, arena);
+        if (step->exchange != NULL) {
+            plan->stateful_steps[plan->stateful_step_count++] = (struct weir_plan_step){
+                &weir_exchange_reader, weir_arena_printf(arena, "%s.exchange", name)};
+        }
         if (component->stateful) {
             plan->stateful_steps[plan->stateful_step_count++] =
-                (struct weir_plan_step){component, weir_plan_step_name(step, i, prefix, arena)};
+                (struct weir_plan_step){component, name};
         }
     }
 }
@@ -282,7 +288,7 @@ static void plan_find_steps(struct weir_plan *plan,
     for (size_t i = 0; i < config->branches.count; i++) {
         count += WEIR_ITEMS_AT(struct weir_branch_config, &config->branches, i)->steps.count;
     }
-    plan->stateful_steps = weir_arena_calloc(arena, count + 1, sizeof(*plan->stateful_steps));
+    plan->stateful_steps = weir_arena_calloc(arena, 2 * count + 1, sizeof(*plan->stateful_steps));
     WEIR_ASSERT(plan->stateful_steps != NULL);
     plan_add_steps(plan, &config->steps, "", arena);
     for (size_t i = 0; i < config->branches.count; i++) {
@@ -294,6 +300,73 @@ static void plan_find_steps(struct weir_plan *plan,
                        arena);
     }
     plan->stateful = plan->stateful_step_count > 0;
+}
+
+/* --- the exchange ------------------------------------------------------------------------------*/
+
+static weir_status exchange_refused(struct weir_plan *plan,
+                                    const struct weir_step_config *step,
+                                    struct weir_err *err,
+                                    const char *message,
+                                    const char *hint)
+{
+    (void)!weir_fail(err, WEIR_CONFIG, "exchange: %s", message);
+    weir_err_hint(err, "%s", hint);
+    weir_err_path(err, "exchange");
+    plan->blame = &step->exchange;
+    return err->status;
+}
+
+/* Notes the step with an exchange in front, and what speaks against it. */
+static weir_status plan_find_exchange(struct weir_plan *plan,
+                                      const struct weir_pipeline_config *config,
+                                      struct weir_err *err)
+{
+    bool shared = false;
+    size_t stateful_before = 0;
+    for (size_t i = 0; i < plan->source_count; i++) {
+        shared = shared || !plan->sources[i].component->exclusive;
+    }
+    for (size_t i = 0; i < config->steps.count; i++) {
+        const struct weir_step_config *step =
+            WEIR_ITEMS_AT(struct weir_step_config, &config->steps, i);
+        const struct weir_component *component = component_of(step->component.described);
+        if (step->exchange != NULL && plan->exchange != NULL) {
+            return exchange_refused(plan, step, err, "there is one already",
+                                    "Join the results in a second pipeline, which reads them.");
+        }
+        if (step->exchange != NULL && component->ops.step->route == NULL) {
+            return exchange_refused(
+                plan, step, err, "this step keeps nothing by a key",
+                "Write it beside the step that does: window, aggregate, dedupe.");
+        }
+        if (step->exchange != NULL && stateful_before > 0) {
+            return exchange_refused(plan, step, err, "a step in front of it keeps state already",
+                                    "Put it in front of the first step that keeps state.");
+        }
+        if (step->exchange != NULL && shared) {
+            return exchange_refused(plan, step, err,
+                                    "memory is for sources that only this process reads",
+                                    "A file, stdin and generate are such sources.");
+        }
+        stateful_before += component->stateful;
+        if (step->exchange != NULL) {
+            plan->exchange = step;
+            plan->exchange_at = i;
+        }
+    }
+    for (size_t i = 0; i < config->branches.count; i++) {
+        const struct weir_items *steps =
+            &WEIR_ITEMS_AT(struct weir_branch_config, &config->branches, i)->steps;
+        for (size_t k = 0; k < steps->count; k++) {
+            const struct weir_step_config *step = WEIR_ITEMS_AT(struct weir_step_config, steps, k);
+            if (step->exchange != NULL) {
+                return exchange_refused(plan, step, err, "not within a branch",
+                                        "Give the branch a pipeline of its own.");
+            }
+        }
+    }
+    return WEIR_OK;
 }
 
 static weir_status plan_check_state(struct weir_plan *plan,
@@ -483,7 +556,10 @@ weir_status weir_plan_make(struct weir_plan *plan,
         weir_err_path(err, "on_error");
         return missing;
     }
-    status = plan_find_domain(plan, config, connect, err);
+    status = plan_find_exchange(plan, config, err);
+    if (status == WEIR_OK) {
+        status = plan_find_domain(plan, config, connect, err);
+    }
     if (status == WEIR_OK) {
         status = plan_use_log(plan, config, err);
     }

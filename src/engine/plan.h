@@ -36,6 +36,8 @@ struct weir_plan_step {
     const char *name; /* the user's, or "steps[2].window" */
 };
 
+struct weir_step_config;
+
 struct weir_plan {
     enum weir_guarantee guarantee;
     char why[256];
@@ -51,10 +53,12 @@ struct weir_plan {
     size_t source_count, sink_count;
     struct weir_plan_step *stateful_steps;
     size_t stateful_step_count;
+    const struct weir_step_config *exchange; /* the step with an exchange in front; NULL: none */
+    size_t exchange_at;                      /* among the pipeline's steps */
+    const void *blame; /* the member of the configuration that an error is about; NULL: guarantee */
 };
 
 struct weir_pipeline_config;
-struct weir_step_config;
 
 /* What the index-th step of a list is called; prefix: "" or "BRANCH.". */
 const char *weir_plan_step_name(const struct weir_step_config *step,

@@ -154,6 +154,30 @@ static weir_status shard_open_disk(struct weir_engine *engine, struct weir_err *
     return WEIR_OK;
 }
 
+static weir_status shard_refuse(void *context, struct weir_slice frame, struct weir_err *err)
+{
+    (void)frame;
+    weir_status status =
+        weir_fail(err, WEIR_CONFIG, "there is state of %.200s from before the exchange",
+                  (const char *)context);
+    weir_err_hint(err,
+                  "State belongs to partitions: begin anew with another `name` or `state.dir`.");
+    weir_err_path(err, "state");
+    return status;
+}
+
+/* In front of an exchange nothing is kept. */
+static weir_status shard_expect_none(struct weir_engine *engine,
+                                     struct weir_task *task,
+                                     const struct weir_assignment *item,
+                                     struct weir_err *err)
+{
+    return engine->state_log == NULL
+               ? WEIR_OK
+               : weir_state_log_frames(engine->state_log, engine->sources[task->source].name,
+                                       task->topic, item->index, shard_refuse, task->topic, err);
+}
+
 weir_status weir_shard_open(struct weir_engine *engine,
                             struct weir_task *task,
                             const struct weir_assignment *item,
@@ -162,6 +186,9 @@ weir_status weir_shard_open(struct weir_engine *engine,
 {
     if (engine->stateful_count == 0) {
         return WEIR_OK;
+    }
+    if (task->in_front) {
+        return shard_expect_none(engine, task, item, err);
     }
     weir_status status = shard_open_disk(engine, err);
     if (status != WEIR_OK) {
@@ -293,12 +320,15 @@ void weir_shard_tend_file(struct weir_engine *engine)
     int64_t oldest = INT64_MAX;
     size_t bytes = 0;
     for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        if (task->log == NULL) {
+            continue;
+        }
         oldest = task->snapshot_epoch < oldest ? task->snapshot_epoch : oldest;
         for (unsigned i = 0; i < engine->stateful_count; i++) {
             bytes += atomic_load_explicit(&task->sizes[i].bytes, memory_order_relaxed);
         }
     }
-    if (engine->tasks != NULL && oldest > 0) {
+    if (oldest > 0 && oldest < INT64_MAX) {
         weir_state_log_cut(engine->state_log, (uint64_t)oldest);
         for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
             task->snapshot_epoch = 0;
@@ -309,7 +339,7 @@ void weir_shard_tend_file(struct weir_engine *engine)
         return;
     }
     for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
-        if (!task->snapshot_wanted) {
+        if (task->log != NULL && !task->snapshot_wanted) {
             task->snapshot_wanted = true;
             weir_shard_log_want_snapshot(task->log);
             engine->dirty = true;
@@ -332,7 +362,7 @@ void weir_shard_rollback(struct weir_task *task)
 bool weir_shard_is_dirty(const struct weir_task *task)
 {
     bool dirty = false;
-    for (size_t i = 0; !dirty && task->states[i] != NULL; i++) {
+    for (size_t i = 0; !dirty && task->states != NULL && task->states[i] != NULL; i++) {
         dirty = weir_state_is_dirty(task->states[i]);
     }
     return dirty;

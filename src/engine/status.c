@@ -24,8 +24,13 @@ static void put_reason(struct weir_strbuf *out, const char *text)
 static void status_tasks(const struct weir_engine *engine, struct weir_strbuf *out)
 {
     weir_strbuf_text(out, "\"partitions\":[");
+    const char *begin = "{\"source\":";
     for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
-        weir_strbuf_text(out, task == engine->tasks ? "{\"source\":" : ",{\"source\":");
+        if (weir_task_is_inner(task)) {
+            continue;
+        }
+        weir_strbuf_text(out, begin);
+        begin = ",{\"source\":";
         put_text(out, engine->sources[task->source].name);
         weir_strbuf_text(out, ",\"topic\":");
         put_text(out, task->topic);
@@ -59,6 +64,9 @@ static struct weir_engine_progress sum_progress(const struct weir_engine *engine
 {
     struct weir_engine_progress sum = {.is_known = engine->tasks != NULL};
     for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        if (weir_task_is_inner(task)) {
+            continue;
+        }
         int64_t end = atomic_load_explicit(&task->part.end, memory_order_relaxed);
         sum.is_known = sum.is_known && end >= 0 && task->part.committed <= end;
         sum.done += task->part.committed;

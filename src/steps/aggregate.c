@@ -241,10 +241,22 @@ static void aggregate_show(struct weir_slice key, struct weir_slice value, struc
     }
 }
 
+static weir_status aggregate_route(void *instance,
+                                   struct weir_run *run,
+                                   struct weir_record *record,
+                                   struct weir_route *ret_route,
+                                   struct weir_err *err)
+{
+    ret_route->time_ms = record->time_ms;
+    ret_route->has_time = (record->flags & WEIR_RECORD_NO_TIME) == 0;
+    return aggregate_key(instance, run, record, &ret_route->key, err);
+}
+
 static const struct weir_step_ops aggregate_ops = {
     .apply = aggregate_apply,
     .advance = aggregate_advance,
     .show = aggregate_show,
+    .route = aggregate_route,
 };
 
 const struct weir_component weir_component_aggregate_step = {
@@ -256,7 +268,8 @@ const struct weir_component weir_component_aggregate_step = {
             .summary = "Keeps running aggregates per key.",
             .help =
                 "A result is `{\"key\":…}` with the aggregates behind; it has the record's key and "
-                "time. Keys are aggregated per source partition. Without `ttl` the state grows "
+                "time. Keys are aggregated per source partition, or over all of them behind "
+                "an `exchange`. Without `ttl` the state grows "
                 "with "
                 "the number of keys.",
             .example =

@@ -143,10 +143,23 @@ static void dedupe_show(struct weir_slice key, struct weir_slice value, struct w
     weir_value_write(weir_value_string(key), out, 0);
 }
 
+static weir_status dedupe_route(void *instance,
+                                struct weir_run *run,
+                                struct weir_record *record,
+                                struct weir_route *ret_route,
+                                struct weir_err *err)
+{
+    const struct dedupe *self = instance;
+    ret_route->time_ms = record->time_ms;
+    ret_route->has_time = (record->flags & WEIR_RECORD_NO_TIME) == 0;
+    return weir_expr_text(run, &self->config->id, record, &ret_route->key, err);
+}
+
 static const struct weir_step_ops dedupe_ops = {
     .apply = dedupe_apply,
     .advance = dedupe_advance,
     .show = dedupe_show,
+    .route = dedupe_route,
 };
 
 const struct weir_component weir_component_dedupe_step = {
@@ -157,8 +170,8 @@ const struct weir_component weir_component_dedupe_step = {
             .name = "dedupe",
             .summary = "Passes each id once.",
             .help = "Exact, per source partition: two records with one id must be in the same one, "
-                    "as records with one key are. What is remembered survives restarts with the "
-                    "state log.",
+                    "as records with one key are, or an `exchange` brings them together. What is "
+                    "remembered survives restarts with the state log.",
             .example = "dedupe: {id: .order_id, ttl: 1h}",
             .fields = dedupe_fields,
             .config_size = sizeof(struct dedupe_config),

@@ -397,7 +397,7 @@ window_tick(void *instance, struct weir_run *run, int64_t now_ms, struct weir_er
     }
     int64_t idle_ms = now_ms - seen->since_ms;
     int64_t moved = window_add(clock, idle_ms);
-    if (config->idle_timeout == 0 || idle_ms < config->idle_timeout ||
+    if (config->idle_timeout == 0 || self->ctx->exchanged || idle_ms < config->idle_timeout ||
         weir_state_next_timer(state) > moved) {
         return WEIR_OK;
     }
@@ -552,6 +552,23 @@ window_apply(void *instance, struct weir_run *run, struct weir_record *record, s
     }
     weir_state_set_clock(in.state, in.time_ms);
     return window_close_due(self, run, in.time_ms, err);
+}
+
+static weir_status window_route(void *instance,
+                                struct weir_run *run,
+                                struct weir_record *record,
+                                struct weir_route *ret_route,
+                                struct weir_err *err)
+{
+    const struct window *self = instance;
+    weir_status status = time_of(self, run, record, &ret_route->time_ms, err);
+    ret_route->has_time = true;
+    return status == WEIR_OK ? group_of(self, run, record, &ret_route->key, err) : status;
+}
+
+static weir_duration window_idle_timeout(const void *instance)
+{
+    return ((const struct window *)instance)->config->idle_timeout;
 }
 
 /* --- the component -----------------------------------------------------------------------------*/
@@ -718,6 +735,8 @@ static const struct weir_step_ops window_ops = {
     .advance = window_advance,
     .tick = window_tick,
     .show = window_show,
+    .route = window_route,
+    .idle_timeout = window_idle_timeout,
 };
 
 const struct weir_component weir_component_window_step = {

@@ -320,6 +320,7 @@ const struct weir_component sim_memory_source = {
     .self_size = sizeof(struct memory_source),
     .positions = WEIR_POSITIONS_GROUP,
     .bounded = true,
+    .exclusive = true, /* where a test runs one process at a time */
     .deterministic = true,
     .domain = &sim_memory_domain,
     .open = memory_source_open,

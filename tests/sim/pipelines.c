@@ -106,4 +106,19 @@ const struct sim_spec sim_pipelines[] = {
      .stateful = true},
 };
 
+const struct sim_spec sim_exchange = {
+    .name = "exchange",
+    .tail = "steps: [{tally: {}, exchange: {via: memory, shards: 5}}]\n" TWO_SINKS,
+    .sources = 1,
+    .partitions = 3,
+    .records = 17,
+    .outs = 2,
+    .shapes = {SIM_TALLY, SIM_TALLY},
+    .lanes = 2,
+    .batch_size = 5,
+    .chunk = 3,
+    .room = 4,
+    .stateful = true,
+};
+
 const size_t sim_pipeline_count = sizeof(sim_pipelines) / sizeof(sim_pipelines[0]);

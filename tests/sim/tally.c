@@ -74,7 +74,27 @@ tally_apply(void *instance, struct weir_run *run, struct weir_record *record, st
     return status;
 }
 
-static const struct weir_step_ops tally_ops = {.apply = tally_apply};
+/* Keys are "k<partition>-…": those of a partition stay together, so that its outputs keep their
+ * order. */
+static weir_status tally_route(void *instance,
+                               struct weir_run *run,
+                               struct weir_record *record,
+                               struct weir_route *ret_route,
+                               struct weir_err *err)
+{
+    (void)instance;
+    (void)run;
+    (void)err;
+    const char *dash = memchr(record->key.data, '-', record->key.size);
+    *ret_route = (struct weir_route){
+        .key = {record->key.data, (size_t)(dash - record->key.data)},
+        .time_ms = record->position,
+        .has_time = true,
+    };
+    return WEIR_OK;
+}
+
+static const struct weir_step_ops tally_ops = {.apply = tally_apply, .route = tally_route};
 
 const struct weir_component sim_tally_step = {
     .abi = WEIR_ABI,

@@ -72,14 +72,16 @@ static void test_every_crash(void **state)
     for (size_t i = 0; i < sim_pipeline_count; i++) {
         crash_everywhere(&sim_pipelines[i]);
     }
+    crash_everywhere(&sim_exchange);
 }
 
 /* Asked to stop at every moment: a clean end, and the next start repeats nothing. */
 static void test_every_stop(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < 2 * sim_pipeline_count; i++) {
-        struct sim_spec spec = sim_pipelines[i / 2];
+    for (size_t i = 0; i <= 2 * sim_pipeline_count; i++) {
+        bool last = i == 2 * sim_pipeline_count;
+        struct sim_spec spec = last ? sim_exchange : sim_pipelines[i / 2];
         spec.at_least_once = i % 2 == 1 && !spec.stateful;
         bool stopped = true;
         for (int steps = 0; stopped; steps++) {

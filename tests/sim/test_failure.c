@@ -110,6 +110,7 @@ static void test_every_failure(void **state)
             fail_everything(&spec);
         }
     }
+    fail_everything(&sim_exchange);
 }
 
 /* A sink that cannot go on ends the pipeline; the next start finishes the work. */
@@ -201,6 +202,29 @@ static const int flagged[][3] = {{1, 0, 0},  {4, 0, 0},   {10, 0, 0},  {11, 0, 0
                                  {20, 0, 0}, {21, 0, 0},  {4, 5, 0},   {1, 10, 11},
                                  {7, 8, 19}, {2, 20, 21}, {10, 17, 21}};
 
+/* Behind an exchange the same number of a shard is another record after an abort: the verdict has
+ * to find its way to the record that was read. */
+static void test_refused_behind_an_exchange(void **state)
+{
+    (void)state;
+    static const char *const flags[] = {"unfit", "refused", "poison", "poison"};
+    for (size_t way = 0; way < 4; way++) {
+        for (size_t i = 0; i < sizeof(flagged) / sizeof(flagged[0]); i++) {
+            struct sim_spec spec = sim_exchange;
+            spec.flag = flags[way];
+            spec.poison_in_commit = way == 3;
+            spec.records = 21;
+            memcpy(spec.flagged, flagged[i], sizeof(spec.flagged));
+            sim_scenario("exchange, %s (way %zu), records %d %d %d", spec.flag, way, flagged[i][0],
+                         flagged[i][1], flagged[i][2]);
+            spec.skip = true;
+            refuse_and_skip(&spec, 1 + (flagged[i][1] > 0) + (flagged[i][2] > 0));
+            spec.skip = false;
+            refuse_and_stop(&spec);
+        }
+    }
+}
+
 static void test_refused_records(void **state)
 {
     (void)state;
@@ -234,6 +258,7 @@ int main(void)
         cmocka_unit_test(test_every_failure),
         cmocka_unit_test(test_fatal_sink),
         cmocka_unit_test(test_refused_records),
+        cmocka_unit_test(test_refused_behind_an_exchange),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

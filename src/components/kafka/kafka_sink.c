@@ -64,7 +64,7 @@ static const struct weir_field kafka_sink_fields[] = {
                 .help = "How a key chooses its partition."),
     WEIR_F_DURATION(S, linger, .fallback = "5ms", .min = 0, .max = 900000,
                     .help = "How long a batch waits for more records."),
-    WEIR_F_SIZE(S, batch_bytes, .fallback = "1MB", .min = 16384, .max = 67108864,
+    WEIR_F_SIZE(S, batch_bytes, .fallback = "1MB", .min = 16384, .max = 1048576,
                 .help = "Most bytes of a batch."),
     WEIR_FIELDS_END,
 };

@@ -407,8 +407,7 @@ read_all(struct kafka_state_log *self,
         }
         show_progress(self, reading, shard);
         bool stuck = now_ms(self) - reading->moved_ms > PATIENCE_MS;
-        if (status == WEIR_OK && reading->at < reading->end &&
-            (stuck || must_hurry(self))) {
+        if (status == WEIR_OK && reading->at < reading->end && (stuck || must_hurry(self))) {
             status =
                 weir_fail(err, WEIR_UNAVAILABLE,
                           "the state topic %s, partition %d, cannot be read beyond %lld of %lld",

@@ -76,7 +76,7 @@ static void enlist(struct weir_reload *self)
             return;
         }
     }
-    WEIR_ASSERT(!"too many reloads");
+    WEIR_UNREACHABLE(); /* no more pipelines than that are run */
 }
 
 static void delist(struct weir_reload *self)

@@ -105,7 +105,9 @@ static const char *get_variable(const void *context, const char *name)
 static void setup(struct world *world)
 {
     static char something;
-    *world = (struct world){.registry = {.at = at}, .compiler = {compile, release, &something}};
+    *world =
+        (struct world){.registry = {.at = at},
+                       .compiler = {.compile = compile, .release = release, .context = &something}};
     world->surroundings =
         (struct weir_surroundings){&world->registry, &world->compiler, get_variable, world};
     weir_arena_init(&world->arena, 0);

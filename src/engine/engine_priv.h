@@ -63,7 +63,8 @@ struct weir_task {
     bool closed_out; /* lane: its open windows were emitted at the end of the input */
     struct weir_state_size {
         atomic_size_t keys, bytes;
-    } * sizes;                            /* by state_index, for the gauges */
+        _Atomic int64_t clock_ms; /* the step's watermark; INT64_MIN: none yet */
+    } * sizes;                            /* by state_index, for gauges and status */
     int64_t seen_committed, moved_ns;     /* when `committed` was last seen to move, or no lag */
     const struct weir_exchange *exchange; /* NULL: the graph is not cut */
     bool in_front;                        /* of the exchange: runs engine->front, keeps no state */
@@ -285,7 +286,7 @@ struct weir_engine {
     pthread_mutex_t shown_lock; /* guards the snapshot for the HTTP thread */
     struct weir_strbuf shown;
     struct weir_strbuf shown_behind; /* reasons why its partitions are not ready */
-    bool shown_assigned, shown_committing;
+    bool shown_assigned, shown_committing, shown_restoring;
     struct weir_engine_progress shown_progress;
     int64_t stop_deadline_ns;
     weir_status result;
@@ -406,6 +407,8 @@ WEIR_MUST_USE weir_status weir_engine_store_positions(struct weir_engine *engine
 
 /* status.c */
 void weir_engine_publish(struct weir_engine *engine);
+/* Reading state back may take minutes, in which nothing else is published. control. */
+void weir_engine_show_restoring(struct weir_engine *engine, bool restoring);
 
 /* graph.c */
 void weir_graph_build(struct weir_engine *engine);

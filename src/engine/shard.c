@@ -210,7 +210,9 @@ weir_status weir_shard_open(struct weir_engine *engine,
     if (engine->plan.state_is_kept) {
         task->log = weir_shard_log_new(steps, engine->stateful_count,
                                        engine->plan.state_in_domain ? 0 : SIZE_MAX);
+        weir_engine_show_restoring(engine, true);
         status = shard_restore(engine, task, item, err);
+        weir_engine_show_restoring(engine, false);
     }
     weir_free(steps);
     if (status != WEIR_OK) {
@@ -376,6 +378,8 @@ void weir_shard_settle(struct weir_task *task)
         atomic_store_explicit(&task->sizes[i].keys, weir_state_count(task->states[i]),
                               memory_order_relaxed);
         atomic_store_explicit(&task->sizes[i].bytes, weir_state_bytes(task->states[i]),
+                              memory_order_relaxed);
+        atomic_store_explicit(&task->sizes[i].clock_ms, weir_state_clock(task->states[i]),
                               memory_order_relaxed);
     }
 }

@@ -21,6 +21,73 @@ static void put_reason(struct weir_strbuf *out, const char *text)
     weir_strbuf_printf(out, "%s\n", text);
 }
 
+static void put_named(struct weir_strbuf *out, bool first, const char *name, const char *component)
+{
+    weir_strbuf_text(out, first ? "{\"name\":" : ",{\"name\":");
+    put_text(out, name);
+    weir_strbuf_text(out, ",\"component\":");
+    put_text(out, component);
+    weir_strbuf_text(out, "}");
+}
+
+/* "steps":[…],"sinks":[names…],"branches":[…] of a chain; what is empty is left out. */
+static void status_chain(const struct weir_engine *engine,
+                         const struct weir_chain *chain,
+                         struct weir_strbuf *out)
+{
+    weir_strbuf_text(out, "\"steps\":[");
+    for (size_t i = 0; i < chain->stage_count; i++) {
+        put_named(out, i == 0, chain->stages[i].name, chain->stages[i].component->described.name);
+    }
+    weir_strbuf_text(out, "],\"to\":[");
+    for (size_t i = 0; i < chain->outlet_count; i++) {
+        weir_strbuf_text(out, i == 0 ? "" : ",");
+        put_text(out, engine->sinks[chain->outlets[i].sink].name);
+    }
+    weir_strbuf_text(out, "]");
+    for (size_t i = 0; i < chain->branch_count; i++) {
+        weir_strbuf_text(out, i == 0 ? ",\"branches\":[{\"name\":" : ",{\"name\":");
+        put_text(out, chain->branches[i].name);
+        weir_strbuf_text(out, ",");
+        status_chain(engine, &chain->branches[i].chain, out);
+        weir_strbuf_text(out, i + 1 == chain->branch_count ? "}]" : "}");
+    }
+}
+
+static void status_graph(const struct weir_engine *engine, struct weir_strbuf *out)
+{
+    weir_strbuf_text(out, "\"graph\":{\"sources\":[");
+    for (size_t i = 0; i < engine->plan.source_count; i++) {
+        put_named(out, i == 0, engine->sources[i].name,
+                  engine->sources[i].component->described.name);
+    }
+    weir_strbuf_text(out, "],");
+    status_chain(engine, &engine->chain, out);
+    weir_strbuf_text(out, ",\"sinks\":[");
+    for (size_t i = 0; i < engine->plan.sink_count; i++) {
+        put_named(out, i == 0, engine->sinks[i].name, engine->sinks[i].component->described.name);
+    }
+    weir_strbuf_text(out, "]},");
+}
+
+/* How far time has come in each step that has a clock. */
+static void status_watermarks(const struct weir_engine *engine,
+                              const struct weir_task *task,
+                              struct weir_strbuf *out)
+{
+    bool any = false;
+    for (unsigned i = 0; task->sizes != NULL && i < engine->stateful_count; i++) {
+        int64_t clock_ms = atomic_load_explicit(&task->sizes[i].clock_ms, memory_order_relaxed);
+        if (clock_ms != INT64_MIN) {
+            weir_strbuf_text(out, any ? ",{\"step\":" : ",\"watermarks\":[{\"step\":");
+            put_text(out, engine->stateful[i]->name);
+            weir_strbuf_printf(out, ",\"time_ms\":%" PRId64 "}", clock_ms);
+            any = true;
+        }
+    }
+    weir_strbuf_text(out, any ? "]" : "");
+}
+
 static void status_tasks(const struct weir_engine *engine, struct weir_strbuf *out)
 {
     weir_strbuf_text(out, "\"partitions\":[");
@@ -42,6 +109,11 @@ static void status_tasks(const struct weir_engine *engine, struct weir_strbuf *o
             weir_strbuf_printf(out, ",\"end\":%" PRId64 ",\"lag\":%" PRId64, end,
                                lag < 0 ? 0 : lag);
         }
+        int64_t time_ms = atomic_load_explicit(&task->last_time_ms, memory_order_relaxed);
+        if (time_ms > 0) {
+            weir_strbuf_printf(out, ",\"time_ms\":%" PRId64, time_ms);
+        }
+        status_watermarks(engine, task, out);
         weir_strbuf_text(out, "}");
     }
     weir_strbuf_text(out, "]");
@@ -131,6 +203,7 @@ void weir_engine_publish(struct weir_engine *engine)
     put_text(out, weir_guarantee_name(engine->plan.guarantee));
     weir_strbuf_printf(out, ",\"lanes\":%u,\"epoch\":{\"number\":%" PRIu64 ",\"state\":\"%s\"},",
                        engine->lane_count, engine->epoch, state_name(engine->state));
+    status_graph(engine, out);
     status_tasks(engine, out);
     judge_partitions(engine, &engine->shown_behind);
     engine->shown_progress = sum_progress(engine);
@@ -139,14 +212,23 @@ void weir_engine_publish(struct weir_engine *engine)
     pthread_mutex_unlock(&engine->shown_lock);
 }
 
+void weir_engine_show_restoring(struct weir_engine *engine, bool restoring)
+{
+    pthread_mutex_lock(&engine->shown_lock);
+    engine->shown_restoring = restoring;
+    pthread_mutex_unlock(&engine->shown_lock);
+}
+
 bool weir_engine_is_ready(struct weir_engine *engine, struct weir_strbuf *reasons)
 {
     pthread_mutex_lock(&engine->shown_lock);
     bool assigned = engine->shown_assigned, committing = engine->shown_committing;
-    bool behind = engine->shown_behind.size > 0;
+    bool behind = engine->shown_behind.size > 0, restoring = engine->shown_restoring;
     weir_strbuf_slice(reasons, weir_strbuf_view(&engine->shown_behind));
     pthread_mutex_unlock(&engine->shown_lock);
-    if (!assigned) {
+    if (restoring) {
+        put_reason(reasons, "the state of its partitions is being restored");
+    } else if (!assigned) {
         put_reason(reasons, "the sources have not told which partitions are this process's");
     }
     if (!committing) {
@@ -158,7 +240,7 @@ bool weir_engine_is_ready(struct weir_engine *engine, struct weir_strbuf *reason
                                 : "the process is stopping");
         return false;
     }
-    return assigned && committing && !behind;
+    return assigned && committing && !behind && !restoring;
 }
 
 void weir_engine_progress(struct weir_engine *engine, struct weir_engine_progress *ret_progress)

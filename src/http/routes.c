@@ -76,7 +76,7 @@ static const struct weir_http_route routes[] = {
     {"/readyz", "application/json",
      "200 when the pipeline does its work, else 503 with the reasons.", answer_readyz, true},
     {"/status", "application/json",
-     "What runs: graph, partitions, positions, lag, epochs, errors, latencies.", answer_status,
+     "What runs: graph, partitions, positions, lag, watermarks, epochs, errors, latencies.", answer_status,
      false},
     {"/metrics", "text/plain; version=0.0.4; charset=utf-8",
      "Metrics in the Prometheus text format.", answer_metrics, true},

@@ -140,6 +140,8 @@ def waits_for_what_is_open(context):
     weir.start()
     weir.wait_log("restoring state", 60)
     assert "partition assigned" not in weir.text(), weir.tail()
+    code, page = weir.get("/readyz")
+    assert code == 503 and "being restored" in page, page
     other.abort_transaction(30)
     kafka.wait_drained(context.name, source, 60, [weir])
     assert "state restored" in weir.text(), weir.tail()

@@ -40,6 +40,7 @@ class Piped:
     def __init__(self, context, listen="127.0.0.1:0", **more):
         text = {"name": "seen", "source": {"stdin": {}}, "steps": STEPS, "sink": {"drop": {}},
                 "on_error": "skip", "log": {"format": "json", "level": "info"}} | more
+        text = {key: value for key, value in text.items() if value is not None}
         if listen is not None and "http" not in more:
             text["http"] = {"listen": listen}
         file = context.dir / "seen.yaml"
@@ -122,6 +123,33 @@ def counts_are_true(context):
     assert 0 <= samples["stream_in_flight_bytes"] <= samples["stream_in_flight_limit_bytes"]
     status = json.loads(weir.get("/status")[1])
     assert isinstance(status, dict) and status, status
+
+
+@case
+def status_shows_the_graph_and_its_time(context):
+    weir = Piped(context, steps=[
+        {"filter": ".t"}, {"name": "counts", "window": {"tumbling": "1s", "time": ".t", "grace": "500ms",
+                                                        "aggregate": {"n": "count"}}}],
+        sink=None, branches=[{"name": "all", "sink": {"name": "out", "drop": {}}},
+                             {"name": "big", "when": ".n > 1", "steps": [{"map": ".n"}], "sink": "drop"}])
+    weir.feed(*[json.dumps({"t": t}) for t in (1000, 1500, 4200, 3900)])
+    weir.wait_processed(ok=4)
+
+    def status():
+        return json.loads(weir.get("/status")[1])
+    wait.until(lambda: status()["partitions"][0].get("watermarks"), 20, f"it has a watermark: {status()}")
+    graph = status()["graph"]
+    assert [one["component"] for one in graph["sources"]] == ["stdin"], graph
+    assert [one["component"] for one in graph["steps"]] == ["filter", "window"], graph
+    assert [(one["name"], one["to"]) for one in graph["branches"]] == [
+        ("all", ["out"]), ("big", ["big.sink.drop"])], graph
+    assert [one["component"] for one in graph["branches"][1]["steps"]] == ["map"], graph
+    assert {one["component"] for one in graph["sinks"]} == {"drop"}, graph
+    assert status()["partitions"][0]["watermarks"] == [{"step": "counts", "time_ms": 4200}], status()
+    latency = status()["latency"]
+    for what in ("processing", "end_to_end", "epoch"):
+        found = [latency[what][f"{quantile}_seconds"] for quantile in ("p50", "p95", "p99", "max")]
+        assert found == sorted(found), latency
 
 
 @case

@@ -415,6 +415,9 @@ struct weir_component {
     /* any: finds what a table cannot know to be wrong (a property that does not exist), without
      * connecting. err->path: the field. May be NULL. */
     weir_status (*check)(const void *config, struct weir_err *err);
+    /* any: tries what only the system knows, and changes nothing there: it answers, the login is
+     * good, the topic is there and may be read or written. err->path: the field. May be NULL. */
+    weir_status (*probe)(const void *config, const char *pipeline, struct weir_err *err);
     /* control: names the system that commits as one, without connecting ("kafka:localhost:9092");
      * with `connect`, by its identity ("kafka:<cluster id>"). NULL: no domain. */
     weir_status (*domain_name)(const void *config,

@@ -83,6 +83,7 @@ int weir_cmd_check(int argc, char **argv)
     }
     struct weir_loading loading;
     weir_loading_init(&loading);
+    loading.connects = weir_args_has(&args, "connect");
     for (size_t i = 0; i < args.count; i++) {
         check_file(&loading, args.operands[i], !as_json);
     }

@@ -92,21 +92,26 @@ static const struct weir_command commands[] = {
     {
         .name = "check",
         .summary = "find every error of configuration files",
-        .usage = WORDS("check [--format text|json] FILE…", "check --state FILE…"),
+        .usage = WORDS("check [--connect] [--format text|json] FILE…", "check --state FILE…"),
         .description =
             "Finds every error of configuration files at once, without connecting to anything:\n"
             "unknown keys, wrong values, jq that does not compile, variables that are not set,\n"
             "guarantees that cannot be had. `-` is standard input.\n"
             "\n"
+            "With --connect, files that are sound are tried out: servers answer, the login is good,\n"
+            "topics and streams are there, and may be read or written. Nothing is changed.\n"
+            "\n"
             "With --state it connects, reads the state that is kept, and says for each step what a\n"
             "start would do with it: go on, begin empty, or refuse. Steps are matched by name.\n",
         .options = LIST(struct weir_option,
+            {.name = "connect", .help = "also try the systems, topics and permissions"},
             {.name = "state", .help = "also compare with the state that is kept"},
             FORMAT_OPTION("text: the place, the line and what to do, on standard error (default)\n"
                           "json: {\"errors\":N,\"diagnostics\":[…]} on standard output")),
         .operands = {{.name = "FILE", .kind = WEIR_OPERAND_FILE, .is_repeated = true}},
         .examples = LIST(struct weir_example,
             {"weir check pipeline.yaml", NULL},
+            {"weir check --connect pipeline.yaml", "before it is deployed"},
             {"weir check --format json pipelines/*.yaml", "for editors and CI"}),
         .exits = config_exits,
         .run = weir_cmd_check,

@@ -24,6 +24,7 @@ void weir_loading_init(struct weir_loading *loading)
     weir_arena_init(&loading->arena, 0);
     weir_diags_init(&loading->diags, &loading->arena);
     loading->loaded = NULL;
+    loading->connects = false;
 }
 
 void weir_loading_done(struct weir_loading *loading)
@@ -83,15 +84,32 @@ void weir_loading_fault(struct weir_loading *loading,
     report_at(loading, start, end, path, err);
 }
 
-static void check_edge(struct weir_loading *loading, const struct weir_plan_edge *edge)
+static void report_edge(struct weir_loading *loading,
+                        const struct weir_plan_edge *edge,
+                        const struct weir_err *found)
 {
-    struct weir_err err = {0};
-    if (edge->component->check == NULL || edge->component->check(edge->config, &err) == WEIR_OK) {
-        return;
-    }
+    struct weir_err err = *found;
     size_t start = 0, end = 0;
     (void)weir_binder_locate(&loading->loaded->binder, edge->config, err.path, &start, &end);
     report_at(loading, start, end, edge->name, &err);
+}
+
+static void check_edge(struct weir_loading *loading, const struct weir_plan_edge *edge)
+{
+    struct weir_err err = {0};
+    if (edge->component->check != NULL && edge->component->check(edge->config, &err) != WEIR_OK) {
+        report_edge(loading, edge, &err);
+    }
+}
+
+static void probe_edge(struct weir_loading *loading, const struct weir_plan_edge *edge)
+{
+    struct weir_err err = {0};
+    const char *name = loading->loaded->config.name;
+    if (edge->component->probe != NULL &&
+        edge->component->probe(edge->config, name, &err) != WEIR_OK) {
+        report_edge(loading, edge, &err);
+    }
 }
 
 static bool loading_finish(struct weir_loading *loading, struct weir_plan *ret_plan)
@@ -119,7 +137,15 @@ static bool loading_finish(struct weir_loading *loading, struct weir_plan *ret_p
     struct weir_http_listen listen;
     struct weir_err listen_err = {0};
     if (weir_loading_listen(loading->loaded, &listen, &listen_err) != WEIR_OK) {
-        weir_loading_fault(loading, &loading->loaded->config.http->listen, "http.listen", &listen_err);
+        weir_loading_fault(loading, &loading->loaded->config.http->listen, "http.listen",
+                           &listen_err);
+    }
+    size_t errors = loading->diags.errors;
+    for (size_t i = 0; loading->connects && errors == 0 && i < ret_plan->source_count; i++) {
+        probe_edge(loading, &ret_plan->sources[i]);
+    }
+    for (size_t i = 0; loading->connects && errors == 0 && i < ret_plan->sink_count; i++) {
+        probe_edge(loading, &ret_plan->sinks[i]);
     }
     return loading->diags.errors == 0;
 }

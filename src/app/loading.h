@@ -16,6 +16,7 @@ struct weir_loading {
     struct weir_arena arena;
     struct weir_diags diags;
     struct weir_loaded *loaded; /* NULL: errors */
+    bool connects;              /* set after init: tries the systems too, once the file is sound */
 };
 
 extern const struct weir_surroundings weir_app_surroundings;

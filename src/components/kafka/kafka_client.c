@@ -318,13 +318,17 @@ static int compare_texts(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static char *ask_cluster_id(struct kafka_client *client, rd_kafka_t *rk)
+char *kafka_cluster_id(struct kafka_client *client, rd_kafka_t *rk, struct weir_err *err)
 {
     const int64_t until_ms = kafka_now_ms() + ANSWER_MS;
     char *id = NULL;
-    struct weir_err err = {0};
-    while (id == NULL && kafka_now_ms() < until_ms &&
-           kafka_client_refused(client, rk, &err) == WEIR_OK) {
+    while (id == NULL && kafka_client_refused(client, rk, err) == WEIR_OK) {
+        if (kafka_now_ms() >= until_ms) {
+            (void)!weir_fail(err, WEIR_UNAVAILABLE, "no broker answers");
+            weir_err_hint(err, "Check `brokers`, and that nothing between here and there blocks "
+                               "them.");
+            break;
+        }
         id = rd_kafka_clusterid(rk, PAUSE_MS);
         rd_kafka_poll(rk, 0); /* errors */
     }
@@ -357,14 +361,9 @@ weir_status kafka_domain_name(const struct kafka_connection *connection,
     if (rk == NULL) {
         return err->status;
     }
-    char *id = ask_cluster_id(&client, rk);
-    weir_status status = WEIR_OK;
-    if (id == NULL) {
-        status = kafka_client_refused(&client, rk, err);
-        status = status != WEIR_OK ? status
-                                   : weir_fail(err, WEIR_UNAVAILABLE, "no answer from %s",
-                                               connection->brokers.items[0]);
-    } else {
+    char *id = kafka_cluster_id(&client, rk, err);
+    weir_status status = id == NULL ? err->status : WEIR_OK;
+    if (id != NULL) {
         weir_strbuf_text(out, id);
         rd_kafka_mem_free(rk, id);
     }

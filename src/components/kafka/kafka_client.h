@@ -66,6 +66,9 @@ weir_status kafka_domain_name(const struct kafka_connection *connection,
                               struct weir_strbuf *out,
                               struct weir_err *err);
 
+/* The cluster's id, of a producer's handle (rd_kafka_mem_free); NULL and err when nobody answers
+ * within ten seconds, or TLS or the login is refused. */
+char *kafka_cluster_id(struct kafka_client *client, rd_kafka_t *rk, struct weir_err *err);
 /* control: WEIR_DENIED when every broker is away, TLS or the login was refused, and no broker has
  * ever answered; once one has, it is the brokers' trouble and back-pressure. */
 weir_status

@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "kafka_probe.h"
 
 enum { RECORD_OVERHEAD_BYTES = 100, DESCRIBE_TIMEOUT_MS = 5000 };
 enum { TOPIC_TRIES = 15, TOPIC_WAIT_MS = 200, TOPIC_NAME_MAX = 249, HEADER_OVERHEAD_BYTES = 10 };
@@ -499,6 +500,20 @@ static const struct weir_sink_ops kafka_sink_ops = {
     .abort = kafka_sink_abort,
 };
 
+static weir_status kafka_sink_probe(const void *config, const char *pipeline, struct weir_err *err)
+{
+    (void)pipeline;
+    const struct kafka_sink_config *self = config;
+    const struct kafka_probe probe = {
+        .connection = &self->connection,
+        .topics = &self->topic.text,
+        .topic_count = self->topic.text != NULL ? 1 : 0, /* else records name them */
+        .field = "topic",
+        .writes = true,
+    };
+    return kafka_probe_try(&probe, err);
+}
+
 extern const struct weir_domain_ops kafka_transaction_ops;
 
 const struct weir_component weir_component_kafka_sink = {
@@ -521,5 +536,6 @@ const struct weir_component weir_component_kafka_sink = {
     .close = kafka_sink_close,
     .domain_name = kafka_sink_domain,
     .check = kafka_sink_check,
+    .probe = kafka_sink_probe,
     .ops = {.sink = &kafka_sink_ops},
 };

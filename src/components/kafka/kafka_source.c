@@ -12,6 +12,7 @@
  * auto.offset.reset is `error`: a position that the broker no longer has is data loss, which the
  * user decides about, not a silent jump.
  */
+#include "kafka_probe.h"
 #include "kafka_source.h"
 #include "kafka_state_outside.h"
 
@@ -934,6 +935,19 @@ static weir_status kafka_source_check(const void *config, struct weir_err *err)
     return kafka_connection_check(&self->connection, err);
 }
 
+static weir_status kafka_source_probe(const void *config, const char *pipeline, struct weir_err *err)
+{
+    const struct kafka_source_config *self = config;
+    const struct kafka_probe probe = {
+        .connection = &self->connection,
+        .topics = self->topic != NULL ? &self->topic : self->topics.items,
+        .topic_count = self->topic != NULL ? 1 : self->topics.count,
+        .field = self->topic != NULL ? "topic" : "topics",
+        .group = self->group != NULL ? self->group : pipeline,
+    };
+    return kafka_probe_try(&probe, err);
+}
+
 static const struct weir_source_ops kafka_source_ops = {
     .start = kafka_source_start,
     .poll = kafka_source_poll,
@@ -969,6 +983,7 @@ const struct weir_component weir_component_kafka_source = {
     .close = kafka_source_close,
     .domain_name = kafka_source_domain,
     .check = kafka_source_check,
+    .probe = kafka_source_probe,
     .ops = {.source = &kafka_source_ops},
     .position_ops = &kafka_positions_ops,
 };

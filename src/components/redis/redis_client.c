@@ -268,6 +268,42 @@ weir_status redis_connection_domain(const struct redis_connection *connection,
     return err->status;
 }
 
+/* A command with an entry id that is none is refused for that, and for nothing else, by a server that
+ * would let us: permissions are looked at first, and nothing is done. */
+weir_status redis_probe(const struct redis_connection *connection,
+                        const char *stream,
+                        bool writes,
+                        struct weir_err *err)
+{
+    redisContext *context = redis_connect(connection, err);
+    if (context == NULL) {
+        return err->status;
+    }
+    weir_status status = WEIR_OK;
+    if (stream != NULL) {
+        redisReply *reply = writes ? redisCommand(context, "XADD %s ? field value", stream)
+                                   : redisCommand(context, "XREADGROUP GROUP weir weir STREAMS %s ?",
+                                                  stream);
+        bool may_not = reply == NULL || redis_reply_is(reply, "NOPERM");
+        if (may_not) {
+            status = redis_fail(err, writes ? "writing" : "reading", context, reply);
+            weir_err_path(err, "stream");
+        }
+        freeReplyObject(reply);
+    }
+    if (stream != NULL && status == WEIR_OK) {
+        redisReply *reply = redisCommand(context, "TYPE %s", stream);
+        if (reply != NULL && reply->type == REDIS_REPLY_STATUS && strcmp(reply->str, "none") != 0 &&
+            strcmp(reply->str, "stream") != 0) {
+            status = weir_fail(err, WEIR_CONFIG, "%s is no stream but a %s", stream, reply->str);
+            weir_err_path(err, "stream");
+        }
+        freeReplyObject(reply);
+    }
+    redisFree(context);
+    return status;
+}
+
 /* --- commands ----------------------------------------------------------------------------------*/
 
 static void put_size(struct weir_strbuf *out, char mark, size_t size)

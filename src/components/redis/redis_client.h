@@ -44,6 +44,12 @@ extern const struct weir_field redis_auth_fields[];
 
 /* For struct weir_component.check: is the URL one? */
 weir_status redis_connection_check(const struct redis_connection *connection, struct weir_err *err);
+/* For struct weir_component.probe: the server lets us in, and the stream (may be NULL) is none of
+ * another type and may be read or written. Changes nothing. Any thread. */
+weir_status redis_probe(const struct redis_connection *connection,
+                        const char *stream,
+                        bool writes,
+                        struct weir_err *err);
 /* A connection in blocking mode, logged in, with time-outs; NULL and err on failure. Any thread. */
 redisContext *redis_connect(const struct redis_connection *connection, struct weir_err *err);
 /* Fills err from an error reply; a lost connection when reply is NULL. */

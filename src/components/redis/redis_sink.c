@@ -769,6 +769,13 @@ static const struct weir_sink_ops redis_sink_ops = {
     .abort = redis_sink_abort,
 };
 
+static weir_status redis_sink_probe(const void *config, const char *pipeline, struct weir_err *err)
+{
+    (void)pipeline;
+    const struct redis_sink_config *self = config;
+    return redis_probe(&self->connection, self->stream.text, true, err);
+}
+
 const struct weir_component weir_component_redis_sink = {
     .abi = WEIR_ABI,
     .described =
@@ -793,5 +800,6 @@ const struct weir_component weir_component_redis_sink = {
     .close = redis_sink_close,
     .check = redis_sink_check,
     .domain_name = sink_domain,
+    .probe = redis_sink_probe,
     .ops = {.sink = &redis_sink_ops},
 };

@@ -214,6 +214,13 @@ static const struct weir_source_ops redis_source_ops = {
     .origin = &redis_chunk_origin,
 };
 
+static weir_status redis_source_probe(const void *config, const char *pipeline, struct weir_err *err)
+{
+    (void)pipeline;
+    const struct redis_source_config *self = config;
+    return redis_probe(&self->connection, self->stream, false, err);
+}
+
 const struct weir_component weir_component_redis_source = {
     .abi = WEIR_ABI,
     .described =
@@ -239,5 +246,6 @@ const struct weir_component weir_component_redis_source = {
     .check = redis_source_check,
     .domain_name = source_domain,
     .is_positioned = source_is_positioned,
+    .probe = redis_source_probe,
     .ops = {.source = &redis_source_ops},
 };

@@ -29,46 +29,58 @@
 #define READER_HEAP_BYTES ((size_t)1 << 32)
 #define NONE UINT32_MAX
 
-enum outcome { DONE, ODD, DEEP, FULL };
+enum outcome { ODD, DONE, DEEP, FULL };
 
+/* The document ends with a closing bracket, so only strings and words look for its end. A copy of
+ * this lies in the loop's registers: what is inlined changes that one, what is rare a copy of it.
+ */
 struct parser {
     struct weir_arena *arena;
     const char *end;
-    struct weir_json_node *nodes;
-    size_t used, room;
-    uint32_t open; /* the innermost container; NONE: at the top */
+    struct weir_json_node *nodes, *next, *limit; /* limit: no room for a container from there on */
+    struct weir_json_node *open;                 /* the innermost container; NULL: none */
+    uint32_t count;                              /* of its members, */
+    uint64_t seen;                               /* a bit per hash of a key */
     uint32_t depth, depth_max;
-    uint64_t seen;     /* of `open`: a bit per hash of a key */
     const char *dirty; /* NULL: all is clean so far */
     enum outcome outcome;
 };
 
+#define INLINE static inline __attribute__((always_inline))
+#define RARELY static __attribute__((noinline, cold))
+#define LIKELY(condition) __builtin_expect(condition, 1)
+
 /* ── nodes ── */
 
-/* Room for a container, the largest thing; false: the arena is full. */
-static bool grow(struct parser *self)
+RARELY struct parser grow(struct parser self)
 {
-    size_t room = self->room * 2;
-    struct weir_json_node *nodes = weir_arena_regrow(
-        self->arena, self->nodes, self->room * sizeof *nodes, room * sizeof *nodes);
-    if (nodes == NULL || room >= NONE) {
-        self->outcome = FULL;
-        return false;
+    size_t used = (size_t)(self.next - self.nodes), room = (size_t)(self.limit - self.nodes) + 1;
+    size_t open = self.open == NULL ? 0 : (size_t)(self.open - self.nodes);
+    struct weir_json_node *nodes =
+        weir_arena_regrow(self.arena, self.nodes, room * sizeof *nodes, 2 * room * sizeof *nodes);
+    if (nodes == NULL || 2 * room >= UINT32_MAX) {
+        self.outcome = FULL;
+        return self;
     }
-    self->nodes = nodes;
-    self->room = room;
-    return true;
+    self.nodes = nodes;
+    self.next = nodes + used;
+    self.limit = nodes + 2 * room - 1;
+    self.open = self.open == NULL ? NULL : nodes + open;
+    return self;
 }
 
-static inline struct weir_json_node *next_node(struct parser *self)
+INLINE struct weir_json_node *next_node(struct parser *self)
 {
-    if (__builtin_expect(self->room - self->used < 2, 0) && !grow(self)) {
-        return NULL;
+    if (!LIKELY(self->next < self->limit)) {
+        *self = grow(*self);
+        if (self->outcome == FULL) {
+            return NULL;
+        }
     }
-    return &self->nodes[self->used++];
+    return self->next++;
 }
 
-/* ── scalars: each returns the place behind it, or NULL for what is odd ── */
+/* ── scalars ── */
 
 static int hex_digit(char c)
 {
@@ -143,7 +155,7 @@ unescape(struct parser *self, const char *at, const char *end, struct weir_json_
 }
 
 /* A string with something in it that is not plain, from `at` on. */
-static const char *
+RARELY const char *
 read_string_slowly(struct parser *self, const char *at, struct weir_json_node *node)
 {
     const char *start = node->as.bytes, *end = self->end;
@@ -179,48 +191,49 @@ read_string_slowly(struct parser *self, const char *at, struct weir_json_node *n
 }
 
 /* Behind the opening quote. */
-static inline const char *
-read_string(struct parser *self, const char *at, struct weir_json_node *node)
+INLINE const char *read_string(struct parser *self, const char *at, struct weir_json_node *node)
 {
     const char *stop = weir_scan_plain(at, self->end);
     *node = (struct weir_json_node){.kind = WEIR_KIND_STRING,
                                     .flags = WEIR_VALUE_PLAIN,
                                     .size = (uint32_t)(stop - at),
                                     .as.bytes = at};
-    if (__builtin_expect(stop < self->end && *stop == '"', 1)) {
+    if (LIKELY(stop < self->end && *stop == '"')) {
         return stop + 1;
     }
-    return read_string_slowly(self, stop, node);
+    struct parser copy = *self;
+    at = read_string_slowly(&copy, stop, node);
+    *self = copy;
+    return at;
 }
 
-static inline const char *skip_digits(const char *at, const char *end)
+INLINE const char *skip_digits(const char *at)
 {
-    while (at < end && *at >= '0' && *at <= '9') {
+    while ((unsigned char)(*at - '0') < 10) {
         at++;
     }
     return at;
 }
 
-static inline const char *
-read_number(struct parser *self, const char *start, struct weir_json_node *node)
+INLINE const char *read_number(struct parser *self, const char *start, struct weir_json_node *node)
 {
-    const char *end = self->end, *first = start + (*start == '-'), *at = skip_digits(first, end);
+    const char *first = start + (*start == '-'), *at = skip_digits(first);
     bool plain = true;
     if (at == first || (*first == '0' && at > first + 1)) {
         return NULL;
     }
-    if (at < end && *at == '.') {
+    if (*at == '.') {
         const char *fraction = at + 1;
-        at = skip_digits(fraction, end);
+        at = skip_digits(fraction);
         if (at == fraction) {
             return NULL;
         }
         plain = *first != '0' || at - fraction <= 6; /* else jq may print an exponent */
     }
-    if (at < end && (*at == 'e' || *at == 'E')) {
+    if ((*at | 0x20) == 'e') {
         const char *digits = at + 1;
-        digits += digits < end && (*digits == '+' || *digits == '-');
-        at = skip_digits(digits, end);
+        digits += *digits == '+' || *digits == '-';
+        at = skip_digits(digits);
         if (at == digits) {
             return NULL;
         }
@@ -237,49 +250,41 @@ read_number(struct parser *self, const char *start, struct weir_json_node *node)
     return at;
 }
 
-static const char *read_word(const struct parser *self,
-                             const char *at,
-                             const char *word,
-                             uint8_t kind,
-                             struct weir_json_node *node)
+INLINE const char *read_word(const struct parser *self, const char *at, struct weir_json_node *node)
 {
-    size_t size = strlen(word);
-    *node = (struct weir_json_node){.kind = kind};
-    return (size_t)(self->end - at) >= size && memcmp(at, word, size) == 0 ? at + size : NULL;
+    const char *word = *at == 't' ? "true" : *at == 'f' ? "false" : "null";
+    size_t size = *at == 'f' ? 5 : 4;
+    node->kind = *at == 't' ? WEIR_KIND_TRUE : *at == 'f' ? WEIR_KIND_FALSE : WEIR_KIND_NULL;
+    return (size_t)(self->end - at) > size && memcmp(at, word, size) == 0 ? at + size : NULL;
 }
 
-static inline const char *read_scalar(struct parser *self, const char *at)
+/* Each of these returns the place behind what it read, or NULL for what is odd. */
+INLINE const char *read_scalar(struct parser *self, const char *at)
 {
     struct weir_json_node *node = next_node(self);
     if (node == NULL) {
         return NULL;
     }
-    switch (*at) {
-    case '"':
+    if (*at == '"') {
         return read_string(self, at + 1, node);
-    case 't':
-        return read_word(self, at, "true", WEIR_KIND_TRUE, node);
-    case 'f':
-        return read_word(self, at, "false", WEIR_KIND_FALSE, node);
-    case 'n':
-        return read_word(self, at, "null", WEIR_KIND_NULL, node);
-    default:
-        return read_number(self, at, node);
     }
+    *node = (struct weir_json_node){0};
+    return *at == 't' || *at == 'f' || *at == 'n' ? read_word(self, at, node)
+                                                  : read_number(self, at, node);
 }
 
 /* ── containers ── */
 
-static inline const char *skip_blanks(struct parser *self, const char *at)
+INLINE const char *skip_blanks(struct parser *self, const char *at)
 {
-    while (__builtin_expect(at < self->end && (unsigned char)*at <= ' ', 0) &&
+    while (!LIKELY((unsigned char)*at > ' ') &&
            (*at == ' ' || *at == '\n' || *at == '\t' || *at == '\r')) {
         self->dirty = at++;
     }
     return at;
 }
 
-static inline uint64_t key_bit(const struct weir_json_node *key)
+INLINE uint64_t key_bit(const struct weir_json_node *key)
 {
     const unsigned char *bytes = (const unsigned char *)key->as.bytes;
     unsigned size = key->size, hash = size;
@@ -289,44 +294,37 @@ static inline uint64_t key_bit(const struct weir_json_node *key)
     return UINT64_C(1) << (hash & 63);
 }
 
-/* Looks among the keys before it for the same one; large objects are looked over when they close.
- */
-static void note_doubled(struct parser *self, const char *at)
+/* True if the key stands among those before it. Large objects are looked over when they close. */
+RARELY bool is_doubled(const struct weir_json_node *object, const struct weir_json_node *key)
 {
-    struct weir_json_node *object = &self->nodes[self->open];
-    const struct weir_json_node *key = &self->nodes[self->used - 1];
-    if (object->size > WEIR_NODE_DOUBLED_MAX || weir_node_is_doubled(object)) {
-        return;
-    }
     const struct weir_json_node *other = weir_node_first(object);
     while (other != key && !weir_node_keys_equal(other, key)) {
         other = weir_node_next(other + 1);
     }
-    if (other != key) {
-        object->flags = WEIR_VALUE_DOUBLED;
-        self->dirty = at;
-    }
+    return other != key;
 }
 
 /* The key, the colon and the blanks around it. */
-static inline const char *read_key(struct parser *self, const char *at)
+INLINE const char *read_key(struct parser *self, const char *at)
 {
     struct weir_json_node *key = next_node(self);
-    if (key == NULL || at == self->end || *at != '"' ||
-        (at = read_string(self, at + 1, key)) == NULL) {
+    if (key == NULL || *at != '"' || (at = read_string(self, at + 1, key)) == NULL) {
         return NULL;
     }
     uint64_t bit = key_bit(key);
-    if ((self->seen & bit) != 0) {
-        note_doubled(self, at);
+    if ((self->seen & bit) != 0 && self->count <= WEIR_NODE_DOUBLED_MAX &&
+        is_doubled(self->open, key)) {
+        self->open->flags = WEIR_VALUE_DOUBLED;
+        self->dirty = at;
     }
     self->seen |= bit;
     at = skip_blanks(self, at);
-    return at < self->end && *at == ':' ? skip_blanks(self, at + 1) : NULL;
+    return *at == ':' ? skip_blanks(self, at + 1) : NULL;
 }
 
-/* An opening bracket or brace; returns the place of its first value. */
-static inline const char *open_container(struct parser *self, const char *at)
+/* An opening bracket or brace; returns the place of its first value. What is known of the container
+ * around it waits in that one's node, and the way back to it in the second node of this. */
+INLINE const char *open_container(struct parser *self, const char *at)
 {
     struct weir_json_node *node = next_node(self);
     if (node == NULL || self->depth == self->depth_max) {
@@ -334,15 +332,17 @@ static inline const char *open_container(struct parser *self, const char *at)
         return NULL;
     }
     self->depth++;
-    if (self->open != NONE) {
-        self->nodes[self->open].as.span = self->seen;
+    if (self->open != NULL) {
+        self->open->size = self->count;
+        self->open->as.span = self->seen;
     }
-    bool is_object = *at == '{';
-    node[0] = (struct weir_json_node){.kind = is_object ? WEIR_KIND_OBJECT : WEIR_KIND_ARRAY,
+    node[0] = (struct weir_json_node){.kind = *at == '{' ? WEIR_KIND_OBJECT : WEIR_KIND_ARRAY,
                                       .form = WEIR_FORM_NODE};
-    node[1] = (struct weir_json_node){.size = self->open, .as.bytes = at};
-    self->open = (uint32_t)(node - self->nodes);
-    self->used++;
+    node[1] = (struct weir_json_node){
+        .size = self->open == NULL ? NONE : (uint32_t)(self->open - self->nodes), .as.bytes = at};
+    self->open = node;
+    self->next++;
+    self->count = 0;
     self->seen = 0;
     return skip_blanks(self, at + 1);
 }
@@ -368,73 +368,121 @@ static bool has_doubled_key(const struct weir_json_node *object)
     return doubled;
 }
 
-/* A closing bracket or brace; false: it closes something else, or the object must be rebuilt. */
-static inline bool close_container(struct parser *self, const char *at)
+INLINE char closing(const struct weir_json_node *container)
 {
-    struct weir_json_node *node = &self->nodes[self->open];
-    bool is_object = node->kind == WEIR_KIND_OBJECT;
-    if (*at != (is_object ? '}' : ']')) {
-        return false;
-    }
-    self->open = node[1].size;
-    self->depth--;
-    node->as.span = self->used - (size_t)(node - self->nodes);
-    bool plain = (uintptr_t)self->dirty < (uintptr_t)node[1].as.bytes;
-    node[1].size = plain ? (uint32_t)(at + 1 - node[1].as.bytes) : 0;
-    if (self->open != NONE) {
-        self->seen = self->nodes[self->open].as.span;
-    }
-    return !is_object || node->size <= WEIR_NODE_DOUBLED_MAX || !has_doubled_key(node);
+    return container->kind == WEIR_KIND_OBJECT ? '}' : ']';
 }
 
-/* Behind a value: closes what ends here, up to where the next value begins. NULL: the document is
- * read, or odd. */
-static inline const char *go_on(struct parser *self, const char *at)
+/* At the closing bracket or brace; false: the object must be rebuilt. */
+INLINE bool close_container(struct parser *self, const char *at)
 {
-    while (self->open != NONE) {
+    struct weir_json_node *node = self->open;
+    uint32_t parent = node[1].size, count = self->count;
+    bool plain = (uintptr_t)self->dirty < (uintptr_t)node[1].as.bytes;
+    node[1].size = plain ? (uint32_t)(at + 1 - node[1].as.bytes) : 0;
+    node->size = count;
+    node->as.span = (uint64_t)(self->next - node);
+    self->depth--;
+    self->open = NULL;
+    if (LIKELY(parent != NONE)) {
+        self->open = self->nodes + parent;
+        self->count = self->open->size;
+        self->seen = self->open->as.span;
+    }
+    return LIKELY(count <= WEIR_NODE_DOUBLED_MAX) || node->kind == WEIR_KIND_ARRAY ||
+           !has_doubled_key(node);
+}
+
+/* Behind a value: closes what ends here, up to where the next key or value begins. NULL: the
+ * document is read, or odd. */
+INLINE const char *go_on(struct parser *self, const char *at)
+{
+    for (;;) {
+        self->count++;
         at = skip_blanks(self, at);
-        if (at == self->end) {
-            return NULL;
+        if (LIKELY(*at == ',')) {
+            return skip_blanks(self, at + 1);
         }
-        struct weir_json_node *node = &self->nodes[self->open];
-        node->size++;
-        if (*at == ',') {
-            at = skip_blanks(self, at + 1);
-            return node->kind == WEIR_KIND_OBJECT ? read_key(self, at) : at;
-        }
-        if (!close_container(self, at)) {
+        if (*at != closing(self->open) || !close_container(self, at)) {
             return NULL;
         }
         at++;
+        if (at == self->end) {
+            self->outcome = self->open == NULL ? DONE : ODD;
+            return NULL;
+        }
+        if (self->open == NULL) {
+            return NULL;
+        }
     }
-    if (skip_blanks(self, at) == self->end) {
-        self->outcome = DONE;
-    }
-    return NULL;
 }
 
-static enum outcome read_document(struct parser *self, const char *at)
+/* A document that begins and ends with a bracket. */
+static struct parser read_container(struct parser self, const char *at)
 {
-    self->outcome = ODD;
-    at = skip_blanks(self, at);
-    while (at != NULL && at < self->end) {
-        if (*at != '{' && *at != '[') {
-            at = read_scalar(self, at);
-        } else {
-            bool is_object = *at == '{';
-            at = open_container(self, at);
-            if (at == NULL || at == self->end) {
+    while (at != NULL) {
+        if (self.open != NULL && self.open->kind == WEIR_KIND_OBJECT) {
+            at = read_key(&self, at);
+            if (at == NULL) {
                 break;
             }
-            if (*at != (is_object ? '}' : ']')) {
-                at = is_object ? read_key(self, at) : at;
+        }
+        if (*at != '{' && *at != '[') {
+            at = read_scalar(&self, at);
+        } else {
+            at = open_container(&self, at);
+            if (at == NULL || *at != closing(self.open)) {
                 continue;
             }
-            at = close_container(self, at) ? at + 1 : NULL;
+            (void)close_container(&self, at);
+            at++;
+            if (at == self.end || self.open == NULL) {
+                self.outcome = at == self.end && self.open == NULL ? DONE : ODD;
+                break;
+            }
         }
-        at = at == NULL ? NULL : go_on(self, at);
+        at = at == NULL ? NULL : go_on(&self, at);
     }
-    return self->outcome;
+    return self;
+}
+
+/* A text that is one scalar. In the arena, with something behind it. */
+static void read_root_scalar(struct parser *self, struct weir_slice text)
+{
+    char *copy = weir_arena_alloc(self->arena, text.size + 1);
+    if (copy == NULL) {
+        self->outcome = FULL;
+        return;
+    }
+    memcpy(copy, text.data, text.size);
+    copy[text.size] = ']';
+    self->end = copy + text.size + 1;
+    self->outcome = read_scalar(self, copy) == copy + text.size ? DONE : self->outcome;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
+static struct parser read_document(struct parser self, struct weir_slice text)
+{
+    const char *at = text.data, *end = text.data + text.size;
+    while (at < end && is_blank(*at)) {
+        at++;
+    }
+    while (at < end && is_blank(end[-1])) {
+        end--;
+    }
+    if (at == end) {
+        return self;
+    }
+    if (*at != '{' && *at != '[') {
+        read_root_scalar(&self, (struct weir_slice){at, (size_t)(end - at)});
+        return self;
+    }
+    self.end = end;
+    return end[-1] == '}' || end[-1] == ']' ? read_container(self, at) : self;
 }
 
 /* ── the whole ── */
@@ -473,17 +521,22 @@ weir_status weir_json_parse_in_place(struct weir_arena *arena,
     if (bytes.size >= UINT32_MAX) {
         return weir_fail(err, WEIR_TOO_LARGE, "JSON text of %zu bytes is too large", bytes.size);
     }
-    const char *text = bytes.data == NULL ? "" : bytes.data;
+    size_t room = bytes.size / 4 + 8;
+    struct weir_json_node *nodes = weir_arena_alloc(arena, room * sizeof *nodes);
     struct parser self = {.arena = arena,
-                          .end = text + bytes.size,
-                          .room = bytes.size / 4 + 8,
-                          .open = NONE,
-                          .depth_max = depth};
-    self.nodes = weir_arena_alloc(arena, self.room * sizeof *self.nodes);
-    switch (self.nodes == NULL ? FULL : read_document(&self, text)) {
+                          .nodes = nodes,
+                          .next = nodes,
+                          .limit = nodes + room - 1,
+                          .depth_max = depth,
+                          .outcome = nodes == NULL ? FULL : ODD};
+    if (nodes != NULL && bytes.size > 0) {
+        self = read_document(self, bytes);
+    }
+    size_t reserved = (size_t)(self.limit - self.nodes + 1) * sizeof *nodes;
+    switch (self.outcome) {
     case DONE:
-        weir_arena_shrink(arena, self.nodes, self.room * sizeof *self.nodes,
-                          self.used * sizeof *self.nodes);
+        weir_arena_shrink(arena, self.nodes, reserved,
+                          (size_t)(self.next - self.nodes) * sizeof *nodes);
         *ret_value = weir_node_value(self.nodes);
         return WEIR_OK;
     case DEEP:
@@ -492,7 +545,7 @@ weir_status weir_json_parse_in_place(struct weir_arena *arena,
         return weir_fail(err, WEIR_TOO_LARGE, "parsed JSON of %zu bytes does not fit", bytes.size);
     case ODD:
     default:
-        weir_arena_shrink(arena, self.nodes, self.room * sizeof *self.nodes, 0);
+        weir_arena_shrink(arena, self.nodes, reserved, 0);
         return parse_leniently(arena, bytes, depth, ret_value, err);
     }
 }

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/hash.h"
 #include "data/node.h"
 
 #define INDEX_FROM 9 /* members from which an object has an index */
@@ -166,23 +167,6 @@ weir_array_slice(struct weir_heap *heap, struct weir_value array, size_t start, 
 
 /* ── objects ── */
 
-uint32_t weir_key_hash(const char *bytes, size_t size)
-{
-    uint64_t hash = 0x9e3779b97f4a7c15u ^ size;
-    while (size >= 8) {
-        uint64_t word;
-        memcpy(&word, bytes, 8);
-        hash = (hash ^ word) * 0xff51afd7ed558ccdu;
-        hash ^= hash >> 32;
-        bytes += 8;
-        size -= 8;
-    }
-    uint64_t word = 0;
-    memcpy(&word, bytes, size);
-    hash = (hash ^ word) * 0xff51afd7ed558ccdu;
-    return (uint32_t)(hash ^ (hash >> 33));
-}
-
 struct weir_value weir_object_new(struct weir_heap *heap, size_t capacity)
 {
     size_t bytes = sizeof(struct weir_object) + capacity * sizeof(struct weir_member);
@@ -212,7 +196,7 @@ const struct weir_member *weir_object_find(const struct weir_object *object, str
         }
         return NULL;
     }
-    uint32_t at = weir_key_hash(key.data, key.size) & object->mask;
+    uint32_t at = weir_hash_key(key.data, key.size) & object->mask;
     while (object->index[at] != 0) {
         const struct weir_member *member = &object->members[object->index[at] - 1];
         if (key_equal(member->key, key)) {
@@ -232,7 +216,7 @@ struct weir_value *weir_object_slot(struct weir_value owned, struct weir_slice k
 static void index_add(struct weir_object *object, uint32_t place)
 {
     struct weir_value key = object->members[place].key;
-    uint32_t at = weir_key_hash(key.as.bytes, key.size) & object->mask;
+    uint32_t at = weir_hash_key(key.as.bytes, key.size) & object->mask;
     while (object->index[at] != 0) {
         at = (at + 1) & object->mask;
     }

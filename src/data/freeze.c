@@ -6,6 +6,7 @@
  */
 #include "data/freeze.h"
 
+#include "base/hash.h"
 #include "data/heap.h"
 #include "data/node.h"
 
@@ -60,7 +61,7 @@ static bool index_members(struct weir_arena *arena, struct weir_object *object)
     object->mask = slots - 1;
     for (uint32_t i = 0; i < object->size; i++) {
         struct weir_value key = object->members[i].key;
-        uint32_t at = weir_key_hash(key.as.bytes, key.size) & object->mask;
+        uint32_t at = weir_hash_key(key.as.bytes, key.size) & object->mask;
         while (object->index[at] != 0) {
             at = (at + 1) & object->mask;
         }

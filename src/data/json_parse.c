@@ -19,6 +19,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "data/freeze.h"
 #include "data/heap.h"
 #include "data/node.h"
@@ -357,7 +358,7 @@ static bool has_doubled_key(const struct weir_json_node *object)
     const struct weir_json_node *key = weir_node_first(object);
     bool doubled = false;
     for (size_t i = 0; i < object->size && !doubled; i++) {
-        size_t at = weir_key_hash(key->as.bytes, key->size) & (slots - 1);
+        size_t at = weir_hash_key(key->as.bytes, key->size) & (slots - 1);
         for (; table[at] != NULL && !doubled; at = (at + 1) & (slots - 1)) {
             doubled = weir_node_keys_equal(table[at], key);
         }

@@ -75,7 +75,6 @@ static inline bool weir_node_keys_equal(const struct weir_json_node *a,
     return a->size == b->size && memcmp(a->as.bytes, b->as.bytes, a->size) == 0;
 }
 
-uint32_t weir_key_hash(const char *bytes, size_t size);
 /* weir_value_compare that gives up below 10,000 levels: INT_MIN. */
 int weir_value_order(struct weir_value a, struct weir_value b, int depth);
 /* 1 equal, 0 not, -1 too deep. */

@@ -152,6 +152,28 @@ int weir_decimal_compare(const struct weir_decimal *a, const struct weir_decimal
     return 0;
 }
 
+uint64_t weir_decimal_hash(const struct weir_decimal *decimal, size_t digits)
+{
+    size_t count = decimal->count;
+    for (const char *at = decimal->end - 1; count > 1 && (*at == '0' || *at == '.'); at--) {
+        count -= *at == '0';
+    }
+    if (count <= digits || decimal->infinite) {
+        return 0;
+    }
+    int64_t exponent = decimal->exponent + (int64_t)(decimal->count - count);
+    uint64_t hash = (uint64_t)exponent * 2 + decimal->negative + 1;
+    const char *at = decimal->digits;
+    for (size_t i = 0; i < count; at++) {
+        if (*at != '.') {
+            hash = (hash ^ (uint64_t)(unsigned char)*at) * 0xff51afd7ed558ccdu;
+            hash ^= hash >> 32;
+            i++;
+        }
+    }
+    return hash | 1;
+}
+
 /* The first 17 digits, rounded half to even, and strtod. */
 static double parse_slow(const struct weir_decimal *decimal)
 {

@@ -31,6 +31,8 @@ struct weir_decimal {
 bool weir_decimal_parse(struct weir_slice text, struct weir_decimal *ret);
 /* Exact order of two decimals: negative, 0, positive. */
 int weir_decimal_compare(const struct weir_decimal *a, const struct weir_decimal *b);
+/* A hash of the number, not of how it is written: 1.50e1 is 15. 0 when `digits` digits hold it. */
+uint64_t weir_decimal_hash(const struct weir_decimal *decimal, size_t digits);
 
 /* The double nearest to the decimal text (after rounding to 17 digits, as jq does). */
 double weir_number_parse(const char *text, size_t size);

@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/hash.h"
 #include "data/heap.h"
 #include "data/node.h"
 #include "data/number.h"
@@ -21,6 +22,7 @@
 #define DEPTH_MAX 10000
 #define SORT_ON_STACK 24
 #define SMALL_DEPTH 100
+#define EXACT_DIGITS 15 /* no two decimals of so many share a double */
 
 const char *weir_value_kind_name(struct weir_value value)
 {
@@ -411,23 +413,37 @@ bool weir_value_equal(struct weir_value a, struct weir_value b)
     return weir_value_same(a, b, 0) == 1;
 }
 
+/* Two texts may be one double and yet different numbers (long ids), so a text of more digits than a
+ * double carries hashes by its digits. */
+static uint64_t number_hash(struct weir_value number)
+{
+    struct weir_decimal decimal;
+    if (is_text(number) && number.size > EXACT_DIGITS &&
+        weir_decimal_parse((struct weir_slice){number.as.bytes, number.size}, &decimal)) {
+        uint64_t hash = weir_decimal_hash(&decimal, EXACT_DIGITS);
+        if (hash != 0) {
+            return hash;
+        }
+    }
+    double value = weir_value_double(number);
+    uint64_t bits = 0;
+    if (value != 0) {
+        memcpy(&bits, &value, sizeof bits);
+    }
+    return bits * 0xff51afd7ed558ccdu;
+}
+
 uint64_t weir_value_hash(struct weir_value value)
 {
     uint64_t hash = (uint64_t)value.kind * 0x9e3779b97f4a7c15u;
     struct weir_value_iter iter;
     struct weir_value key, item;
     switch (weir_value_kind(value)) {
-    case WEIR_KIND_NUMBER: {
-        double number = weir_value_double(value);
-        uint64_t bits = 0;
-        if (number != 0) {
-            memcpy(&bits, &number, sizeof bits);
-        }
-        hash ^= bits * 0xff51afd7ed558ccdu;
+    case WEIR_KIND_NUMBER:
+        hash ^= number_hash(value);
         break;
-    }
     case WEIR_KIND_STRING:
-        hash ^= weir_key_hash(value.as.bytes, value.size);
+        hash ^= XXH3_64bits(value.as.bytes, value.size);
         break;
     case WEIR_KIND_ARRAY:
         weir_value_iter_init(&iter, value);
@@ -438,8 +454,8 @@ uint64_t weir_value_hash(struct weir_value value)
     case WEIR_KIND_OBJECT: /* members in any order */
         weir_value_iter_init(&iter, value);
         while (weir_value_iter_next(&iter, &key, &item)) {
-            hash += (weir_key_hash(key.as.bytes, key.size) ^ weir_value_hash(item)) *
-                    0xff51afd7ed558ccdu;
+            hash +=
+                (XXH3_64bits(key.as.bytes, key.size) ^ weir_value_hash(item)) * 0xff51afd7ed558ccdu;
         }
         break;
     case WEIR_KIND_ABSENT:

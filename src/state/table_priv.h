@@ -13,11 +13,9 @@
 
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/hash.h"
 #include "state/table.h"
 
 enum {

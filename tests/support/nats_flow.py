@@ -31,14 +31,14 @@ class Flow:
                                 for n in range(self.count, self.count + count))
         self.count += count
 
-    def weir(self, name="weir", instance=None, source=(), sink=(), address=None, **more):
+    def weir(self, name="weir", instance=None, source=(), sink=(), address=None, env=None, **more):
         url = address or self.server.address
         text = {"name": "flow", "source": {"nats": {"url": url, "stream": "IN", "ack_wait": "1s"}
                                            | dict(source)},
                 "sink": {"nats": {"url": url, "subject": "out.x"} | dict(sink)},
                 "commit_interval": "50ms", "lanes": 2, "http": {"listen": "127.0.0.1:0"},
                 "log": {"format": "json", "level": "info"}} | more
-        return self.context.weir(json.dumps(text), name, instance=instance)
+        return self.context.weir(json.dumps(text), name, instance=instance, env=env)
 
     def found(self):
         return [json.loads(message.data)["n"] for _, message in self.server.messages("OUT")]

@@ -34,7 +34,7 @@
 #include <weir/strbuf.h>
 
 #define WEIR_ABI                                                                                   \
-    4u /* any change of layout in include/weir raises it; the loader demands equality */
+    5u /* any change of layout in include/weir raises it; the loader demands equality */
 
 /* --- what the engine gives ---------------------------------------------------------------------*/
 
@@ -54,6 +54,7 @@ struct weir_ctx {
     unsigned lanes;
     bool transactional; /* outputs and positions commit together in the component's domain */
     bool positioned;    /* sources: read by position (see weir_component.is_positioned) */
+    bool identified;    /* sinks: the guarantee needs an id with each output (see drops_repeats) */
     int64_t transaction_timeout_ms;
     int64_t in_flight_bytes; /* this component's share of the process's budget */
     bool keeps_state;        /* the pipeline has steps that keep state */
@@ -69,7 +70,7 @@ struct weir_partition {
     void *source_data;
     _Atomic int64_t end; /* one behind the last record known to exist; -1: unknown (any thread) */
 
-    unsigned lane;
+    unsigned lane, source; /* source: its index among the pipeline's */
     int64_t read, written, closing, committed;
 };
 
@@ -406,6 +407,10 @@ struct weir_component {
     bool discards;                 /* sinks: takes part in every guarantee (drop) */
     const char
         *needs; /* the server setting without which its crash breaks the guarantee; NULL: none */
+    /* Sinks: by what the target drops an output that it has: "their Nats-Msg-Id, within …". The
+     * sink makes an id of topic, partition and position of the input and a number among its
+     * outputs; they are the same after a replay. NULL: it drops nothing. */
+    const char *drops_repeats;
     const struct weir_domain_ops *domain; /* NULL: no atomic commit with others */
 
     /* control: self is zeroed. On failure close() is called on the half-open instance, and on those

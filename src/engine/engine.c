@@ -151,6 +151,7 @@ static struct weir_task *engine_add_task(struct weir_engine *engine,
     struct weir_task *task = weir_calloc(1, sizeof(*task));
     task->topic = weir_strdup(item->topic);
     task->source = (unsigned)(source - engine->sources);
+    task->part.source = task->source;
     task->part.topic = task->topic;
     task->part.index = item->index;
     task->part.source_data = item->source_data;

@@ -123,6 +123,7 @@ static void graph_build_ends(struct weir_engine *engine)
             engine->has_outside ||
             (engine->plan.domain != NULL && !edge->in_domain && !edge->component->discards);
         sink->ctx = graph_ctx(engine, sink->name, i, edge->in_domain);
+        sink->ctx.identified = edge->identified;
         sink->self = graph_instance(engine, edge->component);
     }
 }

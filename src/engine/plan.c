@@ -5,6 +5,8 @@
  *   all sources and sinks commit in one domain             exactly-once, by its transaction
  *   local sources and sinks with extents, positions and
  *   extents in one entry of the state log                  exactly-once, by that entry
+ *   sources that can be replayed from a stored position,
+ *   deterministic steps, sinks that drop repeats by an id  effectively-once
  *   every source can be replayed from a stored position    at-least-once
  *   a source that nobody can reposition                    at-most-once
  *
@@ -24,6 +26,7 @@
 #include "base/limits.h"
 #include "conf/pipeline.h"
 #include "engine/exchange.h"
+#include "engine/replay.h"
 
 const char *weir_guarantee_name(enum weir_guarantee guarantee)
 {
@@ -442,15 +445,72 @@ static void plan_judge_sink(const struct weir_plan *plan, struct weir_plan_edge 
                     : "outputs are flushed before positions; a crash between them repeats some");
 }
 
-static void plan_take_weakest(struct weir_plan *plan)
+/* Positions that mean the same record in every process: not the deliveries of a consumer group. */
+static bool edge_is_replayed(const struct weir_plan_edge *edge)
+{
+    const struct weir_component *component = edge->component;
+    return edge->positioned && (component->domain != NULL || component->is_positioned != NULL ||
+                                component->positions == WEIR_POSITIONS_LOG);
+}
+
+/* Sinks whose targets drop what they have: with stored positions and the same outputs in each
+ * replay, nothing is seen twice. */
+static void plan_judge_repeats(struct weir_plan *plan, const struct weir_pipeline_config *config)
+{
+    char why[160] = "";
+    bool can = !weir_replay_differs(config, why, sizeof(why));
+    if (plan->exchange != NULL) {
+        snprintf(why, sizeof(why), "behind an exchange records come in another order each time");
+        can = false;
+    }
+    for (size_t i = 0; i < plan->source_count && can; i++) {
+        const struct weir_plan_edge *source = &plan->sources[i];
+        can = edge_is_replayed(source) &&
+              (source->component->positions != WEIR_POSITIONS_LOG || plan->uses_log);
+        if (!can) {
+            snprintf(why, sizeof(why), "%.90s has no positions to know its records by",
+                     source->name);
+        }
+    }
+    bool all = true;
+    for (size_t i = 0; i < plan->sink_count; i++) {
+        struct weir_plan_edge *sink = &plan->sinks[i];
+        const char *by = sink->component->drops_repeats;
+        if (by != NULL && can && (!plan->stateful || plan->state_is_kept)) {
+            sink->guarantee = WEIR_EFFECTIVELY_ONCE;
+            sink->identified = true;
+            snprintf(sink->why, sizeof(sink->why), "repeats are dropped by %s", by);
+        } else if (by != NULL && why[0] != '\0') {
+            snprintf(sink->why, sizeof(sink->why), "a crash repeats some outputs: %s", why);
+        }
+        all = all && sink->guarantee >= WEIR_EFFECTIVELY_ONCE;
+    }
+    for (size_t i = 0; i < plan->source_count && all && can; i++) {
+        struct weir_plan_edge *source = &plan->sources[i];
+        if (source->guarantee == WEIR_AT_LEAST_ONCE) {
+            source->guarantee = WEIR_EFFECTIVELY_ONCE;
+            snprintf(source->why, sizeof(source->why),
+                     "positions are committed in its group, after the outputs are safe");
+        }
+    }
+}
+
+static void plan_take_weakest(struct weir_plan *plan, const struct weir_pipeline_config *config)
 {
     const struct weir_plan_edge *weakest = &plan->sources[0];
     for (size_t i = 0; i < plan->source_count; i++) {
         plan_judge_source(plan, &plan->sources[i]);
-        weakest = plan->sources[i].guarantee < weakest->guarantee ? &plan->sources[i] : weakest;
     }
     for (size_t i = 0; i < plan->sink_count; i++) {
         plan_judge_sink(plan, &plan->sinks[i]);
+    }
+    if (config->guarantee != WEIR_WISH_AT_LEAST_ONCE) {
+        plan_judge_repeats(plan, config);
+    }
+    for (size_t i = 0; i < plan->source_count; i++) {
+        weakest = plan->sources[i].guarantee < weakest->guarantee ? &plan->sources[i] : weakest;
+    }
+    for (size_t i = 0; i < plan->sink_count; i++) {
         weakest = plan->sinks[i].guarantee < weakest->guarantee ? &plan->sinks[i] : weakest;
     }
     plan->guarantee = weakest->guarantee;
@@ -570,7 +630,7 @@ weir_status weir_plan_make(struct weir_plan *plan,
         return status;
     }
     if (plan->guarantee != WEIR_EXACTLY_ONCE) {
-        plan_take_weakest(plan);
+        plan_take_weakest(plan, config);
     }
     /* Short where positions are cheap to commit, or where memory is held until they are. */
     bool brief = plan->guarantee != WEIR_AT_LEAST_ONCE;

@@ -26,6 +26,7 @@ struct weir_plan_edge {
     struct weir_place place;
     bool in_domain;                /* commits with plan->domain */
     bool positioned;               /* sources: read by position */
+    bool identified;               /* sinks: see weir_ctx */
     enum weir_guarantee guarantee; /* what this edge allows */
     char why[256];                 /* a sentence */
 };

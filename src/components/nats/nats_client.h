@@ -25,6 +25,12 @@ struct nats_address {
     struct weir_tls *tls;
 };
 
+/* What a guarantee needs of the server; for struct weir_component.needs. */
+#define NATS_NEEDS                                                                                 \
+    "nats: a crash of the machine loses nothing with `sync_interval: always` or with replicas, "   \
+    "and "                                                                                         \
+    "without them what came since the last sync (two minutes unless set)"
+
 extern const struct weir_field nats_auth_fields[];
 extern const struct weir_rule nats_auth_rules[];
 

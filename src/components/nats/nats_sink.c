@@ -79,13 +79,21 @@ static const struct weir_rule nats_sink_rules[] = {
 };
 // clang-format on
 
+/* An output is known by its input and its number among the outputs of that input. */
+struct nats_origin {
+    const struct weir_partition *partition;
+    int64_t position;
+    uint64_t outputs;
+};
+
 struct nats_sink {
     const struct nats_sink_config *config;
     struct weir_ctx *ctx;
     int stop_fd;
     bool running;
     pthread_t thread;
-    uint64_t sealed; /* control */
+    uint64_t sealed;             /* control */
+    struct nats_origin *origins; /* by lane: what its last output was made from */
 
     pthread_rwlock_t connected; /* guards the client; taken before `lock` */
     struct nats_client *client;
@@ -392,6 +400,7 @@ nats_sink_open(void *instance, const void *config, struct weir_ctx *ctx, struct 
     self->ctx = ctx;
     pthread_mutex_init(&self->lock, NULL);
     pthread_rwlock_init(&self->connected, NULL);
+    self->origins = weir_calloc(ctx->lanes, sizeof(*self->origins));
     self->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (self->stop_fd < 0) {
         return weir_fail(err, WEIR_FATAL, "no descriptor: %s", strerror(errno));
@@ -425,6 +434,7 @@ static void nats_sink_close(void *instance)
         WEIR_LOG_INFO(self->ctx->log, "the server dropped messages that it had",
                       WEIR_F("messages", self->duplicates));
     }
+    weir_free(self->origins);
     pthread_rwlock_destroy(&self->connected);
     pthread_mutex_destroy(&self->lock);
     *self = (struct nats_sink){0};
@@ -456,20 +466,62 @@ static weir_status make_subject(struct nats_sink *self,
         record->target = weir_slice_of(subject->text);
         return WEIR_OK;
     }
-    struct weir_slice text;
-    weir_status status = weir_expr_text(run, &subject->expr, record, &text, err);
-    if (status == WEIR_OK && !is_subject(text)) {
-        status =
-            weir_fail(err, WEIR_EVAL, "\"%.*s\" is no subject to publish to",
-                      text.size < 60 ? (int)text.size : 60, text.data == NULL ? "" : text.data);
+    weir_status status = weir_expr_text(run, &subject->expr, record, &record->target, err);
+    if (status == WEIR_OK && !is_subject(record->target)) {
+        status = weir_fail(err, WEIR_EVAL, "\"%.*s\" is no subject to publish to",
+                           record->target.size < 60 ? (int)record->target.size : 60,
+                           record->target.data == NULL ? "" : record->target.data);
     }
     if (status != WEIR_OK) {
         weir_err_path(err, "subject");
-        return status;
     }
-    record->target = weir_arena_copy(weir_batch_arena(weir_run_batch(run)), text);
-    return record->target.data != NULL ? WEIR_OK
-                                       : weir_fail(err, WEIR_LIMIT, "the batch has no memory left");
+    return status;
+}
+
+/* FNV-1a, 64 bits. */
+static uint64_t text_hash(const char *text)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (; *text != '\0'; text++) {
+        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+    }
+    return hash;
+}
+
+/* The target becomes the subject and, behind its NUL, the id and another one. The id is the same in
+ * every process that reads this input: PIPELINE/SINK/SOURCE/TOPIC/PARTITION/POSITION/NUMBER. */
+static weir_status make_target(struct nats_sink *self,
+                               struct weir_run *run,
+                               struct weir_record *record,
+                               struct weir_err *err)
+{
+    struct weir_batch *batch = weir_run_batch(run);
+    char id[NATS_NAME_MAX + 200] = "";
+    int size = 0;
+    if (self->ctx->identified) {
+        const struct weir_partition *partition = weir_batch_partition(batch);
+        struct nats_origin *origin = &self->origins[partition->lane];
+        bool is_same = origin->partition == partition && origin->position == record->position;
+        *origin =
+            (struct nats_origin){partition, record->position, is_same ? origin->outputs + 1 : 0};
+        /* Of a topic its hash: it may be the path of a file, of any length and any bytes. */
+        size = snprintf(id, sizeof(id), "%.200s/%u/%u/%016llx/%d/%lld/%llu", self->ctx->pipeline,
+                        self->ctx->index, partition->source,
+                        (unsigned long long)text_hash(partition->topic), (int)partition->index,
+                        (long long)record->position, (unsigned long long)origin->outputs);
+        WEIR_ASSERT(size > 0 && (size_t)size < sizeof(id));
+    } else if (self->config->subject.text != NULL) {
+        return WEIR_OK;
+    }
+    char *text = weir_arena_alloc(weir_batch_arena(batch), record->target.size + (size_t)size + 2);
+    if (text == NULL) {
+        return weir_fail(err, WEIR_LIMIT, "the batch has no memory left");
+    }
+    memcpy(text, record->target.data, record->target.size);
+    text[record->target.size] = '\0';
+    memcpy(text + record->target.size + 1, id, (size_t)size + 1);
+    record->target.data = text;
+    return WEIR_OK;
 }
 
 static bool is_header(struct weir_slice name, struct weir_slice value)
@@ -529,7 +581,8 @@ static weir_status nats_sink_prepare(void *instance,
     }
     status =
         status == WEIR_OK ? weir_record_read_headers(weir_run_batch(run), record, err) : status;
-    return status == WEIR_OK ? check_headers(self, record, err) : status;
+    status = status == WEIR_OK ? check_headers(self, record, err) : status;
+    return status == WEIR_OK ? make_target(self, run, record, err) : status;
 }
 
 static natsStatus add_header(natsMsg *message, struct weir_slice name, struct weir_slice value)
@@ -564,6 +617,13 @@ publish_with_headers(struct nats_sink *self, const struct weir_record *record, c
     if (code == NATS_OK && self->config->key_header != NULL && record->key.data != NULL) {
         code = add_header(message, weir_slice_of(self->config->key_header), record->key);
     }
+    if (code == NATS_OK && self->ctx->identified) {
+        const char *id = record->target.data + record->target.size + 1;
+        code = natsMsgHeader_Set(message, "Nats-Msg-Id", id);
+        if (code == NATS_OK && self->config->stream != NULL) {
+            code = natsMsgHeader_Set(message, "Nats-Expected-Stream", self->config->stream);
+        }
+    }
     code = code == NATS_OK ? natsConnection_PublishMsg(self->client->connection, message) : code;
     natsMsg_Destroy(message);
     return code;
@@ -581,7 +641,7 @@ static natsStatus publish(struct nats_sink *self, const struct weir_record *reco
         number /= 10;
     } while (number > 0);
     memmove(reply + prefix, at, (size_t)(reply + sizeof(reply) - at));
-    if (record->header_count > 0 ||
+    if (self->ctx->identified || record->header_count > 0 ||
         (self->config->key_header != NULL && record->key.data != NULL)) {
         return publish_with_headers(self, record, reply);
     }
@@ -705,6 +765,7 @@ static weir_status nats_sink_abort(void *instance, struct weir_err *err)
     pthread_mutex_lock(&self->lock);
     nats_acks_forget(&self->acks);
     self->sealed = self->acks.answered;
+    memset(self->origins, 0, self->ctx->lanes * sizeof(*self->origins)); /* inputs come again */
     self->failure = (struct weir_err){0};
     self->lanes_wait = self->control_waits = false;
     pthread_mutex_unlock(&self->lock);
@@ -759,6 +820,8 @@ const struct weir_component weir_component_nats_sink = {
         },
     .self_size = sizeof(struct nats_sink),
     .durable = true,
+    .needs = NATS_NEEDS,
+    .drops_repeats = "their Nats-Msg-Id, within the duplicate_window of the stream",
     .open = nats_sink_open,
     .close = nats_sink_close,
     .check = nats_sink_check,

@@ -338,6 +338,14 @@ static weir_status nats_source_check(const void *config, struct weir_err *err)
     return nats_address_check(&self->address, err);
 }
 
+/* A shared consumer has no positions that would mean the same in another process. */
+static bool nats_source_is_positioned(const void *config, bool wanted)
+{
+    (void)config;
+    (void)wanted;
+    return false;
+}
+
 static const struct weir_batch_origin nats_origin = {
     .release = release_chunks,
     .read_headers = read_headers,
@@ -378,5 +386,7 @@ const struct weir_component weir_component_nats_source = {
     .close = nats_source_close,
     .check = nats_source_check,
     .ops = {.source = &nats_source_ops},
+    .needs = NATS_NEEDS,
+    .is_positioned = nats_source_is_positioned,
     .position_ops = &nats_positions_ops,
 };

@@ -46,10 +46,11 @@ weir_status weir_loading_listen(const struct weir_loaded *loaded,
         return WEIR_OK;
     }
     ret_listen->token = config->token;
+    ret_listen->tls = config->tls;
     const struct weir_origin *origin = weir_binder_origin(&loaded->binder, &config->listen);
     return origin == NULL || origin->type == WEIR_ORIGIN_DEFAULT
                ? WEIR_OK
-               : weir_http_listen_parse(weir_slice_of(config->listen), config->token, ret_listen,
+               : weir_http_listen_parse(weir_slice_of(config->listen), config->token, config->tls, ret_listen,
                                         err);
 }
 

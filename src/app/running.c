@@ -192,8 +192,8 @@ static void move_http(struct run *run, const struct weir_loading *from)
     struct weir_err err = {0};
     if (weir_loading_listen(from->loaded, &was, &err) != WEIR_OK ||
         weir_loading_listen(run->loading->loaded, &is, &err) != WEIR_OK ||
-        weir_http_listen_equal(&was, &is)) {
-        return;
+        (weir_http_listen_equal(&was, &is) && (is.tls == NULL || process->count > 1))) {
+        return; /* else certificates may be other ones in the same files */
     }
     WEIR_ASSERT(process->count == 1); /* else the reload was refused */
     weir_http_stop(process->http);

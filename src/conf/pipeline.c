@@ -165,15 +165,29 @@ static const struct weir_field jq_fields[] = {
 };
 #undef S
 
+static const struct weir_field http_tls_fields[] = {
+    WEIR_F_STR(struct weir_http_tls, cert, .flags = WEIR_REQUIRED, .example = "/etc/weir/http.pem",
+               .help = "File with the server's certificate and those between it and its authority."),
+    WEIR_F_STR(struct weir_http_tls, key, .flags = WEIR_REQUIRED, .example = "/etc/weir/http.key",
+               .help = "File with its private key."),
+    WEIR_F_STR(struct weir_http_tls, clients, .example = "/etc/weir/clients-ca.pem",
+               .help = "File with the certificates of authorities. A client that shows a certificate "
+                       "of theirs needs no `token`."),
+    WEIR_FIELDS_END,
+};
+
 static const struct weir_field http_fields[] = {
     WEIR_F_STR(struct weir_http_config, listen, .fallback = "127.0.0.1:9600",
                .flags = WEIR_SHORT | WEIR_HOST_PORT,
                .help = "Address and port of /metrics, /livez and /readyz. One that other machines "
-                       "reach needs a `token`."),
+                       "reach needs a `token`, or `tls` with `clients`."),
     WEIR_F_STR(struct weir_http_config, token, .flags = WEIR_SECRET, .min = 16, .max = 1024,
                .unset = "no token", .example = "'${file:/run/secrets/weir-token}'",
                .help = "Requests for anything but /metrics, /livez and /readyz must carry it: "
                        "Authorization: Bearer TOKEN."),
+    WEIR_F_OBJECT_PTR(struct weir_http_config, tls, struct weir_http_tls, http_tls_fields,
+                      .example = "{cert: /etc/weir/http.pem, key: /etc/weir/http.key}",
+                      .help = "Speaks HTTPS (TLS 1.2 and newer)."),
     WEIR_F_INT(struct weir_http_config, ready_max_lag, .min = 1, .max = INT64_C(1) << 53,
                .unset = "any lag", .example = "100000",
                .help = "/readyz answers 503 while this process's partitions together are further "

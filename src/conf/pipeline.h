@@ -85,9 +85,15 @@ struct weir_jq_config {
     weir_bytesize max_memory;
 };
 
+struct weir_http_tls {
+    const char *cert, *key;
+    const char *clients; /* authorities whose clients need no token; may be NULL */
+};
+
 struct weir_http_config {
     const char *listen;    /* host:port */
     const char *token;     /* may be NULL */
+    struct weir_http_tls *tls; /* NULL: not encrypted */
     int64_t ready_max_lag; /* 0: any */
     weir_duration stalled_after;
 };

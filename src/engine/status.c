@@ -62,6 +62,11 @@ static void status_graph(const struct weir_engine *engine, struct weir_strbuf *o
                   engine->sources[i].component->described.name);
     }
     weir_strbuf_text(out, "],");
+    if (engine->exchange != NULL) { /* what comes before it */
+        weir_strbuf_text(out, "\"front\":{");
+        status_chain(engine, &engine->front, out);
+        weir_strbuf_text(out, "},");
+    }
     status_chain(engine, &engine->chain, out);
     weir_strbuf_text(out, ",\"sinks\":[");
     for (size_t i = 0; i < engine->plan.sink_count; i++) {

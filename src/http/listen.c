@@ -76,11 +76,13 @@ struct weir_http_listen weir_http_listen_default(void)
 
 weir_status weir_http_listen_parse(struct weir_slice text,
                                    const char *token,
+                                   const struct weir_http_tls *tls,
                                    struct weir_http_listen *ret_listen,
                                    struct weir_err *err)
 {
     struct weir_http_listen listen = weir_http_listen_default();
     listen.token = token;
+    listen.tls = tls;
     if (weir_slice_equal(text, WEIR_SLICE("off"))) {
         listen.off = true;
         *ret_listen = listen;
@@ -109,12 +111,12 @@ weir_status weir_http_listen_parse(struct weir_slice text,
         break;
     case HOST_ELSEWHERE:
         listen.elsewhere = true;
-        if (token == NULL) {
+        if (token == NULL && (tls == NULL || tls->clients == NULL)) {
             weir_fail(err, WEIR_CONFIG, "%s can be reached from other machines", listen.host);
             weir_err_hint(
                 err,
-                "Nothing guards it: set http.token, best as token: ${file:/path}, or listen on "
-                "127.0.0.1 or [::1].");
+                "Nothing guards it: set http.token, best as token: ${file:/path}, or http.tls with "
+                "`clients`, or listen on 127.0.0.1 or [::1].");
             return WEIR_CONFIG;
         }
         break;
@@ -127,12 +129,19 @@ weir_status weir_http_listen_parse(struct weir_slice text,
     return WEIR_OK;
 }
 
+static bool same(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
 bool weir_http_listen_equal(const struct weir_http_listen *a, const struct weir_http_listen *b)
 {
     return a->off == b->off && a->port == b->port && a->exact == b->exact &&
-           strcmp(a->host, b->host) == 0 &&
-           (a->token == NULL || b->token == NULL ? a->token == b->token
-                                                 : strcmp(a->token, b->token) == 0);
+           strcmp(a->host, b->host) == 0 && same(a->token, b->token) &&
+           (a->tls == NULL || b->tls == NULL
+                ? a->tls == b->tls
+                : same(a->tls->cert, b->tls->cert) && same(a->tls->key, b->tls->key) &&
+                      same(a->tls->clients, b->tls->clients));
 }
 
 bool weir_http_token_matches(const char *token, const char *authorization)

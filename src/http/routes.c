@@ -76,8 +76,8 @@ static const struct weir_http_route routes[] = {
     {"/readyz", "application/json",
      "200 when the pipeline does its work, else 503 with the reasons.", answer_readyz, true},
     {"/status", "application/json",
-     "What runs: graph, partitions, positions, lag, watermarks, epochs, errors, latencies.", answer_status,
-     false},
+     "What runs: graph, partitions, positions, lag, watermarks, epochs, errors, latencies.",
+     answer_status, false},
     {"/metrics", "text/plain; version=0.0.4; charset=utf-8",
      "Metrics in the Prometheus text format.", answer_metrics, true},
 };
@@ -118,9 +118,11 @@ void weir_http_docs(struct weir_strbuf *out)
         "Everything but `/livez`, `/readyz` and `/metrics` then asks for `Authorization: Bearer` "
         "and\n"
         "the token (else 401), and `Host` may be any IP address. An address that is not loopback\n"
-        "without a token is a configuration error. Nothing is encrypted: put a proxy with TLS "
-        "before\n"
-        "it where the network is not your own.\n\n"
+        "without a guard is a configuration error. `tls: {cert: FILE, key: FILE}` encrypts, and "
+        "with\n"
+        "`clients: FILE` a client that shows a certificate of the authorities in it needs no "
+        "token;\n"
+        "`Host` may then be anything. The files are read again on SIGHUP.\n\n"
         "Methods are GET and HEAD (else 405), paths are exact (else 404). A request has 8 KiB for\n"
         "its line and headers (else 431), 64 KiB for a body, which is ignored (else 413), and "
         "five\n"

@@ -32,6 +32,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "http/routes.h"
+#include "http/tls.h"
 
 struct connection {
     bool used;
@@ -41,7 +42,9 @@ struct connection {
 
 struct weir_http {
     struct weir_http_listen listen;
-    char *token; /* listen.token */
+    char *token;                      /* listen.token */
+    struct weir_http_tls_files files; /* as long as the library runs */
+    bool is_encrypted, knows_clients;
     const struct weir_view *view;
     struct weir_log log;
     struct MHD_Daemon *daemon;
@@ -130,18 +133,28 @@ static bool host_allowed(struct weir_http *self, struct MHD_Connection *connecti
     MHD_get_connection_values(connection, MHD_HEADER_KIND, count_hosts, &hosts);
     const char *host =
         MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
-    return hosts == 0 ||
+    /* With TLS no other name leads here: its certificate would not be ours. */
+    return hosts == 0 || self->is_encrypted ||
            (hosts == 1 && host != NULL && weir_http_host_allowed(&self->listen, host));
 }
 
-static bool token_allowed(const struct weir_http *self,
-                          struct MHD_Connection *connection,
-                          const struct weir_http_route *route)
+static bool client_allowed(const struct weir_http *self,
+                           struct MHD_Connection *connection,
+                           const struct weir_http_route *route)
 {
-    return self->token == NULL || (route != NULL && route->is_open) ||
-           weir_http_token_matches(self->token,
-                                   MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
-                                                               MHD_HTTP_HEADER_AUTHORIZATION));
+    if ((self->token == NULL && !self->knows_clients) || (route != NULL && route->is_open)) {
+        return true;
+    }
+    const char *given =
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION);
+    if (self->token != NULL && weir_http_token_matches(self->token, given)) {
+        return true;
+    }
+    const union MHD_ConnectionInfo *info =
+        !self->knows_clients
+            ? NULL
+            : MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    return info != NULL && weir_http_tls_knows(info->tls_session);
 }
 
 static bool body_allowed(struct MHD_Connection *connection)
@@ -169,9 +182,11 @@ static enum MHD_Result check_headers(struct weir_http *self,
         return refuse(connection, 413, "the body is too large");
     }
     const struct weir_http_route *route = weir_http_route_find(url);
-    if (!token_allowed(self, connection, route)) {
+    if (!client_allowed(self, connection, route)) {
         return refuse(connection, MHD_HTTP_UNAUTHORIZED,
-                      "send the token of http.token: Authorization: Bearer TOKEN");
+                      self->token != NULL
+                          ? "send the token of http.token: Authorization: Bearer TOKEN"
+                          : "show a certificate of the authorities in http.tls.clients");
     }
     if (route == NULL) {
         return refuse(connection, 404, "no such path; / lists what there is");
@@ -413,6 +428,23 @@ static weir_status thread_start(struct weir_http *self, struct weir_err *err)
     return WEIR_OK;
 }
 
+static weir_status read_tls(struct weir_http *self, struct weir_err *err)
+{
+    const struct weir_http_tls *tls = self->listen.tls;
+    self->listen.tls = NULL; /* the caller's; what it says is read now */
+    if (tls == NULL) {
+        return WEIR_OK;
+    }
+    if (MHD_is_feature_supported(MHD_FEATURE_TLS) != MHD_YES) {
+        weir_status status = weir_fail(err, WEIR_CONFIG, "libmicrohttpd was built without TLS");
+        weir_err_path(err, "http.tls");
+        return status;
+    }
+    self->is_encrypted = true;
+    self->knows_clients = tls->clients != NULL;
+    return weir_http_tls_read(tls, &self->files, err);
+}
+
 static weir_status start(struct weir_http *self, struct weir_err *err)
 {
     self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -423,14 +455,23 @@ static weir_status start(struct weir_http *self, struct weir_err *err)
     if (status != WEIR_OK) {
         return status;
     }
+    static const char priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
+    struct MHD_OptionItem tls[] = {
+        {self->is_encrypted ? MHD_OPTION_HTTPS_MEM_CERT : MHD_OPTION_END, 0, self->files.cert},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, self->files.key},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)priorities},
+        {self->knows_clients ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, 0, self->files.clients},
+        {MHD_OPTION_END, 0, NULL},
+    };
     self->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, self,
-        MHD_OPTION_EXTERNAL_LOGGER, on_library_log, self, MHD_OPTION_LISTEN_SOCKET, self->listen_fd,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)WEIR_HTTP_CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)(2 * WEIR_HTTP_HEADERS_MAX),
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, self,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, self, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, self, MHD_OPTION_END);
+        MHD_USE_EPOLL | MHD_USE_ERROR_LOG | (self->is_encrypted ? MHD_USE_TLS : 0), 0, NULL, NULL,
+        on_request, self, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, self,
+        MHD_OPTION_LISTEN_SOCKET, self->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)WEIR_HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)(2 * WEIR_HTTP_HEADERS_MAX), MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, self, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, self, MHD_OPTION_NOTIFY_COMPLETED, on_completed, self, MHD_OPTION_ARRAY, tls,
+        MHD_OPTION_END);
     if (self->daemon == NULL) {
         return weir_fail(err, WEIR_FATAL, "cannot start the http server");
     }
@@ -452,7 +493,8 @@ weir_status weir_http_start(const struct weir_http_listen *listen,
     self->view = view;
     self->log = weir_log_named(log, "http");
     self->listen_fd = self->wake_fd = -1;
-    weir_status status = start(self, err);
+    weir_status status = read_tls(self, err);
+    status = status == WEIR_OK ? start(self, err) : status;
     if (status != WEIR_OK) {
         weir_http_stop(self);
         return status;
@@ -489,6 +531,7 @@ void weir_http_stop(struct weir_http *http)
     if (http->wake_fd >= 0) {
         close(http->wake_fd);
     }
+    weir_http_tls_forget(&http->files);
     if (http->token != NULL) {
         explicit_bzero(http->token, strlen(http->token));
         weir_free(http->token);

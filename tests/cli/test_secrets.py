@@ -8,6 +8,7 @@ level debug, a reload, the pages of the admin server, the command line in /proc.
 import json
 import pathlib
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -116,6 +117,20 @@ def a_running_pipeline(context):
     process.send_signal(signal.SIGTERM)
     process.wait(30)
     clean("the log", log.read_text())
+
+
+@case
+def the_last_words_of_a_crash(context):
+    """What is printed when the process ends by a signal that dumps core."""
+    env, config = plant(context)
+    for number in (signal.SIGABRT, signal.SIGSEGV):
+        process = start(context, config, env=env, name=f"crash{number}",
+                        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))
+        log = context.dir / f"crash{number}.log"
+        wait.until(lambda log=log: "http server listens" in log.read_text(), 20, "it listens")
+        process.send_signal(number)
+        assert process.wait(30) == -number
+        clean(number, log.read_text())
 
 
 @case

@@ -13,11 +13,13 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+import warnings
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import harness
@@ -322,6 +324,115 @@ def other_machines_need_the_token(context):
     assert weir.get("/livez", Host="10.0.0.7:9600")[0] == 200
     assert weir.get("/livez", Host="evil.example")[0] == 421
     assert token not in weir.log_file.read_text()
+
+
+def pki(context):
+    directory = context.dir / "pki"
+    made = subprocess.run([ROOT / "tests" / "support" / "pki", directory], capture_output=True, text=True)
+    if made.returncode != 0:
+        raise Missing(f"no certificates: {made.stderr}")
+    return directory
+
+
+def ask(weir, files, path, client=None, authority="ca", old=False, **headers):
+    """The status of a page over HTTPS; None when there is no connection."""
+    tls = ssl.create_default_context(cafile=files / f"{authority}.crt")
+    if old:
+        tls.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that is what it is for
+            tls.minimum_version = tls.maximum_version = ssl.TLSVersion.TLSv1_1
+    if client is not None:
+        tls.load_cert_chain(files / f"{client}.crt", files / f"{client}.key")
+    request = urllib.request.Request(f"https://127.0.0.1:{weir.port}{path}", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10, context=tls) as page:
+            return page.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
+
+
+@case
+def other_machines_may_show_a_certificate(context):
+    """Health and metrics are for everybody, the rest for a token or a certificate of the authority in
+    `clients`; one of another authority or whose time is over is none. Nothing is spoken below TLS 1.2."""
+    files = pki(context)
+    tls = {"cert": str(files / "server.crt"), "key": str(files / "server.key"), "clients": str(files / "ca.crt")}
+    weir = Piped(context, http={"listen": "0.0.0.0:0", "tls": tls})
+    for path in ("/livez", "/metrics"):
+        assert ask(weir, files, path) == 200, path
+        assert ask(weir, files, path, Host="weir.example.com") == 200, path
+    assert ask(weir, files, "/status") == 401
+    assert ask(weir, files, "/status", client="client") == 200
+    assert ask(weir, files, "/nothing", client="client") == 404
+    assert ask(weir, files, "/status", client="expired-client") == 401
+    assert ask(weir, files, "/status", client="other-ca") == 401
+    assert ask(weir, files, "/status", client="server") in (200, 401)
+    assert ask(weir, files, "/livez", authority="other-ca") is None
+    assert ask(weir, files, "/livez", old=True) is None
+    try:
+        weir.get("/livez")
+    except OSError:
+        pass
+    else:
+        raise AssertionError("it answers without TLS")
+    token = "canary-0123456789abcdef"
+    secret = context.dir / "token"
+    secret.write_text(token)
+    secret.chmod(0o600)
+    both = Piped(context, http={"listen": "0.0.0.0:0", "tls": tls, "token": "${file:%s}" % secret})
+    assert ask(both, files, "/status", Authorization=f"Bearer {token}") == 200
+    assert ask(both, files, "/status", client="client") == 200
+    assert ask(both, files, "/status", Authorization="Bearer wrong") == 401
+
+
+@case
+def slow_handshakes_hold_nobody_up(context):
+    files = pki(context)
+    weir = Piped(context, http={"listen": "127.0.0.1:0", "tls": {
+        "cert": str(files / "server.crt"), "key": str(files / "server.key")}})
+    held = [socket.create_connection(("127.0.0.1", weir.port), timeout=10) for _ in range(60)]
+    for client in held[:30]:
+        client.sendall(b"\x16\x03\x01\x02")  # the beginning of a handshake
+    wait.until(lambda: ask(weir, files, "/livez") == 200, 30, "weir answers again")
+    for client in held:
+        client.close()
+
+
+@case
+def certificates_are_read_again(context):
+    """The same names of files, other certificates: SIGHUP serves the new one."""
+    files = pki(context)
+    for kind in ("crt", "key"):
+        shutil.copy(files / f"expired.{kind}", context.dir / f"http.{kind}")
+    text = {"name": "again", "source": {"generate": {"rate": 10}},
+            "sink": {"file": {"path": "out.txt"}},
+            "http": {"listen": f"127.0.0.1:{free_port()}", "tls": {"cert": "http.crt", "key": "http.key"}},
+            "log": {"format": "json"}}
+    (context.dir / "again.yaml").write_text(json.dumps(text))
+    log_file = context.dir / "again.log"
+    with open(log_file, "wb") as log:
+        process = subprocess.Popen([str(harness.weir_binary()), "run", "again.yaml"], cwd=context.dir,
+                                   stderr=log, preexec_fn=harness.die_with_parent)
+    context.cleanup(process.kill)
+
+    class Here:
+        port = int(text["http"]["listen"].rpartition(":")[2])
+    wait.until(lambda: "http server listens" in log_file.read_text(), 20, "it listens")
+    assert ask(Here, files, "/livez") is None
+    for kind in ("crt", "key"):
+        shutil.copy(files / f"server.{kind}", context.dir / f"http.{kind}")
+    process.send_signal(signal.SIGHUP)
+    wait.until(lambda: ask(Here, files, "/livez") == 200, 20, "the new certificate is served")
+    for change, word in (({"key": "again.yaml"}, "http.tls.cert"), ({"cert": "none"}, "none: No such file"),
+                         ({"clients": "again.yaml"}, "no certificate in it")):
+        text["http"]["tls"] = {"cert": "http.crt", "key": "http.key"} | change
+        (context.dir / "wrong.yaml").write_text(json.dumps(text))
+        done = subprocess.run([str(harness.weir_binary()), "run", "wrong.yaml"], cwd=context.dir,
+                              capture_output=True, text=True, timeout=20)
+        assert done.returncode == 78 and word in done.stderr, done
 
 
 @case

@@ -32,7 +32,7 @@ static void test_accepted(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct weir_http_listen listen;
         struct weir_err err = {0};
-        assert_int_equal(weir_http_listen_parse(weir_slice_of(cases[i].text), NULL, &listen, &err),
+        assert_int_equal(weir_http_listen_parse(weir_slice_of(cases[i].text), NULL, NULL, &listen, &err),
                          WEIR_OK);
         assert_false(listen.off);
         assert_string_equal(listen.host, cases[i].host);
@@ -40,7 +40,7 @@ static void test_accepted(void **state)
         assert_int_equal(listen.exact, cases[i].exact);
     }
     struct weir_http_listen off;
-    assert_int_equal(weir_http_listen_parse(WEIR_SLICE("off"), NULL, &off, NULL), WEIR_OK);
+    assert_int_equal(weir_http_listen_parse(WEIR_SLICE("off"), NULL, NULL, &off, NULL), WEIR_OK);
     assert_true(off.off);
 }
 
@@ -73,7 +73,7 @@ static void test_refused(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct weir_http_listen listen;
         struct weir_err err = {0};
-        assert_int_equal(weir_http_listen_parse(cases[i].text, NULL, &listen, &err), WEIR_CONFIG);
+        assert_int_equal(weir_http_listen_parse(cases[i].text, NULL, NULL, &listen, &err), WEIR_CONFIG);
         assert_string_equal(err.message, cases[i].message);
         assert_true(err.hint[0] != '\0');
     }
@@ -86,14 +86,14 @@ static void test_elsewhere(void **state)
     struct weir_http_listen listen, loopback;
     for (size_t i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
         assert_int_equal(
-            weir_http_listen_parse(weir_slice_of(addresses[i]), "token", &listen, NULL), WEIR_OK);
+            weir_http_listen_parse(weir_slice_of(addresses[i]), "token", NULL, &listen, NULL), WEIR_OK);
         assert_true(weir_http_host_allowed(&listen, "10.1.2.3:9600"));
         assert_true(weir_http_host_allowed(&listen, "[fe80::1]"));
         assert_true(weir_http_host_allowed(&listen, "localhost"));
         assert_false(weir_http_host_allowed(&listen, "evil.example"));
         assert_false(weir_http_host_allowed(&listen, "10.1.2.3.evil.example"));
     }
-    assert_int_equal(weir_http_listen_parse(WEIR_SLICE("127.0.0.1"), "token", &loopback, NULL),
+    assert_int_equal(weir_http_listen_parse(WEIR_SLICE("127.0.0.1"), "token", NULL, &loopback, NULL),
                      WEIR_OK);
     assert_false(weir_http_host_allowed(&loopback, "10.1.2.3:9600"));
     assert_false(weir_http_listen_equal(&listen, &loopback));
@@ -101,6 +101,23 @@ static void test_elsewhere(void **state)
     assert_true(weir_http_listen_equal(&listen, &loopback));
     loopback.token = "other";
     assert_false(weir_http_listen_equal(&listen, &loopback));
+}
+
+static void test_encrypted(void **state)
+{
+    (void)state;
+    const struct weir_http_tls open = {.cert = "c", .key = "k"};
+    const struct weir_http_tls mutual = {.cert = "c", .key = "k", .clients = "a"};
+    struct weir_http_listen listen, other;
+    struct weir_err err = {0};
+    struct weir_slice text = WEIR_SLICE("0.0.0.0:9600");
+    assert_int_equal(weir_http_listen_parse(text, NULL, &open, &listen, &err), WEIR_CONFIG);
+    assert_int_equal(weir_http_listen_parse(text, NULL, &mutual, &listen, NULL), WEIR_OK);
+    assert_int_equal(weir_http_listen_parse(text, "token", &open, &other, NULL), WEIR_OK);
+    assert_false(weir_http_listen_equal(&listen, &other));
+    other = listen;
+    other.tls = &open;
+    assert_false(weir_http_listen_equal(&listen, &other));
 }
 
 static void test_token(void **state)
@@ -165,7 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_accepted),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_elsewhere), cmocka_unit_test(test_token),
+        cmocka_unit_test(test_elsewhere), cmocka_unit_test(test_encrypted), cmocka_unit_test(test_token),
         cmocka_unit_test(test_hosts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

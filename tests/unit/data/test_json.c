@@ -116,7 +116,7 @@ static void texts_lie_in_the_document(void **state)
     assert_ptr_equal(found.data, bytes + 8);
     found = weir_value_text(weir_value_get(value, WEIR_SLICE("e")));
     assert_int_equal(found.size, 1);
-    assert_int_equal(found.data[0], '\n');
+    assert_memory_equal(found.data, "\n", 1);
     for (size_t cut = 0; cut < size; cut++) { /* no byte behind the end is looked at */
         char *part = malloc(cut == 0 ? 1 : cut);
         memcpy(part, document, cut);

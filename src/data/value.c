@@ -31,12 +31,26 @@ const char *weir_value_kind_name(struct weir_value value)
     return names[value.kind & 7];
 }
 
+/* Most numbers are short and whole. */
+static double text_double(const char *text, size_t size)
+{
+    uint64_t number = 0;
+    for (size_t i = 0; i < size; i++) {
+        unsigned digit = (unsigned char)(text[i] - '0');
+        if (digit > 9 || size > 15) {
+            return weir_number_parse(text, size);
+        }
+        number = number * 10 + digit;
+    }
+    return size == 0 ? (double)NAN : (double)number;
+}
+
 double weir_value_double(struct weir_value value)
 {
     if (value.kind != WEIR_KIND_NUMBER) {
         return (double)NAN;
     }
-    return (value.form & WEIR_FORM_TEXT) != 0 ? weir_number_parse(value.as.bytes, value.size)
+    return (value.form & WEIR_FORM_TEXT) != 0 ? text_double(value.as.bytes, value.size)
                                               : value.as.number;
 }
 
@@ -218,9 +232,8 @@ static bool is_text(struct weir_value number)
     return (number.form & WEIR_FORM_TEXT) != 0;
 }
 
-static int number_order(struct weir_value a, struct weir_value b)
+static int number_order(struct weir_value a, struct weir_value b, double x, double y)
 {
-    double x = weir_value_double(a), y = weir_value_double(b);
     bool exact = !is_text(a) || !is_text(b) ||
                  (a.size <= 15 && b.size <= 15 && x != 0 && y != 0 && isfinite(x) && isfinite(y));
     struct weir_decimal p, q;
@@ -319,11 +332,13 @@ int weir_value_order(struct weir_value a, struct weir_value b, int depth)
         return (int)a.kind - (int)b.kind;
     }
     switch (weir_value_kind(a)) {
-    case WEIR_KIND_NUMBER:
-        if (isnan(weir_value_double(a))) {
+    case WEIR_KIND_NUMBER: {
+        double x = weir_value_double(a), y = weir_value_double(b);
+        if (isnan(x)) {
             return -1;
         }
-        return isnan(weir_value_double(b)) ? 1 : number_order(a, b);
+        return isnan(y) ? 1 : number_order(a, b, x, y);
+    }
     case WEIR_KIND_STRING:
         return text_order(a, b);
     case WEIR_KIND_ARRAY:
@@ -392,7 +407,7 @@ int weir_value_same(struct weir_value a, struct weir_value b, int depth)
     }
     switch (weir_value_kind(a)) {
     case WEIR_KIND_NUMBER:
-        return number_order(a, b) == 0;
+        return number_order(a, b, weir_value_double(a), weir_value_double(b)) == 0;
     case WEIR_KIND_STRING:
         return a.size == b.size && memcmp(a.as.bytes, b.as.bytes, a.size) == 0;
     case WEIR_KIND_ARRAY:

@@ -157,6 +157,64 @@ static int place_order(const void *a, const void *b, void *context)
     return order != 0 ? order : (left->index > right->index) - (left->index < right->index);
 }
 
+static int by_place(const struct place *left, const struct place *right)
+{
+    return (left->index > right->index) - (left->index < right->index);
+}
+
+static int place_order_numbers(const void *a, const void *b)
+{
+    const struct place *left = a, *right = b;
+    double x = left->key.as.number, y = right->key.as.number;
+    return x < y ? -1 : x > y ? 1 : by_place(left, right);
+}
+
+static int place_order_texts(const void *a, const void *b)
+{
+    const struct place *left = a, *right = b;
+    struct weir_value x = left->key, y = right->key;
+    int order = memcmp(x.as.bytes, y.as.bytes, x.size < y.size ? x.size : y.size);
+    return order != 0         ? order
+           : x.size != y.size ? (x.size < y.size ? -1 : 1)
+                              : by_place(left, right);
+}
+
+/* True if the number is compared as its double is, whatever it is compared with. */
+static bool is_short(struct weir_value number, double value)
+{
+    if ((number.form & WEIR_FORM_TEXT) == 0) {
+        return !isnan(value);
+    }
+    return number.size <= 15 && isfinite(value) &&
+           (value != 0 || (number.size == 1 && number.as.bytes[0] == '0'));
+}
+
+/* Keys come as [f]. Where all of them are one short number, or one string, that stands for them.
+ * Returns their kind; absent: they stay as they are. */
+static enum weir_kind simplify_keys(struct place *places, size_t count)
+{
+    enum weir_kind kind = WEIR_KIND_ABSENT;
+    for (size_t i = 0; i < count; i++) {
+        struct weir_value key = places[i].key;
+        if (key.kind != WEIR_KIND_ARRAY || key.form == WEIR_FORM_NODE ||
+            weir_value_count(key) != 1) {
+            return WEIR_KIND_ABSENT;
+        }
+        key = weir_array_of(key)->items[0];
+        kind = i == 0 ? weir_value_kind(key) : kind;
+        bool simple = key.kind == WEIR_KIND_STRING ||
+                      (key.kind == WEIR_KIND_NUMBER && is_short(key, weir_value_double(key)));
+        if (!simple || key.kind != kind) {
+            return WEIR_KIND_ABSENT;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct weir_value key = weir_array_of(places[i].key)->items[0];
+        places[i].key = kind == WEIR_KIND_NUMBER ? weir_value_number(weir_value_double(key)) : key;
+    }
+    return kind;
+}
+
 /* The places of the items in order of their keys; NULL: failed. Borrows. */
 static struct place *sort_places(struct weir_jq_run *run, struct weir_value keys, size_t count)
 {
@@ -169,7 +227,13 @@ static struct place *sort_places(struct weir_jq_run *run, struct weir_value keys
     }
     struct order order = {run, false};
     run->steps += count;
-    qsort_r(places, count, sizeof *places, place_order, &order);
+    enum weir_kind kind = simplify_keys(places, count);
+    if (kind != WEIR_KIND_ABSENT) {
+        qsort(places, count, sizeof *places,
+              kind == WEIR_KIND_NUMBER ? place_order_numbers : place_order_texts);
+    } else {
+        qsort_r(places, count, sizeof *places, place_order, &order);
+    }
     if (order.failed) {
         weir_heap_free(&run->heap, places);
         return NULL;

@@ -35,6 +35,40 @@
 
 enum { PAGE = 1000, RETRY_MS = 100 };
 
+/* --- names -------------------------------------------------------------------------------------*/
+
+void redis_keys_name(char name[REDIS_KEYS_NAME_MAX], const char *group, const char *stream)
+{
+    int size = snprintf(name, REDIS_KEYS_NAME_MAX, "%s:%s", group, stream);
+    WEIR_ASSERT(size > 0 && size < REDIS_KEYS_NAME_MAX);
+}
+
+void redis_part_name(struct redis_part *part,
+                     const struct redis_source_config *config,
+                     const char *group,
+                     int32_t index)
+{
+    const char *stream = config->stream;
+    char name[REDIS_KEYS_NAME_MAX];
+    part->index = index;
+    part->group = group;
+    if (config->partitions > 0) {
+        snprintf(part->stream, sizeof(part->stream), "%s:{%d}", stream, index);
+        snprintf(part->tag, sizeof(part->tag), "%d", index);
+    } else { /* a cluster hashes what stands between the first { and the next } */
+        const char *open = strchr(stream, '{');
+        const char *end = open == NULL ? NULL : strchr(open, '}');
+        bool is_tagged = end != NULL && end > open + 1;
+        snprintf(part->stream, sizeof(part->stream), "%s", stream);
+        snprintf(part->tag, sizeof(part->tag), "%.*s",
+                 (int)(is_tagged ? (size_t)(end - open) - 1 : strlen(stream)),
+                 is_tagged ? open + 1 : stream);
+    }
+    redis_keys_name(name, group, stream);
+    redis_key(part->position_key, name, part->tag, "position");
+    redis_key(part->state_key, name, part->tag, "state");
+}
+
 /* --- adopting ----------------------------------------------------------------------------------*/
 
 static void position_print(char text[REDIS_POSITION_MAX], const struct redis_position *at)
@@ -44,7 +78,7 @@ static void position_print(char text[REDIS_POSITION_MAX], const struct redis_pos
              (unsigned long long)at->epoch, (long long)at->count, at->id);
 }
 
-static bool position_parse(const char *text, struct redis_position *ret)
+bool redis_position_parse(const char *text, struct redis_position *ret)
 {
     unsigned long long nonce, token, epoch;
     long long count;
@@ -68,30 +102,67 @@ static const redisReply *info_find(const redisReply *info, const char *name)
     return NULL;
 }
 
-/* How many entries there are up to the id, for a beginning in the middle. */
-static weir_status count_until(redisContext *context,
-                               const char *stream,
-                               const char *id,
-                               int64_t *ret_count,
-                               struct weir_err *err)
+weir_status redis_count_until(redisContext *context,
+                              const char *stream,
+                              const char *id,
+                              int64_t max,
+                              int64_t *count,
+                              char last[REDIS_ID_MAX],
+                              struct weir_err *err)
 {
-    char from[REDIS_ID_MAX + 1] = "-";
-    for (;;) {
-        const char *const question[] = {"XRANGE", stream, from, id, "COUNT", "1000"};
+    char from[REDIS_ID_MAX + 1] = "-", page[24];
+    int64_t left = max;
+    size_t got = 1;
+    while (left > 0 && got > 0) {
+        snprintf(page, sizeof(page), "%lld", (long long)(left < PAGE ? left : PAGE));
+        const char *const question[] = {"XRANGE", stream, from, id, "COUNT", page};
         redisReply *reply = redis_ask(context, stream, REDIS_REPLY_ARRAY, err, 6, question);
         if (reply == NULL) {
             return err->status;
         }
-        size_t got = reply->elements;
-        *ret_count += (int64_t)got;
+        got = reply->elements;
+        *count += (int64_t)got;
+        left -= (int64_t)got;
         if (got > 0) {
-            snprintf(from, sizeof(from), "(%s", reply->element[got - 1]->element[0]->str);
+            const char *reached = reply->element[got - 1]->element[0]->str;
+            snprintf(from, sizeof(from), "(%s", reached);
+            if (last != NULL) {
+                snprintf(last, REDIS_ID_MAX, "%s", reached);
+            }
         }
         freeReplyObject(reply);
-        if (got < PAGE) {
-            return WEIR_OK;
+    }
+    return WEIR_OK;
+}
+
+weir_status redis_stream_counts(redisContext *context,
+                                const char *stream,
+                                struct redis_counts *ret,
+                                struct weir_err *err)
+{
+    *ret = (struct redis_counts){.last = "0-0"};
+    redisReply *info = redisCommand(context, "XINFO STREAM %s", stream);
+    if (info == NULL) {
+        return redis_fail(err, stream, context, NULL);
+    }
+    weir_status status = WEIR_OK;
+    bool is_missing = info->type == REDIS_REPLY_ERROR && strstr(info->str, "no such key") != NULL;
+    if (info->type == REDIS_REPLY_ERROR && !is_missing) {
+        status = redis_fail(err, stream, context, info);
+    } else if (!is_missing) {
+        const redisReply *added = info_find(info, "entries-added");
+        const redisReply *length = info_find(info, "length");
+        const redisReply *last = info_find(info, "last-generated-id");
+        if (added == NULL || length == NULL || last == NULL) {
+            status = weir_fail(err, WEIR_CONFIG, "reading by position needs Redis 7.0 or later");
+        } else {
+            ret->added = added->integer;
+            ret->length = length->integer;
+            snprintf(ret->last, sizeof(ret->last), "%s", last->str);
         }
     }
+    freeReplyObject(info);
+    return status;
 }
 
 /* Where a task without a position begins. */
@@ -101,33 +172,19 @@ static weir_status find_start(struct redis_part *part,
                               struct redis_position *ret,
                               struct weir_err *err)
 {
-    redis_start_id(start, ret->id);
-    redisReply *info = redisCommand(context, "XINFO STREAM %s", part->stream);
-    if (info == NULL) {
-        return redis_fail(err, part->stream, context, NULL);
-    }
-    weir_status status = WEIR_OK;
-    if (info->type == REDIS_REPLY_ERROR && strstr(info->str, "no such key") != NULL) {
-        snprintf(ret->id, sizeof(ret->id), "0-0");
-    } else if (info->type == REDIS_REPLY_ERROR) {
-        status = redis_fail(err, part->stream, context, info);
-    } else {
-        const redisReply *added = info_find(info, "entries-added");
-        const redisReply *length = info_find(info, "length");
-        const redisReply *last = info_find(info, "last-generated-id");
-        if (added == NULL || length == NULL || last == NULL) {
-            status = weir_fail(err, WEIR_CONFIG, "reading by position needs Redis 7.0 or later");
-        } else if (start->word == REDIS_START_LATEST) {
-            ret->count = added->integer;
-            snprintf(ret->id, sizeof(ret->id), "%s", last->str);
-        } else {
-            ret->count = added->integer - length->integer;
-            if (strcmp(ret->id, "0-0") != 0) {
-                status = count_until(context, part->stream, ret->id, &ret->count, err);
-            }
+    struct redis_counts counts;
+    weir_status status = redis_stream_counts(context, part->stream, &counts, err);
+    if (status == WEIR_OK && start->word == REDIS_START_LATEST) {
+        ret->count = counts.added;
+        memcpy(ret->id, counts.last, sizeof(ret->id));
+    } else if (status == WEIR_OK) {
+        redis_start_id(start, ret->id);
+        ret->count = counts.added - counts.length;
+        if (strcmp(ret->id, "0-0") != 0) {
+            status = redis_count_until(context, part->stream, ret->id, INT64_MAX, &ret->count, NULL,
+                                       err);
         }
     }
-    freeReplyObject(info);
     return status;
 }
 
@@ -214,7 +271,7 @@ weir_status redis_part_adopt(struct redis_part *part,
     }
     if (status == WEIR_OK && reply->type == REDIS_REPLY_INTEGER) {
         status = weir_fail(err, WEIR_FENCED, "%s is another process's", part->stream);
-    } else if (status == WEIR_OK && !position_parse(reply->str, &part->at)) {
+    } else if (status == WEIR_OK && !redis_position_parse(reply->str, &part->at)) {
         status = weir_fail(err, WEIR_CORRUPT, "%.200s: this is no position", part->position_key);
     }
     freeReplyObject(reply);

@@ -58,6 +58,35 @@ struct redis_part {
     char read_id[REDIS_ID_MAX];
 };
 
+/* How the streams of a source, and the keys beside them, are called. */
+enum { REDIS_KEYS_NAME_MAX = 2 * REDIS_NAME_MAX + 2 };
+void redis_keys_name(char name[REDIS_KEYS_NAME_MAX], const char *group, const char *stream);
+void redis_part_name(struct redis_part *part,
+                     const struct redis_source_config *config,
+                     const char *group,
+                     int32_t index);
+/* False: it is none. */
+bool redis_position_parse(const char *text, struct redis_position *ret);
+
+/* What XINFO STREAM says; all zero when there is no stream. */
+struct redis_counts {
+    int64_t added, length;
+    char last[REDIS_ID_MAX];
+};
+weir_status redis_stream_counts(redisContext *context,
+                                const char *stream,
+                                struct redis_counts *ret,
+                                struct weir_err *err);
+/* Adds how many entries there are up to the id, but at most `max`; last (may be NULL): the id of
+ * the last one counted. Goes through them. */
+weir_status redis_count_until(redisContext *context,
+                              const char *stream,
+                              const char *id,
+                              int64_t max,
+                              int64_t *count,
+                              char last[REDIS_ID_MAX],
+                              struct weir_err *err);
+
 enum redis_outcome {
     REDIS_OUTCOME_UNKNOWN,
     REDIS_OUTCOME_STANDS,

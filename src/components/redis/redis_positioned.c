@@ -39,7 +39,7 @@ struct redis_positioned {
     const struct redis_source_config *config;
     struct weir_ctx *ctx;
     char group[REDIS_NAME_MAX + 1];
-    char name[2 * REDIS_NAME_MAX + 2]; /* of the keys: group:stream */
+    char name[REDIS_KEYS_NAME_MAX]; /* of the keys */
     struct redis_part *parts;
     uint32_t part_count;
     const char **tags;
@@ -487,30 +487,6 @@ static void *reader_main(void *argument)
 
 /* --- opening; control --------------------------------------------------------------------------*/
 
-static void part_name(struct redis_positioned *self, struct redis_part *part, int32_t index)
-{
-    const char *stream = self->config->stream;
-    part->index = index;
-    part->group = self->group;
-    if (self->config->partitions > 0) {
-        snprintf(part->stream, sizeof(part->stream), "%s:{%d}", stream, index);
-        snprintf(part->tag, sizeof(part->tag), "%d", index);
-    } else { /* a cluster hashes what stands between the first { and the next } */
-        const char *open = strchr(stream, '{');
-        const char *end = open == NULL ? NULL : strchr(open, '}');
-        bool is_tagged = end != NULL && end > open + 1;
-        snprintf(part->stream, sizeof(part->stream), "%s", stream);
-        snprintf(part->tag, sizeof(part->tag), "%.*s",
-                 (int)(is_tagged ? (size_t)(end - open) - 1 : strlen(stream)),
-                 is_tagged ? open + 1 : stream);
-    }
-    redis_key(part->position_key, self->name, part->tag, "position");
-    redis_key(part->state_key, self->name, part->tag, "state");
-    weir_strbuf_init(&part->outputs, SIZE_MAX / 2);
-    weir_strbuf_init(&part->frames, SIZE_MAX / 2);
-    self->tags[index] = part->tag;
-}
-
 static weir_status positioned_open(void *instance,
                                    const struct redis_source_config *config,
                                    struct weir_ctx *ctx,
@@ -523,12 +499,15 @@ static weir_status positioned_open(void *instance,
     pthread_cond_init(&self->room, NULL);
     snprintf(self->group, sizeof(self->group), "%s",
              config->group != NULL ? config->group : ctx->pipeline);
-    snprintf(self->name, sizeof(self->name), "%s:%s", self->group, config->stream);
+    redis_keys_name(self->name, self->group, config->stream);
     self->part_count = config->partitions > 0 ? (uint32_t)config->partitions : 1;
     self->parts = weir_calloc(self->part_count, sizeof(*self->parts));
     self->tags = weir_calloc(self->part_count, sizeof(char *));
     for (uint32_t i = 0; i < self->part_count; i++) {
-        part_name(self, &self->parts[i], (int32_t)i);
+        redis_part_name(&self->parts[i], config, self->group, (int32_t)i);
+        self->tags[i] = self->parts[i].tag;
+        weir_strbuf_init(&self->parts[i].outputs, SIZE_MAX / 2);
+        weir_strbuf_init(&self->parts[i].frames, SIZE_MAX / 2);
     }
     weir_ctx_random(ctx, &self->nonce, sizeof(self->nonce));
     int64_t ttl_ms = config->lease > 0 ? config->lease : LEASE_MS;

@@ -248,4 +248,5 @@ const struct weir_component weir_component_redis_source = {
     .is_positioned = source_is_positioned,
     .probe = redis_source_probe,
     .ops = {.source = &redis_source_ops},
+    .position_ops = &redis_positions_ops,
 };

@@ -5,6 +5,8 @@
 #ifndef WEIR_REDIS_SOURCE_H
 #define WEIR_REDIS_SOURCE_H
 
+#include <weir/positions.h>
+
 #include "redis_client.h"
 
 enum { REDIS_START_EARLIEST = 1, REDIS_START_LATEST };
@@ -35,6 +37,8 @@ struct redis_mode {
 };
 
 extern const struct redis_mode redis_shared_mode, redis_positioned_mode;
+
+extern const struct weir_positions_ops redis_positions_ops;
 
 /* The instance of its mode. */
 struct redis_source;

@@ -391,6 +391,26 @@ struct weir_domain_ops {
     const struct weir_state_log_ops *state_log; /* NULL: cannot keep state */
 };
 
+/* --- leases ----------------------------------------------------------------------------------*/
+
+struct weir_lease_medium; /* base/lease.h */
+
+/* A system that can keep the lease of a pipeline's one working process (`singleton`). Opened by
+ * control, without connecting; afterwards the medium's calls come from one thread, with this self.
+ */
+struct weir_lease_ops {
+    size_t self_size;
+    const struct weir_lease_medium *medium;
+    /* config: of the component that offers it. nonce: a number of this start. */
+    weir_status (*open)(void *self,
+                        const void *config,
+                        const char *pipeline,
+                        uint64_t nonce,
+                        int64_t ttl_ms,
+                        struct weir_err *err);
+    void (*close)(void *self);
+};
+
 /* --- the component -----------------------------------------------------------------------------*/
 
 struct weir_component {
@@ -439,6 +459,7 @@ struct weir_component {
      * wanted: a step keeps state, or a guarantee above at-least-once is written. NULL: always by
      * position. */
     bool (*is_positioned)(const void *config, bool wanted);
+    const struct weir_lease_ops *leases; /* sources and sinks; NULL: the system keeps none */
     /* Sources: how positions are looked at and moved from outside. NULL: only what the state log
      * knows can be. */
     const struct weir_positions_ops *position_ops;

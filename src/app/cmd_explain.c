@@ -76,6 +76,10 @@ static void explain_plan(const struct weir_loaded *loaded, const struct weir_pla
     printf(", on %u lane%s\n", plan->lanes, plan->lanes == 1 ? "" : "s");
     printf("epochs: committed every %lld ms%s\n", (long long)plan->commit_interval_ms,
            plan->domain != NULL ? ", in a transaction" : "");
+    if (plan->leases != NULL) {
+        printf("singleton: one process works; its lease lies with %s, for %lld ms\n",
+               plan->leases->name, (long long)config->singleton_timeout);
+    }
     if (plan->uses_log) {
         printf("state log: %s\n", plan->log_dir);
     }

@@ -260,7 +260,7 @@ weir_status weir_leases_round(struct weir_leases *leases, struct weir_err *err)
         const struct lease item = look(leases, i);
         is_eager = is_eager || item.state == WEIR_LEASE_LEAVING ||
                    item.state == WEIR_LEASE_DRAINED ||
-                   (item.state == WEIR_LEASE_FREE && item.is_wanted && !settings->sticky);
+                   (item.state == WEIR_LEASE_FREE && item.is_wanted);
     }
     pthread_mutex_lock(&leases->lock);
     leases->due_ns = began_ns + part_ns(leases, is_eager ? EAGER : RENEWALS);

@@ -284,6 +284,13 @@ const struct weir_field weir_pipeline_fields[] = {
                     .flags = WEIR_ADVANCED,
                     .help = "After this time a server gives up the open transaction of a process "
                             "that is gone."),
+    WEIR_F_BOOL(S, singleton, .fallback = "false",
+                .help = "Of all processes that run the pipeline one works, the others stand by. Its "
+                        "lease is kept by the first source or sink whose system can: redis."),
+    WEIR_F_DURATION(S, singleton_timeout, .fallback = "10s", .min = 500, .max = 3600000,
+                    .flags = WEIR_ADVANCED,
+                    .help = "How long that lease lasts: after a crash another process takes over "
+                            "within this and a fifteenth of it, after a clean end within a fifteenth."),
     WEIR_F_OBJECT(S, state, struct weir_state_config, state_fields,
                   .help = "Where weir keeps what it must not forget."),
     WEIR_F_OBJECT_PTR(S, http, struct weir_http_config, http_fields, .fallback = "{}",

@@ -132,6 +132,8 @@ struct weir_pipeline_config {
     weir_duration shutdown_timeout;
     weir_bytesize in_flight;
     weir_duration transaction_timeout;
+    bool singleton;
+    weir_duration singleton_timeout;
     struct weir_state_config state;
     struct weir_http_config *http; /* NULL: off */
     struct weir_log_config log;

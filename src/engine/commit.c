@@ -36,6 +36,13 @@ static void engine_apply_standing(struct weir_engine *engine, const struct weir_
     }
 }
 
+/* A singleton that lost its lease commits nothing more. */
+static weir_status commit_check_lease(const struct weir_engine *engine, struct weir_err *err)
+{
+    return weir_leader_leads(engine->leader) ? WEIR_OK
+                                             : weir_fail(err, WEIR_ABORTED, "the lease is lost");
+}
+
 weir_status weir_engine_commit_domain(struct weir_engine *engine, struct weir_err *err)
 {
     struct weir_commit_source sources[WEIR_SOURCES_MAX];
@@ -56,7 +63,10 @@ weir_status weir_engine_commit_domain(struct weir_engine *engine, struct weir_er
                                        .last = engine->stopping,
                                        .sources = sources,
                                        .source_count = engine->outer_count};
-    weir_status status = weir_shard_append(engine, engine->epoch, err);
+    weir_status status = commit_check_lease(engine, err);
+    if (status == WEIR_OK) {
+        status = weir_shard_append(engine, engine->epoch, err);
+    }
     if (status == WEIR_OK) {
         status = engine->plan.domain->commit(engine->domain, &commit, err);
     }
@@ -106,8 +116,8 @@ static weir_status engine_store_in_log(struct weir_engine *engine, struct weir_e
 
 weir_status weir_engine_store_positions(struct weir_engine *engine, struct weir_err *err)
 {
-    weir_status status = WEIR_OK;
-    if (engine->state_log != NULL) {
+    weir_status status = commit_check_lease(engine, err);
+    if (status == WEIR_OK && engine->state_log != NULL) {
         status = engine_store_in_log(engine, err);
     }
     for (unsigned i = 0; i < engine->source_count && status == WEIR_OK; i++) {

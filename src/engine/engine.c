@@ -33,6 +33,7 @@ enum {
     REVOKE_PATIENCE_MS = 10000,
     STOP_TICK_MS = 5,
     RESTART_MS = 1000,
+    STANDBY_MS = 500,
     FENCE_QUESTION_MS = 4000,
 };
 
@@ -354,6 +355,15 @@ static bool engine_may_restart(struct weir_engine *engine)
     return true;
 }
 
+static void engine_restart(struct weir_engine *engine)
+{
+    engine->restarting = true;
+    atomic_store_explicit(&engine->reading, false, memory_order_release);
+    atomic_store_explicit(&engine->writable, false, memory_order_release);
+    engine->state = WEIR_EPOCH_WAITING;
+    engine->retry_at_ns = INT64_MAX;
+}
+
 void weir_engine_end(struct weir_engine *engine, const struct weir_err *err)
 {
     if (engine->finished || engine->restarting) {
@@ -362,11 +372,7 @@ void weir_engine_end(struct weir_engine *engine, const struct weir_err *err)
     weir_engine_count_error(engine, 0, "engine", err->status);
     if (err->status == WEIR_FENCED && !engine->stopping && engine_may_restart(engine)) {
         WEIR_LOG_WARN(&engine->log, "starting over as a new member", WEIR_F_ERR(err));
-        engine->restarting = true;
-        atomic_store_explicit(&engine->reading, false, memory_order_release);
-        atomic_store_explicit(&engine->writable, false, memory_order_release);
-        engine->state = WEIR_EPOCH_WAITING;
-        engine->retry_at_ns = INT64_MAX;
+        engine_restart(engine);
         return;
     }
     if (engine->err.status == WEIR_OK) {
@@ -511,6 +517,11 @@ static void engine_serve_sources(struct weir_engine *engine)
 
 void weir_engine_tick(struct weir_engine *engine)
 {
+    if (!weir_leader_leads(engine->leader) && !engine->restarting) {
+        WEIR_LOG_WARN(&engine->log, "the lease is lost: the work ends here");
+        engine_restart(engine);
+        return;
+    }
     engine_serve_sources(engine);
     weir_engine_serve_sinks(engine);
     if (engine->finished || engine->restarting) {
@@ -806,8 +817,8 @@ struct weir_engine *weir_engine_new(const struct weir_pipeline_config *config,
     }
     engine->lane_count = engine->plan.lanes;
     engine->lanes = weir_calloc(engine->lane_count, sizeof(*engine->lanes));
-    engine->metrics = weir_metrics_new(
-        engine->lane_count + 1, options->labels_metrics ? config->name : NULL);
+    engine->metrics =
+        weir_metrics_new(engine->lane_count + 1, options->labels_metrics ? config->name : NULL);
     weir_graph_build(engine);
     engine->observer = weir_observer_new(engine);
     return engine;
@@ -854,14 +865,49 @@ static void engine_ask_who_fenced(struct weir_engine *engine)
     }
 }
 
-static void engine_start_over(struct weir_engine *engine)
+/* Until this process is the one that works, or is to end. */
+static void engine_stand_by(struct weir_engine *engine)
 {
-    engine_ask_who_fenced(engine);
-    weir_engine_close(engine);
-    engine_rest(engine, RESTART_MS);
+    bool told = false;
+    while (!engine->finished && !weir_leader_leads(engine->leader)) {
+        if (!told && weir_leader_is_sound(engine->leader)) {
+            WEIR_LOG_INFO(&engine->log, "standing by: another process works");
+            atomic_store_explicit(&engine->standby, true, memory_order_relaxed);
+            told = true;
+        }
+        struct weir_err err = {0};
+        if (weir_leader_has_failed(engine->leader, &err)) {
+            engine->err = err;
+            engine_finish(engine, err.status);
+        } else if (atomic_load_explicit(&engine->stop_requested, memory_order_relaxed)) {
+            engine_finish(engine, WEIR_OK);
+        } else {
+            atomic_store_explicit(&engine->lease_is_sound, weir_leader_is_sound(engine->leader),
+                                  memory_order_relaxed);
+            weir_engine_gauge(engine);
+            weir_engine_publish(engine);
+            engine_rest(engine, STANDBY_MS);
+        }
+    }
     if (!engine->finished) {
+        atomic_store_explicit(&engine->standby, false, memory_order_relaxed);
         (void)!weir_engine_open(engine);
     }
+}
+
+static void engine_start_over(struct weir_engine *engine)
+{
+    bool leads = weir_leader_leads(engine->leader);
+    if (leads) {
+        engine_ask_who_fenced(engine);
+    }
+    weir_engine_close(engine);
+    if (leads) {
+        engine_rest(engine, RESTART_MS);
+    } else {
+        weir_leader_yield(engine->leader);
+    }
+    engine_stand_by(engine);
 }
 
 weir_status weir_engine_run(struct weir_engine *engine)
@@ -869,7 +915,11 @@ weir_status weir_engine_run(struct weir_engine *engine)
     WEIR_LOG_INFO(&engine->log, "starting",
                   WEIR_F("guarantee", weir_guarantee_name(engine->plan.guarantee)),
                   WEIR_F("lanes", engine->lane_count));
-    (void)!weir_engine_open(engine);
+    engine->leader = weir_leader_start(engine, &engine->err);
+    if (engine->err.status != WEIR_OK) {
+        engine_finish(engine, engine->err.status);
+    }
+    engine_stand_by(engine);
     while (!engine->finished) {
         weir_engine_tick(engine);
         if (engine->restarting) {
@@ -879,6 +929,8 @@ weir_status weir_engine_run(struct weir_engine *engine)
         }
     }
     weir_engine_close(engine);
+    weir_leader_stop(engine->leader);
+    engine->leader = NULL;
     if (engine->result == WEIR_OK) {
         if (engine->left_behind) {
             WEIR_LOG_WARN(&engine->log, "ended; what was not committed will be read again");

@@ -24,6 +24,7 @@
 #include "data/batch.h"
 #include "engine/engine.h"
 #include "engine/exchange.h"
+#include "engine/leader.h"
 #include "engine/plan.h"
 #include "state/state_log.h"
 
@@ -251,6 +252,9 @@ struct weir_engine {
     int wake_fd;
     struct weir_task *tasks;
     size_t task_count;
+    struct weir_leader *leader; /* NULL: no singleton */
+    atomic_bool standby;        /* another process works */
+    atomic_bool lease_is_sound; /* standing by: its lease can be asked for */
     struct weir_metrics *metrics;
     struct weir_observer *observer;
 

@@ -69,6 +69,9 @@ enum weir_metric_unit {
     X(IN_FLIGHT_LIMIT, "stream_in_flight_limit_bytes", GAUGE, BYTES, "", \
       "The budget for bytes in flight; at the limit sources are not read.", \
       "stream_in_flight_limit_bytes") \
+    X(LEADER, "stream_singleton_leader", GAUGE, COUNT, "", \
+      "1 in the process that works, 0 in those that stand by; only with `singleton`.", \
+      "sum(stream_singleton_leader)") \
     X(STATE_BYTES, "stream_state_bytes", GAUGE, BYTES, "step", \
       "Memory of the state that a step keeps in this process.", \
       "sum by (step) (stream_state_bytes)") \

@@ -190,6 +190,10 @@ void weir_engine_gauge(struct weir_engine *engine)
         }
     }
     gauge_state(engine);
+    if (engine->leader != NULL) {
+        weir_gauge_set(weir_metrics_gauge(engine->metrics, WEIR_METRIC_LEADER, WEIR_NO_LABELS),
+                       !atomic_load_explicit(&engine->standby, memory_order_relaxed));
+    }
     int64_t now_ns = weir_clock_monotonic_ns(engine->clock);
     if (now_ns - engine->observer->ticked_ns > 30 * WEIR_NS_PER_S) {
         engine->observer->ticked_ns = now_ns;

@@ -563,6 +563,30 @@ static weir_status plan_check_wish(struct weir_plan *plan,
     return status;
 }
 
+/* Who keeps the lease: the first that can. */
+static weir_status plan_find_leases(struct weir_plan *plan,
+                                    const struct weir_pipeline_config *config,
+                                    struct weir_err *err)
+{
+    for (size_t i = 0; config->singleton && i < plan->source_count + plan->sink_count; i++) {
+        const struct weir_plan_edge *edge =
+            i < plan->source_count ? &plan->sources[i] : &plan->sinks[i - plan->source_count];
+        if (edge->component->leases != NULL) {
+            plan->leases = edge;
+            return WEIR_OK;
+        }
+    }
+    if (!config->singleton) {
+        return WEIR_OK;
+    }
+    weir_status status = weir_fail(err, WEIR_CONFIG,
+                                   "singleton: no source or sink is of a system that keeps leases");
+    weir_err_hint(err, "Redis does. With one partition of a Kafka topic, the group itself lets one "
+                       "process work.");
+    weir_err_path(err, "singleton");
+    return status;
+}
+
 static unsigned plan_lanes(const struct weir_pipeline_config *config)
 {
     if (config->lanes > 0) {
@@ -618,7 +642,10 @@ weir_status weir_plan_make(struct weir_plan *plan,
     }
     status = plan_find_exchange(plan, config, err);
     if (status == WEIR_OK) {
-        status = plan_find_domain(plan, config, connect, err);
+        status = plan_find_leases(plan, config, err);
+        if (status == WEIR_OK) {
+            status = plan_find_domain(plan, config, connect, err);
+        }
     }
     if (status == WEIR_OK) {
         status = plan_use_log(plan, config, err);

@@ -51,6 +51,7 @@ struct weir_plan {
     int64_t commit_interval_ms;
     unsigned lanes;
     struct weir_plan_edge *sources, *sinks;
+    const struct weir_plan_edge *leases; /* keeps the lease of a singleton; NULL: it is none */
     size_t source_count, sink_count;
     struct weir_plan_step *stateful_steps;
     size_t stateful_step_count;

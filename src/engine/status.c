@@ -206,6 +206,10 @@ void weir_engine_publish(struct weir_engine *engine)
     put_text(out, engine->config->name);
     weir_strbuf_text(out, ",\"guarantee\":");
     put_text(out, weir_guarantee_name(engine->plan.guarantee));
+    if (engine->leader != NULL) {
+        bool waits = atomic_load_explicit(&engine->standby, memory_order_relaxed);
+        weir_strbuf_printf(out, ",\"role\":\"%s\"", waits ? "standby" : "leader");
+    }
     weir_strbuf_printf(out, ",\"lanes\":%u,\"epoch\":{\"number\":%" PRIu64 ",\"state\":\"%s\"},",
                        engine->lane_count, engine->epoch, state_name(engine->state));
     status_graph(engine, out);
@@ -231,6 +235,14 @@ bool weir_engine_is_ready(struct weir_engine *engine, struct weir_strbuf *reason
     bool behind = engine->shown_behind.size > 0, restoring = engine->shown_restoring;
     weir_strbuf_slice(reasons, weir_strbuf_view(&engine->shown_behind));
     pthread_mutex_unlock(&engine->shown_lock);
+    /* One that can take over is as good as it gets: a rollout need not wait for it to work. */
+    if (atomic_load_explicit(&engine->standby, memory_order_relaxed)) {
+        bool sound = atomic_load_explicit(&engine->lease_is_sound, memory_order_relaxed);
+        if (!sound) {
+            put_reason(reasons, "standing by, and the lease cannot be asked for");
+        }
+        return sound;
+    }
     if (restoring) {
         put_reason(reasons, "the state of its partitions is being restored");
     } else if (!assigned) {

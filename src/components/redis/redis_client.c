@@ -17,7 +17,12 @@
 
 #include "base/assert.h"
 
-enum { CONNECT_TIMEOUT_S = 3, COMMAND_TIMEOUT_S = 10, PORT_DEFAULT = 6379, DATABASE_MAX = 1 << 20 };
+enum {
+    CONNECT_TIMEOUT_MS = 3000,
+    COMMAND_TIMEOUT_MS = 10000,
+    PORT_DEFAULT = 6379,
+    DATABASE_MAX = 1 << 20
+};
 
 const struct weir_field redis_auth_fields[] = {
     WEIR_F_STR(struct redis_auth,
@@ -206,14 +211,26 @@ static weir_status connection_log_in(const struct redis_connection *connection,
                              : status;
 }
 
+static struct timeval time_of(int64_t ms)
+{
+    return (struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+}
+
 redisContext *redis_connect(const struct redis_connection *connection, struct weir_err *err)
+{
+    return redis_connect_within(connection, COMMAND_TIMEOUT_MS, err);
+}
+
+redisContext *redis_connect_within(const struct redis_connection *connection,
+                                   int64_t timeout_ms,
+                                   struct weir_err *err)
 {
     struct redis_address address;
     if (parse_address(connection, &address, err) != WEIR_OK) {
         return NULL;
     }
-    const struct timeval connecting = {.tv_sec = CONNECT_TIMEOUT_S};
-    const struct timeval asking = {.tv_sec = COMMAND_TIMEOUT_S};
+    int64_t connect_ms = timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS;
+    const struct timeval connecting = time_of(connect_ms), asking = time_of(timeout_ms);
     redisOptions options = {.connect_timeout = &connecting, .command_timeout = &asking};
     REDIS_OPTIONS_SET_TCP(&options, address.host, address.port);
     redisContext *context = redisConnectWithOptions(&options);

@@ -52,6 +52,10 @@ weir_status redis_probe(const struct redis_connection *connection,
                         struct weir_err *err);
 /* A connection in blocking mode, logged in, with time-outs; NULL and err on failure. Any thread. */
 redisContext *redis_connect(const struct redis_connection *connection, struct weir_err *err);
+/* The same with a time for each answer; redis_connect gives 10 s. */
+redisContext *redis_connect_within(const struct redis_connection *connection,
+                                   int64_t timeout_ms,
+                                   struct weir_err *err);
 /* Fills err from an error reply; a lost connection when reply is NULL. */
 weir_status
 redis_fail(struct weir_err *err, const char *what, redisContext *context, const redisReply *reply);

@@ -11,6 +11,8 @@
 
 #include "base/assert.h"
 
+/* A server that hangs must not hold up the keeper for longer than a round. */
+enum { PATIENCE = 3 };
 enum { NUMBER_MAX = 24, ARGUMENTS_MAX = 12 };
 
 void redis_key(char key[REDIS_KEY_MAX], const char *name, const char *tag, const char *what)
@@ -44,7 +46,7 @@ static bool medium_connect(struct redis_lease_medium *self, struct weir_err *err
         redis_lease_medium_done(self);
     }
     if (self->context == NULL) {
-        self->context = redis_connect(self->connection, err);
+        self->context = redis_connect_within(self->connection, self->ttl_ms / PATIENCE, err);
     }
     return self->context != NULL;
 }
@@ -203,4 +205,41 @@ const struct weir_lease_medium redis_lease_medium = {
     .renew = medium_renew,
     .release = medium_release,
     .leave = medium_leave,
+};
+
+/* --- a singleton's -----------------------------------------------------------------------------*/
+
+struct redis_singleton {
+    struct redis_lease_medium medium; /* first: what the medium's calls get */
+    const char *tag;
+};
+
+static weir_status singleton_open(void *instance,
+                                  const void *config,
+                                  const char *pipeline,
+                                  uint64_t nonce,
+                                  int64_t ttl_ms,
+                                  struct weir_err *err)
+{
+    (void)err;
+    struct redis_singleton *self = instance;
+    self->tag = "singleton";
+    self->medium = (struct redis_lease_medium){.connection = config,
+                                               .name = pipeline,
+                                               .tags = &self->tag,
+                                               .nonce = nonce,
+                                               .ttl_ms = ttl_ms};
+    return WEIR_OK;
+}
+
+static void singleton_close(void *instance)
+{
+    redis_lease_medium_done(instance);
+}
+
+const struct weir_lease_ops redis_lease_ops = {
+    .self_size = sizeof(struct redis_singleton),
+    .medium = &redis_lease_medium,
+    .open = singleton_open,
+    .close = singleton_close,
 };

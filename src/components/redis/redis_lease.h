@@ -27,6 +27,8 @@ struct redis_lease_medium {
 };
 
 extern const struct weir_lease_medium redis_lease_medium;
+/* The lease of a singleton, for any component whose config begins with a redis_connection. */
+extern const struct weir_lease_ops redis_lease_ops;
 
 void redis_lease_medium_done(struct redis_lease_medium *self);
 /* "weir:NAME:{TAG}:WHAT"; a tag makes keys share a slot. */

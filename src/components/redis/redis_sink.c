@@ -15,6 +15,7 @@
  * An abort drops the buffer. What is on its way is answered to nobody: numbers up to `ignored`.
  */
 #include "redis_commit.h"
+#include "redis_lease.h"
 #include "redis_transaction.h"
 
 #include <errno.h>
@@ -796,6 +797,7 @@ const struct weir_component weir_component_redis_sink = {
     .durable = true,
     .domain = &redis_transaction_ops,
     .needs = REDIS_NEEDS,
+    .leases = &redis_lease_ops,
     .open = redis_sink_open,
     .close = redis_sink_close,
     .check = redis_sink_check,

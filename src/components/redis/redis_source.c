@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "redis_chunk.h"
+#include "redis_lease.h"
 #include "redis_transaction.h"
 
 static const struct weir_choice start_choices[] = {
@@ -241,6 +242,7 @@ const struct weir_component weir_component_redis_source = {
     .positions = WEIR_POSITIONS_GROUP,
     .domain = &redis_transaction_ops,
     .needs = REDIS_NEEDS,
+    .leases = &redis_lease_ops,
     .open = redis_source_open,
     .close = redis_source_close,
     .check = redis_source_check,

@@ -64,7 +64,7 @@ struct weir_task {
     bool closed_out; /* lane: its open windows were emitted at the end of the input */
     struct weir_state_size {
         atomic_size_t keys, bytes;
-        _Atomic int64_t clock_ms; /* the step's watermark; INT64_MIN: none yet */
+        _Atomic int64_t clock_ms;         /* the step's watermark; INT64_MIN: none yet */
     } * sizes;                            /* by state_index, for gauges and status */
     int64_t seen_committed, moved_ns;     /* when `committed` was last seen to move, or no lag */
     const struct weir_exchange *exchange; /* NULL: the graph is not cut */

@@ -285,8 +285,8 @@ weir_status redis_connection_domain(const struct redis_connection *connection,
     return err->status;
 }
 
-/* A command with an entry id that is none is refused for that, and for nothing else, by a server that
- * would let us: permissions are looked at first, and nothing is done. */
+/* A command with an entry id that is none is refused for that, and for nothing else, by a server
+ * that would let us: permissions are looked at first, and nothing is done. */
 weir_status redis_probe(const struct redis_connection *connection,
                         const char *stream,
                         bool writes,
@@ -298,9 +298,9 @@ weir_status redis_probe(const struct redis_connection *connection,
     }
     weir_status status = WEIR_OK;
     if (stream != NULL) {
-        redisReply *reply = writes ? redisCommand(context, "XADD %s ? field value", stream)
-                                   : redisCommand(context, "XREADGROUP GROUP weir weir STREAMS %s ?",
-                                                  stream);
+        redisReply *reply =
+            writes ? redisCommand(context, "XADD %s ? field value", stream)
+                   : redisCommand(context, "XREADGROUP GROUP weir weir STREAMS %s ?", stream);
         bool may_not = reply == NULL || redis_reply_is(reply, "NOPERM");
         if (may_not) {
             status = redis_fail(err, writes ? "writing" : "reading", context, reply);

@@ -215,7 +215,8 @@ static const struct weir_source_ops redis_source_ops = {
     .origin = &redis_chunk_origin,
 };
 
-static weir_status redis_source_probe(const void *config, const char *pipeline, struct weir_err *err)
+static weir_status
+redis_source_probe(const void *config, const char *pipeline, struct weir_err *err)
 {
     (void)pipeline;
     const struct redis_source_config *self = config;

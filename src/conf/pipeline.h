@@ -91,10 +91,10 @@ struct weir_http_tls {
 };
 
 struct weir_http_config {
-    const char *listen;    /* host:port */
-    const char *token;     /* may be NULL */
+    const char *listen;        /* host:port */
+    const char *token;         /* may be NULL */
     struct weir_http_tls *tls; /* NULL: not encrypted */
-    int64_t ready_max_lag; /* 0: any */
+    int64_t ready_max_lag;     /* 0: any */
     weir_duration stalled_after;
 };
 

@@ -90,6 +90,10 @@ struct weir_positions_ops {
                                void *context,
                                struct weir_err *err);
     size_t state_entry_max;
+    /* Empties the log of that name, if there is one, while nobody reads. NULL: cannot be done. */
+    weir_status (*drop_state)(const struct weir_positions_call *call,
+                              const char *name,
+                              struct weir_err *err);
 };
 
 #endif

@@ -215,11 +215,34 @@ static int commit_targets(struct change *self)
             return weir_standing_fail("positions", source->name, &err);
         }
     }
+    bool resets = weir_args_has(self->args, "reset-state");
+    if (state != NULL && resets) {
+        weir_state_log_drop_frames(state);
+    }
     if (state != NULL &&
         weir_state_log_commit(state, weir_state_log_epoch(state) + 1, &err) != WEIR_OK) {
         return weir_standing_fail("positions", "", &err);
     }
+    /* Last: positions without their state are refused at the next start, state without its
+     * positions would be used. */
+    if (resets && weir_standing_drop_state(&self->standing, &err) != WEIR_OK) {
+        return weir_standing_fail("positions", "the positions are moved, the state is still there",
+                                  &err);
+    }
     return WEIR_EXIT_OK;
+}
+
+/* State is of all partitions: one that stays where it is would be without. */
+static bool moves_all(const struct change *self)
+{
+    for (size_t i = 0; i < self->standing.source_count; i++) {
+        for (size_t k = 0; k < self->standing.sources[i].count; k++) {
+            if (self->standing.sources[i].items[k].target == NO_TARGET) {
+                return false;
+            }
+        }
+    }
+    return true;
 }
 
 static bool print_change(const struct change *self, bool is_done)
@@ -239,6 +262,9 @@ static bool print_change(const struct change *self, bool is_done)
                    from, item->target);
         }
     }
+    if (is_done && weir_args_has(self->args, "reset-state")) {
+        puts("the state was thrown away");
+    }
     puts(is_done ? "done" : "nothing was changed (--dry-run)");
     return fflush(stdout) == 0;
 }
@@ -247,6 +273,10 @@ static int apply(struct change *self)
 {
     bool is_dry = weir_args_has(self->args, "dry-run");
     int code = check_targets(self);
+    if (code == WEIR_EXIT_OK && weir_args_has(self->args, "reset-state") && !moves_all(self)) {
+        fputs("weir positions: with --reset-state every partition must be moved\n", stderr);
+        code = WEIR_EXIT_FAILED;
+    }
     if (code == WEIR_EXIT_OK && !is_dry) {
         code = commit_targets(self);
     }
@@ -260,8 +290,12 @@ static int apply(struct change *self)
 static bool open_to_change(struct change *self, int *ret_code)
 {
     const char *path = self->args->count > 1 ? self->args->operands[1] : NULL;
-    bool is_open = weir_standing_open(&self->standing, "positions", path,
-                                      !weir_args_has(self->args, "dry-run"), ret_code);
+    bool is_open =
+        weir_standing_open(&self->standing, "positions", path,
+                           weir_args_has(self->args, "dry-run")       ? WEIR_STANDING_LOOK
+                           : weir_args_has(self->args, "reset-state") ? WEIR_STANDING_RESET
+                                                                      : WEIR_STANDING_MOVE,
+                           ret_code);
     if (is_open) {
         clear_targets(self);
     }
@@ -321,8 +355,9 @@ static int export(const struct weir_args *args)
     int code = WEIR_EXIT_OK;
     struct weir_strbuf out;
     weir_strbuf_init(&out, TABLE_MAX);
-    bool is_open = weir_standing_open(&standing, "positions",
-                                      args->count > 1 ? args->operands[1] : NULL, false, &code);
+    bool is_open =
+        weir_standing_open(&standing, "positions", args->count > 1 ? args->operands[1] : NULL,
+                           WEIR_STANDING_LOOK, &code);
     for (size_t i = 0; is_open && i < standing.source_count; i++) {
         const struct weir_standing_source *source = &standing.sources[i];
         for (size_t k = 0; k < source->count; k++) {
@@ -439,7 +474,11 @@ static const char *foreign_option(const struct weir_args *args, const char *acti
     static const struct {
         const char *option, *actions;
     } rows[] = {
-        {"to", "set"},      {"topic", "set"}, {"partition", "set"}, {"dry-run", "set import"},
+        {"to", "set"},
+        {"topic", "set"},
+        {"partition", "set"},
+        {"dry-run", "set import"},
+        {"reset-state", "set import"},
         {"format", "show"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

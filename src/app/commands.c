@@ -277,9 +277,9 @@ static const struct weir_command commands[] = {
         .name = "positions",
         .summary = "show, move, save or restore where a pipeline stands",
         .usage = WORDS("positions show [--format text|json] [FILE]",
-                       "positions set --to WHERE [--topic T [--partition N]] [--dry-run] [FILE]",
+                       "positions set --to WHERE [--topic T [--partition N]] [--reset-state] [--dry-run] [FILE]",
                        "positions export FILE > POSITIONS",
-                       "positions import [--dry-run] FILE < POSITIONS"),
+                       "positions import [--reset-state] [--dry-run] FILE < POSITIONS"),
         .description =
             "Where a pipeline goes on reading: the committed positions of its consumer group, or of\n"
             "its state log for files. `set` and `import` are refused while the pipeline runs.\n"
@@ -293,6 +293,8 @@ static const struct weir_command commands[] = {
             {.name = "to", .argument = "WHERE", .help = "set: earliest, latest, a time or a position"},
             {.name = "topic", .argument = "TOPIC", .help = "set: only this topic, or this file"},
             {.name = "partition", .argument = "NUMBER", .help = "set: only this partition of the topic"},
+            {.name = "reset-state", .help = "set, import: throw away what steps keep, which belongs to\n"
+                                            "the positions; without it such a pipeline is not moved"},
             {.name = "dry-run", .help = "set, import: show what would change, and change nothing"},
             FORMAT_OPTION("how to print the table (default: text)")),
         .operands = {{.name = "ACTION", .kind = WEIR_OPERAND_WORD,

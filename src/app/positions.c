@@ -84,17 +84,57 @@ list_source(struct weir_standing *self, struct weir_standing_source *source, str
     return status;
 }
 
+static const struct weir_standing_source *state_system(const struct weir_standing *self)
+{
+    for (size_t i = 0; self->plan.state_in_domain && i < self->source_count; i++) {
+        const struct weir_positions_ops *ops = self->sources[i].ops;
+        if (ops != NULL && ops->drop_state != NULL) {
+            return &self->sources[i];
+        }
+    }
+    return NULL;
+}
+
+static bool may_change(const struct weir_standing *self,
+                       const char *command,
+                       enum weir_standing_use use,
+                       int *ret_code)
+{
+    bool has_state = self->plan.stateful && self->plan.state_is_kept;
+    const char *reason = NULL;
+    if (use == WEIR_STANDING_MOVE && has_state) {
+        reason =
+            "the pipeline keeps state, which belongs to its positions; moved alone, they would "
+            "count records twice or never\n"
+            "With --reset-state the state is thrown away too (`weir state export` keeps it).";
+    } else if (use == WEIR_STANDING_RESET && !has_state) {
+        reason = "the pipeline keeps no state\nLeave --reset-state out.";
+    } else if (use == WEIR_STANDING_RESET && self->plan.state_in_domain &&
+               state_system(self) == NULL) {
+        reason = "state in this system cannot be thrown away from outside\n"
+                 "To begin anew, give the pipeline another `name`.";
+    }
+    if (reason != NULL) {
+        fprintf(stderr, "weir %s: %s\n", command, reason);
+        *ret_code = WEIR_EXIT_FAILED;
+    }
+    return reason == NULL;
+}
+
+weir_status weir_standing_drop_state(struct weir_standing *self, struct weir_err *err)
+{
+    const struct weir_standing_source *system = state_system(self);
+    if (system == NULL) {
+        return WEIR_OK;
+    }
+    char name[300];
+    snprintf(name, sizeof(name), "%s.state", self->loading.loaded->config.name);
+    const struct weir_positions_call call = weir_standing_call(self, system);
+    return system->ops->drop_state(&call, name, err);
+}
+
 static bool open_log(struct weir_standing *self, const char *command, bool to_change, int *ret_code)
 {
-    if (to_change && self->plan.stateful && self->plan.state_is_kept) {
-        fprintf(stderr,
-                "weir %s: the pipeline keeps state, which belongs to its positions; moved alone, they "
-                "would count records twice or never\n"
-                "To begin anew, give the pipeline another `name`.\n",
-                command);
-        *ret_code = WEIR_EXIT_FAILED;
-        return false;
-    }
     if (!self->plan.uses_log) {
         return true;
     }
@@ -160,9 +200,10 @@ static void fill_sources(struct weir_standing *self)
 bool weir_standing_open(struct weir_standing *self,
                         const char *command,
                         const char *path,
-                        bool to_change,
+                        enum weir_standing_use use,
                         int *ret_code)
 {
+    const bool to_change = use != WEIR_STANDING_LOOK;
     *self = (struct weir_standing){0};
     weir_log_fd_init(&client_log, STDERR_FILENO, WEIR_LOG_FORMAT_TEXT, WEIR_LEVEL_WARN);
     self->log = (struct weir_log){&client_log.sink, NULL, command};
@@ -174,7 +215,8 @@ bool weir_standing_open(struct weir_standing *self,
         return false;
     }
     fill_sources(self);
-    if (!open_log(self, command, to_change, ret_code)) {
+    if (!may_change(self, command, use, ret_code) ||
+        !open_log(self, command, to_change, ret_code)) {
         return false;
     }
     for (size_t i = 0; i < self->source_count; i++) {
@@ -338,7 +380,7 @@ int weir_standing_show(const char *command, const char *path, const char *format
 {
     struct weir_standing standing;
     int code = WEIR_EXIT_OK;
-    if (weir_standing_open(&standing, command, path, false, &code) &&
+    if (weir_standing_open(&standing, command, path, WEIR_STANDING_LOOK, &code) &&
         !weir_standing_print(&standing, format != NULL && strcmp(format, "json") == 0)) {
         code = WEIR_EXIT_FAILED;
     }

@@ -31,14 +31,24 @@ struct weir_standing {
     int64_t committed_ms;         /* of the last commit; 0: unknown */
 };
 
-/* Loads the pipeline (path == NULL: of the environment) and asks its sources. to_change: takes the
- * state log's lock, and fails when somebody reads. What is wrong was told; *ret_code is the exit
- * code. Close it in any case. */
+/* What is to be done with it. */
+enum weir_standing_use {
+    WEIR_STANDING_LOOK,
+    WEIR_STANDING_MOVE,  /* refused when the pipeline keeps state: it belongs to its positions */
+    WEIR_STANDING_RESET, /* moved, and the state is thrown away; refused when there is none kept */
+};
+
+/* Loads the pipeline (path == NULL: of the environment) and asks its sources. All but LOOK: takes
+ * the state log's lock, and fails when somebody reads. What is wrong was told; *ret_code is the
+ * exit code. Close it in any case. */
 bool weir_standing_open(struct weir_standing *self,
                         const char *command,
                         const char *path,
-                        bool to_change,
+                        enum weir_standing_use use,
                         int *ret_code);
+/* After the positions are safe: empties the state where it lies in the source's system. */
+WEIR_MUST_USE weir_status weir_standing_drop_state(struct weir_standing *self,
+                                                   struct weir_err *err);
 void weir_standing_close(struct weir_standing *self);
 /* The table, as text or as one JSON object; false when it could not be written. */
 bool weir_standing_print(const struct weir_standing *self, bool as_json);

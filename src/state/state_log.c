@@ -64,6 +64,7 @@ struct weir_state_log {
     size_t mark_count;
     struct weir_strbuf entry, frames; /* frames: sections for the next entry */
     bool has_frames;                  /* some entry has: the file is more than its last entry */
+    bool drops_frames;                /* the next entry is written without those before it */
     int64_t keep_from;                /* where the first entry that is needed begins */
     struct log_place {
         uint64_t epoch;
@@ -725,6 +726,13 @@ void weir_state_log_cut(struct weir_state_log *log, uint64_t epoch)
     }
 }
 
+void weir_state_log_drop_frames(struct weir_state_log *log)
+{
+    log->has_frames = false;
+    log->drops_frames = true;
+    log->place_count = 0;
+}
+
 int64_t weir_state_log_bytes(const struct weir_state_log *log)
 {
     return log->has_frames ? log->size_bytes - log->keep_from : 0;
@@ -814,11 +822,13 @@ weir_status weir_state_log_commit(struct weir_state_log *log, uint64_t epoch, st
     struct weir_slice entry = weir_strbuf_view(&log->entry);
     bool much = log->size_bytes + (int64_t)entry.size > LOG_BYTES_MAX;
     log->has_frames = log->has_frames || log->frames.size > 0;
-    if (much && (!log->has_frames || log->keep_from > log->size_bytes / 2)) {
+    if (log->drops_frames ||
+        (much && (!log->has_frames || log->keep_from > log->size_bytes / 2))) {
         weir_status status = log_rewrite(log, entry, err);
         if (status != WEIR_OK) {
             return status;
         }
+        log->drops_frames = false;
     } else {
         if (write_all(log->fd, entry.data, entry.size, log->size_bytes) != WEIR_OK ||
             fdatasync(log->fd) != 0) {

@@ -77,6 +77,8 @@ WEIR_MUST_USE weir_status weir_state_log_frames(struct weir_state_log *log,
                                                 struct weir_err *err);
 /* Entries before that epoch are not needed any more (all shards have a newer snapshot). */
 void weir_state_log_cut(struct weir_state_log *log, uint64_t epoch);
+/* All frames go, with the next entry: shards begin empty. Positions and marks stay. */
+void weir_state_log_drop_frames(struct weir_state_log *log);
 /* Bytes of frames that the file holds. */
 int64_t weir_state_log_bytes(const struct weir_state_log *log);
 

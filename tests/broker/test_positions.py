@@ -179,6 +179,29 @@ def patterns_and_missing_topics(context):
 
 
 @case
+def state_goes_with_its_positions(context):
+    """Running counts: after --reset-state they begin at 1 again, and nothing of the old ones is left."""
+    kafka = context.kafka()
+    source, sink = f"{context.name}-in", f"{context.name}-out"
+    kafka.create(source, sink, partitions=PARTITIONS)
+    kafka.produce(source, records(0, COUNT))
+    counts = [{"aggregate": {"key": "0", "aggregate": {"n": "count"}}}, {"map": ".n"}]
+    weir = context.weir(pipeline(context.name, kafka, source, sink, steps=counts))
+    kafka.wait_drained(context.name, source, 60, [weir])
+    weir.term()
+    once = sorted(list(range(1, COUNT // PARTITIONS + 1)) * PARTITIONS)
+    assert values(kafka, sink) == once
+    done = command(weir, "positions", "set", "--to", "earliest", str(weir.file), code=1)
+    assert "--reset-state" in done.stderr, done.stderr
+    command(weir, "positions", "set", "--to", "earliest", "--reset-state", str(weir.file))
+    assert kafka.committed(context.name, source) == dict.fromkeys(range(PARTITIONS), 0)
+    weir.start()
+    kafka.wait_drained(context.name, source, 60, [weir])
+    weir.term()
+    assert values(kafka, sink) == sorted(once * 2)
+
+
+@case
 def pipe_from_topic_to_topic(context):
     kafka = context.kafka()
     source, sink = f"{context.name}-in", f"{context.name}-out"

@@ -102,6 +102,31 @@ class Positions(CommandTest):
         self.assertIn("positions are not kept", self.positions("set", "--to", "earliest", code=1).stderr)
         self.assertIn('unknown key "sorce"', self.weir("lag", "-", code=78, stdin="sorce: 1\n").stderr)
 
+    def test_state_goes_with_its_positions(self):
+        self.write("p.yaml", PIPELINE.replace("sink:", "steps:\n  - aggregate: {key: '0', aggregate: {n: count}}\n"
+                                              "  - map: .n\nsink:"))
+        counts = [str(i) for i in range(1, 101)] + ["1", "2", "3"]
+        self.assertEqual(self.output_of_a_run().split(), counts)
+        self.write("a.txt", A + "1\n")
+        self.assertEqual(self.output_of_a_run().split(), ["101"])
+        done = self.positions("set", "--to", "earliest", code=1)
+        self.assertIn("keeps state", done.stderr)
+        self.assertIn("--reset-state", done.stderr)
+        done = self.positions("set", "--to", "earliest", "--topic", "a.txt", "--reset-state", code=1)
+        self.assertIn("every partition must be moved", done.stderr)
+        saved = self.positions("export").stdout
+        done = self.positions("set", "--to", "earliest", "--reset-state", "--dry-run")
+        self.assertIn("nothing was changed", done.stdout)
+        self.assertEqual(self.output_of_a_run(), "")
+        self.assertIn("the state was thrown away", self.positions("set", "--to", "earliest", "--reset-state").stdout)
+        self.assertEqual(self.output_of_a_run().split(), [str(i) for i in range(1, 102)] + ["1", "2", "3"])
+        self.positions("import", "--reset-state", stdin=saved)
+        self.write("b.txt", B + "40\n")
+        self.assertEqual(self.output_of_a_run().split(), ["1"], "positions as saved, counts anew")
+
+    def test_without_state_there_is_none_to_reset(self):
+        self.assertIn("keeps no state", self.positions("set", "--to", "earliest", "--reset-state", code=1).stderr)
+
     def test_refused_while_it_runs(self):
         self.weir("run", "p.yaml")
         with open(self.folder / "p.state" / "lock") as lock:

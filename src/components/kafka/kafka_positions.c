@@ -378,4 +378,5 @@ const struct weir_positions_ops kafka_positions_ops = {
     .read_state = kafka_state_outside_read,
     .write_state = kafka_state_outside_write,
     .state_entry_max = KAFKA_STATE_ENTRY_MAX,
+    .drop_state = kafka_state_outside_drop,
 };

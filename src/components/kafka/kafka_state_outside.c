@@ -27,7 +27,7 @@ static weir_status outside_open(struct outside *self,
                                 struct weir_err *err)
 {
     const struct kafka_source_config *config = call->config;
-    char id[300], timeout[24], text[256];
+    char id[300], timeout[24];
     snprintf(id, sizeof(id), "%s.import", name);
     snprintf(timeout, sizeof(timeout), "%d", TRANSACTION_MS);
     const char *const plain[] = {NULL};
@@ -45,10 +45,9 @@ static weir_status outside_open(struct outside *self,
     if (conf == NULL) {
         return err->status;
     }
-    self->producer.rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof(text));
+    self->producer.rk = kafka_client_new(&self->producer.client, RD_KAFKA_PRODUCER, conf, err);
     if (self->producer.rk == NULL) {
-        rd_kafka_conf_destroy(conf);
-        return weir_fail(err, WEIR_CONFIG, "%s", text);
+        return err->status;
     }
     self->log = (struct kafka_state_log){.client = {.log = call->log},
                                          .ctx = &self->ctx,
@@ -175,6 +174,58 @@ weir_status kafka_state_outside_write(const struct weir_positions_call *call,
     if (status == WEIR_OK) {
         self.log.handle = rd_kafka_topic_new(self.producer.rk, self.log.topic, NULL);
         status = fill(&self, next, context, err);
+    }
+    outside_close(&self);
+    return status;
+}
+
+/* --- emptying it -------------------------------------------------------------------------------*/
+
+static weir_status
+delete_records(rd_kafka_t *rk, const char *topic, int shards, struct weir_err *err)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(shards);
+    for (int i = 0; i < shards; i++) {
+        rd_kafka_topic_partition_list_add(list, topic, i)->offset = RD_KAFKA_OFFSET_END;
+    }
+    rd_kafka_DeleteRecords_t *request = rd_kafka_DeleteRecords_new(list);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    rd_kafka_DeleteRecords(rk, &request, 1, NULL, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, TRANSACTION_MS);
+    rd_kafka_resp_err_t code =
+        event == NULL ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(event);
+    const rd_kafka_topic_partition_list_t *answers = NULL;
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        answers = rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(event));
+    }
+    for (int i = 0; answers != NULL && i < answers->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR;
+         i++) {
+        code = answers->elems[i].err;
+    }
+    if (event != NULL) {
+        rd_kafka_event_destroy(event);
+    }
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_DeleteRecords_destroy(request);
+    rd_kafka_topic_partition_list_destroy(list);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? WEIR_OK
+               : weir_fail(err, WEIR_UNAVAILABLE, "%s cannot be emptied: %s", topic,
+                           rd_kafka_err2str(code));
+}
+
+weir_status kafka_state_outside_drop(const struct weir_positions_call *call,
+                                     const char *name,
+                                     struct weir_err *err)
+{
+    struct outside self = {0};
+    weir_status status = outside_open(&self, call, name, false, err);
+    int shards = status == WEIR_OK ? kafka_state_log_shards(&self.log) : 0;
+    if (shards < 0) {
+        status =
+            weir_fail(err, WEIR_UNAVAILABLE, "no broker says whether there is a topic %s", name);
+    } else if (shards > 0) {
+        status = delete_records(self.producer.rk, name, shards, err);
     }
     outside_close(&self);
     return status;

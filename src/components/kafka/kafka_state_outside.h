@@ -30,4 +30,8 @@ weir_status kafka_state_outside_write(const struct weir_positions_call *call,
                                       void *context,
                                       struct weir_err *err);
 
+weir_status kafka_state_outside_drop(const struct weir_positions_call *call,
+                                     const char *name,
+                                     struct weir_err *err);
+
 #endif

@@ -186,6 +186,7 @@ struct weir_field {
     const char *example;    /* a value, in configuration syntax */
     const char *since;      /* the version it came with, when later than its component */
     const char *deprecated; /* what to use instead */
+    const char *elsewhere;  /* names of it in other programs, "a,b": suggested when written here */
     enum weir_type type;
     enum weir_role kind; /* COMPONENT: which */
     uint32_t flags;      /* enum weir_field_flags */

@@ -24,12 +24,15 @@
 #include "app/reload.h"
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "engine/engine.h"
 #include "engine/metrics.h"
 #include "http/routes.h"
 #include "http/server.h"
+
+enum { ECHO_MS = 100 };
 
 /* The engines that run, for signals, which may come on any thread: `touching` is raised while they
  * are looked at, and none is freed meanwhile. */
@@ -55,9 +58,21 @@ static bool is_stopping(void)
     return signals_seen > 0 || atomic_load(&one_failed);
 }
 
+/* timeout(1) sends its signal to us and then to our group: that is one. */
+static bool is_an_echo(void)
+{
+    static _Atomic int64_t first_ns;
+    int64_t now_ns = weir_clock_monotonic_ns(weir_clock_system()), none = 0;
+    return !atomic_compare_exchange_strong(&first_ns, &none, now_ns) &&
+           now_ns - none < ECHO_MS * WEIR_NS_PER_MS;
+}
+
 static void on_signal(int number)
 {
     (void)number;
+    if (is_an_echo()) {
+        return;
+    }
     if (signals_seen++ > 0) {
         static const char text[] = "weir: second signal, leaving at once\n";
         ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);

@@ -35,11 +35,11 @@ const struct weir_rule weir_tls_rules[] = {
 // clang-format off
 #define S struct weir_tls
 const struct weir_field weir_tls_fields[] = {
-    WEIR_F_STR(S, ca, .unset = "the system's authorities", .example = "/etc/weir/ca.pem",
+    WEIR_F_STR(S, ca, .elsewhere = "ca_file,cafile,ca_cert,root_cas_file,ssl.ca.location", .unset = "the system's authorities", .example = "/etc/weir/ca.pem",
                .help = "File with the certificates of the authorities to trust."),
-    WEIR_F_STR(S, cert, .example = "/etc/weir/client.pem",
+    WEIR_F_STR(S, cert, .elsewhere = "cert_file,crt_file,certificate", .example = "/etc/weir/client.pem",
                .help = "File with the client's certificate, for mutual TLS."),
-    WEIR_F_STR(S, key, .example = "/etc/weir/client.key",
+    WEIR_F_STR(S, key, .elsewhere = "key_file,private_key", .example = "/etc/weir/client.key",
                .help = "File with the client's private key."),
     WEIR_F_STR(S, key_password, .flags = WEIR_SECRET, .help = "Password of the private key."),
     WEIR_F_STR(S, server_name, .min = 1, .max = 253, .unset = "the host that is connected to",

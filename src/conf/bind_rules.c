@@ -6,6 +6,8 @@
  */
 #include "conf/bind_priv.h"
 
+#include <string.h>
+
 #include "conf/memory.h"
 #include "conf/near.h"
 
@@ -134,6 +136,18 @@ weir_bind_allowed(struct weir_binder *binder, const struct weir_field *fields, e
     return text;
 }
 
+static bool list_has(const char *list, struct weir_slice name)
+{
+    while (list != NULL && *list != '\0') {
+        size_t size = strcspn(list, ",");
+        if (weir_slice_equal(name, (struct weir_slice){list, size})) {
+            return true;
+        }
+        list += size + (list[size] == ',');
+    }
+    return false;
+}
+
 static const char *nearest_name(struct weir_binder *binder,
                                 const struct weir_field *fields,
                                 enum weir_role role,
@@ -141,6 +155,11 @@ static const char *nearest_name(struct weir_binder *binder,
 {
     struct weir_near near;
     weir_near_init(&near, written);
+    for (size_t i = 0; i < weir_fields_count(fields); i++) {
+        if (list_has(fields[i].elsewhere, written)) {
+            return fields[i].name;
+        }
+    }
     for (size_t i = 0; i < weir_fields_count(fields); i++) {
         if (fields[i].name != NULL && fields[i].deprecated == NULL) {
             weir_near_offer(&near, fields[i].name);

@@ -82,7 +82,7 @@ static const struct syntax_message syntax_messages[] = {
     {"could not find expected ':'", "expected \": \" behind a key",
      "Write \"key: value\"; put a value that runs over several lines in quotes or behind |."},
     {"did not find expected ',' or", "a { or [ that does not end where it should",
-     "Put a jq expression in single quotes: '{id, n: .x}'."},
+     "Is a comma missing? A jq expression goes into single quotes: '{id, n: .x}'."},
     {"did not find expected node content", "expected a value here",
      "Put a value that begins with a special character in single quotes."},
     {"did not find expected alphabetic or numeric character", "& and * begin YAML anchors",

@@ -342,6 +342,8 @@ static bool resolve_native(struct jq_resolver *self,
     return true;
 }
 
+enum { SHORT_NAME = 3 }; /* some builtin is near to any name as short as this */
+
 static void
 report_unknown(struct jq_resolver *self, const struct jq_node *call, const struct jq_scope *scope)
 {
@@ -363,8 +365,13 @@ report_unknown(struct jq_resolver *self, const struct jq_node *call, const struc
         }
     }
     const char *near = known ? NULL : jq_native_near(call->text);
-    if (near != NULL) {
+    bool may_be_field =
+        !known && call->count == 0 && memchr(call->text.data, ':', call->text.size) == NULL;
+    if (near != NULL && (call->text.size > SHORT_NAME || !may_be_field)) {
         weir_err_hint(self->build.err, "did you mean %s?", near);
+    } else if (may_be_field) {
+        weir_err_hint(self->build.err, "a field begins with a dot: .%.*s",
+                      WEIR_SLICE_ARG(call->text));
     }
 }
 

@@ -271,6 +271,17 @@ def signals_end_it(context):
 
 
 @case
+def a_signal_that_comes_twice_is_one(context):
+    """timeout(1) signals its child and then the group."""
+    (context.dir / "twice.yaml").write_text(json.dumps({
+        "name": "twice", "source": {"generate": {"rate": 100}}, "sink": {"file": {"path": "out.txt"}},
+        "http": "off", "log": {"format": "json"}}))
+    done = subprocess.run([program("timeout"), "--preserve-status", "1", str(harness.weir_binary()), "run",
+                           "twice.yaml"], cwd=context.dir, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0 and "everything committed" in done.stderr, done
+
+
+@case
 def a_taken_default_port_is_replaced(context):
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -122,9 +122,12 @@ static void client_on_error(rd_kafka_t *rk, int code, const char *reason, void *
             atomic_store_explicit(&client->down, 1, memory_order_relaxed);
         }
         notice_alert(client, reason);
-        WEIR_LOG_WARN(client->log, "kafka client",
-                      WEIR_F("type", (const char *)rd_kafka_err2name((rd_kafka_resp_err_t)code)),
-                      WEIR_F("detail", reason));
+        /* What broke a connection stands in the library's log already. */
+        WEIR_LOG_AT(client->log,
+                    code == RD_KAFKA_RESP_ERR__TRANSPORT ? WEIR_LEVEL_DEBUG : WEIR_LEVEL_WARN,
+                    "kafka client",
+                    WEIR_F("type", (const char *)rd_kafka_err2name((rd_kafka_resp_err_t)code)),
+                    WEIR_F("detail", reason));
     }
 }
 

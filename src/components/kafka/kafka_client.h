@@ -26,6 +26,7 @@ struct kafka_connection {
     WEIR_F_NAMED(S, connection.brokers, "brokers", STRS, struct weir_strs,                         \
                  .flags = WEIR_REQUIRED | WEIR_ADDRESS, .min = 1, .max = 64,                       \
                  .example = "localhost:9092",                                                      \
+                 .elsewhere = "bootstrap.servers,bootstrap_servers,seed_brokers,addresses,servers",  \
                  .help = "Brokers to begin with, host:port; the others are learned from them."),   \
         WEIR_F_TLS(S, connection.tls),                                                             \
         WEIR_F_NAMED(S, connection.auth, "auth", OBJECT_PTR, struct kafka_auth *,                  \

@@ -41,8 +41,9 @@ static const char *const mechanism_names[] = {"PLAIN", "SCRAM-SHA-256", "SCRAM-S
 #define S struct kafka_auth
 const struct weir_field kafka_auth_fields[] = {
     WEIR_F_ENUM(S, mechanism, mechanism_choices, .fallback = "scram-sha-512",
-                .help = "The SASL mechanism."),
-    WEIR_F_STR(S, user, .min = 1, .max = 1024, .example = "weir", .help = "User name (plain, scram)."),
+                .elsewhere = "sasl.mechanism,sasl_mechanism,type", .help = "The SASL mechanism."),
+    WEIR_F_STR(S, user, .min = 1, .max = 1024, .example = "weir", .elsewhere = "username,login",
+               .help = "User name (plain, scram)."),
     WEIR_F_STR(S, password, .flags = WEIR_SECRET, .example = "${file:/run/secrets/kafka}",
                .help = "Password (plain, scram)."),
     WEIR_F_STR(S, token, .flags = WEIR_SECRET, .min = 1, .max = TOKEN_MAX, .example = "${TOKEN}",

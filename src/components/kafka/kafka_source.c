@@ -51,8 +51,10 @@ static const struct weir_field kafka_source_fields[] = {
     WEIR_F_STR(S, pattern, .example = "orders-.*",
                .help = "Reads every topic whose name matches this regular expression, also topics "
                        "that are created later."),
-    WEIR_F_STR(S, group, .unset = "the pipeline's name", .help = "Consumer group."),
+    WEIR_F_STR(S, group, .unset = "the pipeline's name",
+               .elsewhere = "group.id,group_id,consumer_group", .help = "Consumer group."),
     WEIR_F_MOMENT(S, start, start_choices, .fallback = "earliest",
+                  .elsewhere = "auto.offset.reset,auto_offset_reset,offset,from",
                   .help = "Where a group without committed positions begins."),
     WEIR_F_ENUM(S, on_data_loss, loss_choices, .fallback = "stop",
                 .help = "What happens when records were deleted before they were read."),

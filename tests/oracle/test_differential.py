@@ -32,8 +32,10 @@ KNOWN = [
     (r"", r"error \"Invalid path expression.* / .*error \"Invalid path expression"),
     # In jq a failure or break anywhere behind ?// tries the next alternative, even outside its body.
     (r" \?// ", r""),
-    # jq defines these by a slice, which is a path.
-    (r"trimstr\b", r" / .*error \"Invalid path expression"),
+    # jq defines these by a slice or an index, which is a path.
+    (r"trimstr\b|\b(r?index|indices)\b", r" / .*error \"Invalid path expression"),
+    # Both fail: jq computes before it looks whether the place can be written.
+    (r"[-+*/%]=", r"^error .* / error \"Cannot update string slices"),
     # jq drops a function that nobody calls before it looks up the names in it.
     (r"\bdef ", r"^compile / "),
     (r"\bdef ", r" / compile$"),

@@ -422,7 +422,11 @@ struct weir_component {
     bool exclusive;                /* sources: only this process can read it (file, stdin) */
     bool deterministic;            /* steps, sources: same input, same output */
     bool stateful;                 /* steps: has a struct weir_state per task */
-    uint32_t state_version;        /* stateful steps: layout of what they store */
+    uint32_t state_version;        /* stateful steps: layout of what they store; below 256 */
+    /* Stateful steps: a number that differs, as far as a hash can, when state kept under one
+     * configuration means something else under another (other aggregates, another kind of window).
+     * Such state is refused as that of another version is. NULL: it always means the same. */
+    uint32_t (*state_layout)(const void *config);
     bool durable;                  /* sinks: what was written survives (not stdout, not drop) */
     bool discards;                 /* sinks: takes part in every guarantee (drop) */
     const char

@@ -227,6 +227,44 @@ static weir_status check_names(const struct weir_plan *old,
     return err->status;
 }
 
+/* Every step that has state must be found again, as restoring would: it refuses what it cannot give
+ * to anybody. */
+static weir_status
+check_steps(const struct weir_plan *old, const struct weir_plan *new, struct weir_err *err)
+{
+    for (size_t i = 0; old->state_is_kept && i < old->stateful_step_count; i++) {
+        const struct weir_plan_step *step = &old->stateful_steps[i];
+        bool found = false;
+        for (size_t k = 0; k < new->stateful_step_count && !found; k++) {
+            const struct weir_plan_step *other = &new->stateful_steps[k];
+            if (strcmp(step->name, other->name) == 0 && step->component == other->component) {
+                found = true;
+                if (step->version != other->version) {
+                    (void)!weir_fail(
+                        err, WEIR_CONFIG,
+                        "the state of \"%.100s\" is of other aggregates, or of another "
+                        "kind or size of window",
+                        step->name);
+                    weir_err_hint(err, "Stop weir; `weir positions set --reset-state` throws the "
+                                       "state away.");
+                    return err->status;
+                }
+            }
+        }
+        if (!found) {
+            bool is_named = strchr(step->name, '[') == NULL;
+            (void)!weir_fail(err, WEIR_CONFIG, "the state of step \"%.100s\" would be nobody's",
+                             step->name);
+            weir_err_hint(err, is_named
+                                   ? "Steps are found again by their `name:`: keep it."
+                                   : "A step without a `name:` is found again by its place: leave "
+                                     "it there, and name steps before their first start.");
+            return err->status;
+        }
+    }
+    return WEIR_OK;
+}
+
 static weir_status check_sources(const struct weir_plan *plan, struct weir_err *err)
 {
     for (size_t i = 0; i < plan->source_count; i++) {
@@ -288,6 +326,7 @@ static weir_status check_follows(const struct weir_reload *self,
         return err->status;
     }
     status = status == WEIR_OK ? check_http(self, next, err) : status;
+    status = status == WEIR_OK ? check_steps(old, new, err) : status;
     status = status == WEIR_OK ? check_sources(old, err) : status;
     status = status == WEIR_OK ? check_sources(new, err) : status;
     if (status == WEIR_OK && old->uses_log) {

@@ -430,13 +430,18 @@ bool weir_store_plan(const struct weir_store *self, struct weir_strbuf *out)
         if (step == NULL) {
             weir_strbuf_printf(out, "refused: no step has this name now (%zu keys)\n",
                                found[i].keys);
-        } else if (step->component->state_version != found[i].version) {
+        } else if (step->version >> 24 != found[i].version >> 24) {
             weir_strbuf_printf(out, "refused: its %zu keys have layout %u, this weir writes %u\n",
-                               found[i].keys, found[i].version, step->component->state_version);
+                               found[i].keys, found[i].version >> 24, step->version >> 24);
+        } else if (step->version != found[i].version) {
+            weir_strbuf_printf(out,
+                               "refused: its %zu keys are of other aggregates, or of another kind "
+                               "or size of window\n",
+                               found[i].keys);
         } else {
             weir_strbuf_printf(out, "goes on with %zu keys\n", found[i].keys);
         }
-        fits = fits && step != NULL && step->component->state_version == found[i].version;
+        fits = fits && step != NULL && step->version == found[i].version;
     }
     for (size_t k = 0; k < self->plan.stateful_step_count; k++) {
         size_t at = 0;

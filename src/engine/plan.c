@@ -263,6 +263,13 @@ const char *weir_plan_step_name(const struct weir_step_config *step,
                                                   step->component.described->name);
 }
 
+uint32_t weir_plan_state_version(const struct weir_component *component, const void *config)
+{
+    WEIR_ASSERT(component->state_version < 256);
+    uint32_t layout = component->state_layout == NULL ? 0 : component->state_layout(config);
+    return component->state_version << 24 | (layout & 0xFFFFFF);
+}
+
 static void plan_add_steps(struct weir_plan *plan,
                            const struct weir_items *steps,
                            const char *prefix,
@@ -274,11 +281,12 @@ static void plan_add_steps(struct weir_plan *plan,
         const char *name = weir_plan_step_name(step, i, prefix, arena);
         if (step->exchange != NULL) {
             plan->stateful_steps[plan->stateful_step_count++] = (struct weir_plan_step){
-                &weir_exchange_reader, weir_arena_printf(arena, "%s.exchange", name)};
+                &weir_exchange_reader, weir_arena_printf(arena, "%s.exchange", name),
+                weir_plan_state_version(&weir_exchange_reader, NULL)};
         }
         if (component->stateful) {
-            plan->stateful_steps[plan->stateful_step_count++] =
-                (struct weir_plan_step){component, name};
+            plan->stateful_steps[plan->stateful_step_count++] = (struct weir_plan_step){
+                component, name, weir_plan_state_version(component, step->component.config)};
         }
     }
 }

@@ -35,6 +35,7 @@ struct weir_plan_edge {
 struct weir_plan_step {
     const struct weir_component *component;
     const char *name; /* the user's, or "steps[2].window" */
+    uint32_t version; /* weir_plan_state_version */
 };
 
 struct weir_step_config;
@@ -67,6 +68,10 @@ const char *weir_plan_step_name(const struct weir_step_config *step,
                                 size_t index,
                                 const char *prefix,
                                 struct weir_arena *arena);
+
+/* What state is kept under: the component's version in the first byte, the configuration's layout in
+ * the others. */
+uint32_t weir_plan_state_version(const struct weir_component *component, const void *config);
 
 /* Everything is allocated in the arena. Fails with WEIR_CONFIG when a written `guarantee:` cannot
  * be had. connect: compares systems by their identity where addresses differ. */

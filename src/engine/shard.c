@@ -203,9 +203,9 @@ weir_status weir_shard_open(struct weir_engine *engine,
         if (engine->disk != NULL) {
             weir_state_use_disk(task->states[i], engine->disk, shard_budget(engine));
         }
-        steps[i] = (struct weir_shard_step){engine->stateful[i]->name,
-                                            engine->stateful[i]->component->state_version,
-                                            task->states[i]};
+        const struct weir_stage *stage = engine->stateful[i];
+        steps[i] = (struct weir_shard_step){
+            stage->name, weir_plan_state_version(stage->component, stage->config), task->states[i]};
     }
     if (engine->plan.state_is_kept) {
         task->log = weir_shard_log_new(steps, engine->stateful_count,

@@ -256,6 +256,28 @@ weir_shard_log_step(struct weir_shard_log *log, struct weir_slice name, uint32_t
 }
 
 static weir_status
+other_layout(const char *name, unsigned is, unsigned wanted, struct weir_err *err)
+{
+    weir_status status = weir_fail(
+        err, WEIR_CONFIG, "the state of \"%.100s\" was written in layout %u, this weir has %u",
+        name, is, wanted);
+    weir_err_hint(err, "Run it as it was before, or begin anew under another `name`.");
+    return status;
+}
+
+static weir_status other_meaning(const char *name, struct weir_err *err)
+{
+    weir_status status = weir_fail(err, WEIR_CONFIG,
+                                   "the state of \"%.100s\" is of other aggregates, or of another "
+                                   "kind or size of window",
+                                   name);
+    weir_err_hint(err,
+                  "Run it as it was before; `weir positions set --reset-state` throws the state "
+                  "away; another `name` of the pipeline begins beside it.");
+    return status;
+}
+
+static weir_status
 take_step(struct weir_shard_log *log, const char *at, const char *end, struct weir_err *err)
 {
     const char *name = section_text(&at, end);
@@ -268,12 +290,9 @@ take_step(struct weir_shard_log *log, const char *at, const char *end, struct we
     const struct weir_shard_step *step = find_step(log, name, version);
     if (step != NULL) {
         if (step->version != version) {
-            weir_status status = weir_fail(err, WEIR_CONFIG,
-                                           "the state of \"%.100s\" was written in layout %u, this "
-                                           "pipeline has %u",
-                                           name, version, step->version);
-            weir_err_hint(err, "Run it as it was before, or begin anew under another `name`.");
-            return status;
+            return step->version >> 24 == version >> 24
+                       ? other_meaning(name, err)
+                       : other_layout(name, version >> 24, step->version >> 24, err);
         }
         return weir_state_apply(step->state, (struct weir_slice){at, (size_t)(end - at)}, err);
     }

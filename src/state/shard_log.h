@@ -16,7 +16,7 @@
  * WEIR_CORRUPT and never used.
  *
  * Steps are matched by name. A step that the pipeline has and the log does not begins empty; state
- * of a step that the pipeline does not have is refused, as is another state_version: WEIR_CONFIG.
+ * of a step that the pipeline does not have is refused, as is another version (the component's in the first byte, then its layout's): WEIR_CONFIG.
  *
  * Owned by the control thread; seal and rollback while the task's lane stands still.
  */

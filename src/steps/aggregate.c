@@ -67,6 +67,12 @@ static weir_status aggregate_check(const void *config, struct weir_err *err)
     return status;
 }
 
+static uint32_t aggregate_layout(const void *config)
+{
+    const struct aggregate_config *self = config;
+    return aggregates_layout(&self->aggregate);
+}
+
 static weir_status
 aggregate_open(void *instance, const void *config, struct weir_ctx *ctx, struct weir_err *err)
 {
@@ -281,6 +287,7 @@ const struct weir_component weir_component_aggregate_step = {
     .deterministic = true,
     .stateful = true,
     .state_version = 2,
+    .state_layout = aggregate_layout,
     .open = aggregate_open,
     .close = aggregate_close,
     .check = aggregate_check,

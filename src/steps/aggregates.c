@@ -506,3 +506,31 @@ void aggregates_write(const struct aggregates *self,
         write_one(item, run, pane, slots + item->at, out);
     }
 }
+
+/* --- what state means --------------------------------------------------------------------------*/
+
+static uint32_t mix_bytes(uint32_t hash, const void *bytes, size_t size)
+{
+    const unsigned char *at = bytes;
+    for (size_t i = 0; i < size; i++) {
+        hash = (hash ^ at[i]) * UINT32_C(16777619); /* FNV-1a */
+    }
+    return hash;
+}
+
+uint32_t aggregates_mix(uint32_t layout, int64_t number)
+{
+    uint32_t hash = mix_bytes(layout, &number, sizeof(number));
+    return hash ^ hash >> 24; /* only the lower bytes are kept */
+}
+
+uint32_t aggregates_layout(const struct weir_calls *calls)
+{
+    uint32_t hash = UINT32_C(2166136261);
+    for (size_t i = 0; i < calls->count; i++) {
+        const char *function = aggregate_callables[calls->items[i].function].name;
+        hash = mix_bytes(hash, calls->items[i].name, strlen(calls->items[i].name) + 1);
+        hash = mix_bytes(hash, function, strlen(function) + 1);
+    }
+    return hash ^ hash >> 24;
+}

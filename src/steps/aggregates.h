@@ -33,6 +33,10 @@ struct aggregate_values {
     int64_t time_ms;
 };
 
+/* For state_layout: names and functions, in order; and the rest of a step's. */
+uint32_t aggregates_layout(const struct weir_calls *calls);
+uint32_t aggregates_mix(uint32_t layout, int64_t number);
+
 /* Everything that can be checked without data. */
 weir_status aggregates_check(const struct weir_calls *calls, struct weir_err *err);
 weir_status

@@ -739,6 +739,32 @@ static const struct weir_step_ops window_ops = {
     .idle_timeout = window_idle_timeout,
 };
 
+/* Grace, output and lateness may change with state there; what belongs to which window may not. */
+static uint32_t window_layout(const void *config)
+{
+    const struct window_config *self = config;
+    uint32_t layout = aggregates_layout(&self->aggregate);
+    if (self->tumbling != NULL) {
+        layout = aggregates_mix(layout, 1);
+        layout = aggregates_mix(layout, self->tumbling->size);
+        layout = aggregates_mix(layout, self->tumbling->offset);
+        layout = aggregates_mix(layout, self->tumbling->calendar);
+    } else if (self->sliding != NULL) {
+        layout = aggregates_mix(layout, 2);
+        layout = aggregates_mix(layout, self->sliding->size);
+        layout = aggregates_mix(layout, self->sliding->every);
+        layout = aggregates_mix(layout, self->sliding->offset);
+    } else if (self->session != NULL) {
+        layout = aggregates_mix(layout, 3);
+        layout = aggregates_mix(layout, self->session->gap);
+    } else if (self->count != NULL) {
+        layout = aggregates_mix(layout, 4);
+        layout = aggregates_mix(layout, self->count->size);
+        layout = aggregates_mix(layout, self->count->every);
+    }
+    return layout;
+}
+
 const struct weir_component weir_component_window_step = {
     .abi = WEIR_ABI,
     .described =
@@ -769,6 +795,7 @@ const struct weir_component weir_component_window_step = {
     .deterministic = true,
     .stateful = true,
     .state_version = 3,
+    .state_layout = window_layout,
     .open = window_open,
     .close = window_close,
     .check = window_check,

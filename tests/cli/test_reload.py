@@ -137,6 +137,35 @@ def what_cannot_follow_is_refused(context):
 
 
 @case
+def state_that_cannot_follow_is_refused(context):
+    """A step that keeps state moves, goes, becomes another or counts something else: all that is said
+    before anything stops. With a name it may move."""
+    def counts(before=(), name=None, step=None):
+        step = step or {"aggregate": {"key": "0", "aggregate": {"n": "count"}}}
+        return counting(steps=[*before, step | ({"name": name} if name else {}), {"map": ".n - 1"}])
+    other = {"window": {"tumbling": "1s", "aggregate": {"n": "count"}}}
+    summed = {"aggregate": {"key": "0", "aggregate": {"n": "sum(.n)"}}}
+    process = begin(context, counts())
+    wait_lines(context, 10)
+    refused = "not reloaded"
+    hup(context, process, counts(before=[{"filter": ".n >= 0"}]), refused, 1)
+    hup(context, process, counting(steps=[{"map": ".n"}]), refused, 2)
+    hup(context, process, counts(step=other), refused, 3)
+    hup(context, process, counts(step=summed), refused, 4)
+    expect_in(log_of(context), "name steps before their first start", "--reset-state")
+    wait_lines(context, have(context) + 10)
+    stop(process)
+    assert numbers(context) == list(range(have(context)))
+    for path in [context.dir / "out.txt", *(context.dir / "count.state").iterdir()]:
+        path.unlink()
+    process = begin(context, counts(name="counted"))
+    hup(context, process, counts(before=[{"filter": ".n >= 0"}], name="counted"), "reloading:")
+    wait_lines(context, have(context) + 10)
+    stop(process)
+    assert numbers(context) == list(range(have(context)))
+
+
+@case
 def one_that_cannot_start_gives_way_to_the_old(context):
     """The folder of the new sink does not exist: that shows only when the sink is opened."""
     process = begin(context, counting())

@@ -106,6 +106,24 @@ def another_step_is_refused(context):
 
 
 @case
+def other_aggregates_and_windows_are_refused(context):
+    """What is kept would mean something else. Grace and expressions may change."""
+    write(context, records(2000, 1))
+    run(context, pipeline(KINDS["tumbling"], on_end="hold"))
+    for change in ({"aggregate": {"n": "count"}}, {"aggregate": {"n": "sum(.v)", "total": "count"}},
+                   {"tumbling": "77ms"}, {"tumbling": None, "session": "1s"}):
+        changed = json.loads(pipeline(KINDS["tumbling"], on_end="hold"))
+        window = changed["steps"][0]["window"]
+        window.update(change)
+        changed["steps"][0]["window"] = {key: value for key, value in window.items() if value is not None}
+        log = run(context, json.dumps(changed), expect=78)
+        expect_in(log, 'the state of \\"sums\\" is of other aggregates', "--reset-state")
+    changed = json.loads(pipeline(KINDS["tumbling"], on_end="hold"))
+    changed["steps"][0]["window"]["grace"] = "1s"
+    run(context, json.dumps(changed))
+
+
+@case
 def damage_is_never_used(context):
     """A small log with a byte flipped, or cut: refused, or as good as an earlier commit."""
     write(context, records(400, 3, keys=3))

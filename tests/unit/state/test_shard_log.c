@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Goal: what a task restores from its frames is what it had committed, or the frames are refused.
- * Method: a task changes two states, commits, aborts and takes snapshots in seeded random order, and
- * after each commit a second one is restored and compared; small logs are damaged at every byte, cut
- * at every length, and robbed of every frame.
+ * Method: a task changes two states, commits, aborts and takes snapshots in seeded random order,
+ * and after each commit a second one is restored and compared; small logs are damaged at every
+ * byte, cut at every length, and robbed of every frame.
  */
 #include "state/shard_log.h"
 
@@ -19,6 +19,7 @@
 
 #include "base/alloc.h"
 
+enum { KEPT = 1 << 24 | 5 }; /* the first layout of a component, and the configuration's */
 enum { STEPS = 2, FRAMES_MAX = 4096, PARTITION = 3 };
 
 /* A task, and what lies in its log. */
@@ -32,7 +33,8 @@ struct task {
     int64_t position;
 };
 
-static const struct weir_shard_step steps_of_test[STEPS] = {{"count", 1, NULL}, {"window", 7, NULL}};
+static const struct weir_shard_step steps_of_test[STEPS] = {{"count", KEPT, NULL},
+                                                            {"window", 7, NULL}};
 
 static void task_open(struct task *task, size_t snapshot_bytes)
 {
@@ -379,8 +381,7 @@ static void ends_and_beginnings(void **unused)
 
 /* --- another pipeline --------------------------------------------------------------------------*/
 
-static weir_status
-take_as(struct task *task, struct weir_shard_step step, struct weir_err *err)
+static weir_status take_as(struct task *task, struct weir_shard_step step, struct weir_err *err)
 {
     struct weir_shard_step steps[STEPS] = {step, {"window", 7, weir_state_new(NULL)}};
     steps[0].state = weir_state_new(NULL);
@@ -401,11 +402,18 @@ static void steps_are_matched_by_name(void **unused)
     struct task *task = weir_calloc(1, sizeof(*task));
     make_small_log(task);
     struct weir_err err = {0}, other = {0};
-    assert_int_equal(take_as(task, (struct weir_shard_step){"count", 1, NULL}, &err), WEIR_OK);
-    assert_int_equal(take_as(task, (struct weir_shard_step){"counts", 1, NULL}, &err), WEIR_CONFIG);
+    assert_int_equal(take_as(task, (struct weir_shard_step){"count", KEPT, NULL}, &err), WEIR_OK);
+    assert_int_equal(take_as(task, (struct weir_shard_step){"counts", KEPT, NULL}, &err),
+                     WEIR_CONFIG);
     assert_non_null(strstr(err.message, "\"count\""));
     assert_non_null(strstr(err.hint, "name:"));
-    assert_int_equal(take_as(task, (struct weir_shard_step){"count", 2, NULL}, &other), WEIR_CONFIG);
+    struct weir_err meaning = {0};
+    const uint32_t newer = 2u << 24 | 5, beside = KEPT + 1;
+    assert_int_equal(take_as(task, (struct weir_shard_step){"count", beside, NULL}, &meaning),
+                     WEIR_CONFIG);
+    assert_non_null(strstr(meaning.message, "other aggregates"));
+    assert_int_equal(take_as(task, (struct weir_shard_step){"count", newer, NULL}, &other),
+                     WEIR_CONFIG);
     assert_non_null(strstr(other.message, "layout 1"));
     assert_true(other.hint[0] != '\0');
     task_close(task);
@@ -415,9 +423,9 @@ static void steps_are_matched_by_name(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(committed_is_restored),  cmocka_unit_test(snapshot_over_many_epochs),
-        cmocka_unit_test(successors_write_on),    cmocka_unit_test(each_bit_counts),
-        cmocka_unit_test(each_frame_counts),      cmocka_unit_test(ends_and_beginnings),
+        cmocka_unit_test(committed_is_restored),     cmocka_unit_test(snapshot_over_many_epochs),
+        cmocka_unit_test(successors_write_on),       cmocka_unit_test(each_bit_counts),
+        cmocka_unit_test(each_frame_counts),         cmocka_unit_test(ends_and_beginnings),
         cmocka_unit_test(steps_are_matched_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -85,7 +85,9 @@ struct weir_entry *weir_state_next(struct weir_state *state, struct weir_state_c
 size_t weir_state_count(const struct weir_state *state);
 size_t weir_state_bytes(const struct weir_state *state);
 
-/* Brings what weir_state_find and _put will touch into the cache. */
+/* Brings what weir_state_find and _put will touch into the cache: where they look first, and then,
+ * best for several keys later, the entry itself. */
 void weir_state_prefetch(const struct weir_state *state, struct weir_slice key);
+void weir_state_prefetch_entry(const struct weir_state *state, struct weir_slice key);
 
 #endif

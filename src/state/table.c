@@ -360,6 +360,19 @@ void weir_state_prefetch(const struct weir_state *state, struct weir_slice key)
     }
 }
 
+void weir_state_prefetch_entry(const struct weir_state *state, struct weir_slice key)
+{
+    if (state->index_size > 0) {
+        uint32_t hash = key_hash(key);
+        uint64_t slot = state->index[index_home(state, hash)];
+        if (slot > SLOT_GONE && slot >> 48 == (hash & 0xffff)) {
+            const char *entry = (const char *)slot_entry(slot);
+            __builtin_prefetch(entry);
+            __builtin_prefetch(entry + 64);
+        }
+    }
+}
+
 /* --- what the engine does ----------------------------------------------------------------------*/
 
 struct weir_state *weir_state_new(const struct weir_state_limits *limits)

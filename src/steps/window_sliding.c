@@ -114,6 +114,27 @@ static struct weir_entry *slice_changed(struct weir_state *state,
     return pane->since > 0 ? entry : NULL;
 }
 
+/* Panes of a window lie anywhere: what is waited for is memory, so all are asked for at once. */
+static void slice_prefetch(const struct weir_state *state,
+                           const struct weir_entry *directory,
+                           size_t first,
+                           int64_t to,
+                           struct weir_slice group)
+{
+    char room[PANE_KEY_MAX];
+    size_t count = slice_count(directory);
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = first; i < count && slices_of(directory)->starts[i] < to; i++) {
+            struct weir_slice key = window_pane_key(room, slices_of(directory)->starts[i], group);
+            if (pass == 0) {
+                weir_state_prefetch(state, key);
+            } else {
+                weir_state_prefetch_entry(state, key);
+            }
+        }
+    }
+}
+
 /* Merges the slices that start in [from, to) and emits the window, if there are any. */
 static void slice_emit(const struct window *self,
                        struct weir_run *run,
@@ -129,9 +150,10 @@ static void slice_emit(const struct window *self,
     int64_t records = 0;
     char *slots =
         weir_arena_calloc(weir_batch_arena(weir_run_batch(run)), 1, self->aggregates.size + 8);
-    size_t count = slice_count(directory);
-    for (size_t i = slice_find(directory, from);
-         slots != NULL && i < count && slices_of(directory)->starts[i] < to; i++) {
+    size_t count = slice_count(directory), first = slice_find(directory, from);
+    slice_prefetch(state, directory, first, to, result->group);
+    for (size_t i = first; slots != NULL && i < count && slices_of(directory)->starts[i] < to;
+         i++) {
         struct weir_entry *entry = weir_state_find(
             state, window_pane_key(room, slices_of(directory)->starts[i], result->group));
         const struct pane *pane = (const struct pane *)(const void *)weir_entry_value(entry).data;

@@ -8,10 +8,11 @@ count and sum per key, then a running count per window) is killed and started, o
 and leave, so that shards move. Afterwards every partition's input is read and windowed again by the
 dozen lines below; the visible results must be the same, as multisets.
 
-    WEIR_LONG: 60 kills instead of 8."""
+    WEIR_LONG: 60 kills instead of 8; 1,000,000 keys that move instead of 60,000."""
 import collections
 import json
 import pathlib
+import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
@@ -78,6 +79,62 @@ def killed(context):
     assert "state restored" in weir.text(), "nothing was restored: nothing was shown"
     weir.term()
     verdict(context, kafka, load)
+
+
+@case
+def failpoints(context):
+    """A crash exactly at each step of the commit: between state, positions and the transaction's end."""
+    kafka = context.kafka()
+    load, text = loaded(context, kafka, 30_000, 6000)
+    load.start()
+    weir = context.weir(text, instance="a", start=False)
+    points = ["after_poll", "after_produce", "before_send_offsets", "after_send_offsets", "before_commit",
+              "after_commit"]
+    for passing in scale([2], [1, 2, 3, 7, 20]):
+        for point in points:
+            weir.start(env={"WEIR_FAILPOINT": f"{point}:{passing}"})
+            code = weir.wait_exit(60)
+            assert code == -signal.SIGKILL, f"{point}:{passing} ended with {code}:\n{weir.tail()}"
+    weir.start()
+    load.drain(context.name, weir)
+    assert "state restored" in weir.text(), "nothing was restored: nothing was shown"
+    weir.term()
+    verdict(context, kafka, load)
+
+
+@case
+def keys_move_and_come_back(context):
+    """Every key is counted three times: by one process, by two, by one again; the counts go on from
+    where they were, wherever the key is."""
+    kafka, keys, partitions = context.kafka(), scale(60_000, 1_000_000), 8
+    kafka.create("many", "counts", partitions=partitions)
+    text = pipeline(context.name, kafka, "many", {"topic": "counts", "key": ".key", "compression": "lz4"},
+                    steps=[{"name": "n", "aggregate": {"key": ".", "aggregate": {"n": "count"}}}])
+
+    def once():
+        kafka.produce("many", ({"value": b"%d" % key, "partition": key % partitions} for key in range(keys)))
+        kafka.wait_drained(context.name, "many", scale(120, 900), [p for p in (first, other) if p.process])
+
+    first = context.weir(text, "first")
+    other = context.weir(text, "other", start=False)
+    once()
+    other.start()
+    wait.until(lambda: sum(1 for owned in kafka.members(context.name).values() if owned) == 2, 90,
+               "a second member owns partitions")
+    once()
+    restored = [line for line in other.log() if line.get("message") == "state restored"]
+    moved = sum(line["keys"] for line in restored)
+    other.term()
+    other.process = None
+    once()
+    first.term()
+    context.say(f"{keys} keys, {moved} of them moved, in at most {max(l['took_ms'] for l in restored)} ms a shard")
+    assert moved > keys // 4, moved
+    found = collections.Counter()
+    for message in kafka.read("counts", seconds=scale(60, 600)):
+        result = json.loads(message.value())
+        found[result["key"], result["n"]] += 1
+    assert len(found) == 3 * keys and set(found.values()) == {1}, (len(found), found.most_common(2))
 
 
 @case

@@ -60,6 +60,7 @@ struct weir_ctx {
     bool keeps_state;        /* the pipeline has steps that keep state */
     bool marked;             /* steps: an earlier step sets the watermark; records do not */
     bool exchanged;          /* steps: right behind an exchange, which knows what is idle */
+    bool feeds_exchange;     /* sources: `total` of assignments is wanted */
 };
 
 /* One source partition that this process owns. Source: fills the first part at assignment.
@@ -80,6 +81,7 @@ struct weir_assignment {
     int32_t index;
     int64_t position;        /* ≥ 0: where reading begins. Also what counts as committed. */
     int32_t partition_count; /* how many partitions the topic has; 0: unknown, or not fixed */
+    int32_t total; /* how many the source's topics have together, when it feeds an exchange */
     void *source_data;
 };
 
@@ -411,6 +413,29 @@ struct weir_lease_ops {
     void (*close)(void *self);
 };
 
+/* --- exchanges ---------------------------------------------------------------------------------*/
+
+/* How records reach another task through a topic of the source's own system, in the transactions of
+ * its domain: a component that writes the topic and one that reads it. Each record comes to the
+ * sink with a frame as its target, which goes in front of the value, and a shard, which is the
+ * partition (weir_record_shard); a record without a source has the frame as its value and was not
+ * prepared. */
+struct weir_exchange_ops {
+    const struct weir_component *source, *sink;
+    /* any: their configurations. `like`: that of a sink of the same component in the pipeline,
+     * NULL: there is none. WEIR_CONFIG: the source cannot feed an exchange. */
+    weir_status (*configure)(const void *source,
+                             const void *like,
+                             const char *topic,
+                             int32_t shards,
+                             struct weir_arena *arena,
+                             const void **ret_source,
+                             const void **ret_sink,
+                             struct weir_err *err);
+};
+/* lane, in an exchange's sink. */
+int32_t weir_record_shard(const struct weir_record *record);
+
 /* --- the component -----------------------------------------------------------------------------*/
 
 struct weir_component {
@@ -435,7 +460,8 @@ struct weir_component {
      * sink makes an id of topic, partition and position of the input and a number among its
      * outputs; they are the same after a replay. NULL: it drops nothing. */
     const char *drops_repeats;
-    const struct weir_domain_ops *domain; /* NULL: no atomic commit with others */
+    const struct weir_domain_ops *domain;     /* NULL: no atomic commit with others */
+    const struct weir_exchange_ops *exchange; /* sources: NULL: none through their system */
 
     /* control: self is zeroed. On failure close() is called on the half-open instance, and on those
      * that were not opened any more (stop() too): both accept a zeroed self. */

@@ -71,9 +71,13 @@ static void explain_plan(const struct weir_loaded *loaded, const struct weir_pla
     printf("\ntasks: one per source partition");
     if (plan->exchange != NULL) {
         printf(" in front of the exchange of step %zu, %lld shards behind it",
-               plan->exchange_at + 1, (long long)plan->exchange->exchange->shards);
+               plan->exchange_at + 1, (long long)plan->exchange_shards);
     }
     printf(", on %u lane%s\n", plan->lanes, plan->lanes == 1 ? "" : "s");
+    if (plan->exchange_topic != NULL) {
+        printf("exchange: topic %s, written and read in the transaction\n",
+               plan->exchange_topic_name);
+    }
     printf("epochs: committed every %lld ms%s\n", (long long)plan->commit_interval_ms,
            plan->domain != NULL ? ", in a transaction" : "");
     if (plan->leases != NULL) {

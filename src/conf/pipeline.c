@@ -23,6 +23,8 @@ static const struct weir_field source_fields[] = {
 
 static const struct weir_choice exchange_choices[] = {
     {"memory", WEIR_EXCHANGE_MEMORY, "Within this process; for sources that only it reads (file, stdin, generate)."},
+    {"topic", WEIR_EXCHANGE_TOPIC,
+     "Through a topic PIPELINE.STEP.exchange, for any number of processes; for a Kafka source. The step needs a `name`."},
     WEIR_CHOICES_END,
 };
 
@@ -30,9 +32,9 @@ static const struct weir_choice exchange_choices[] = {
 static const struct weir_field exchange_fields[] = {
     WEIR_F_ENUM(S, via, exchange_choices, .flags = WEIR_REQUIRED | WEIR_SHORT, .example = "memory",
                 .help = "How the records get there."),
-    WEIR_F_INT(S, shards, .fallback = "64", .min = 1, .max = 1024,
-               .help = "Into how many parts the keys are divided, each with its state. Fixed once there is "
-                       "state."),
+    WEIR_F_INT(S, shards, .unset = "64 in memory, 12 through a topic", .min = 1, .max = 1024, .example = "24",
+               .help = "Into how many parts the keys are divided, each with its state; partitions of the "
+                       "topic. Fixed once there is state."),
     WEIR_FIELDS_END,
 };
 #undef S

@@ -46,12 +46,13 @@ struct weir_source_config {
 
 enum weir_exchange_via {
     WEIR_EXCHANGE_MEMORY = 1,
+    WEIR_EXCHANGE_TOPIC,
 };
 
 /* In front of a step: brings all records of one key to one task. */
 struct weir_exchange_config {
-    int via; /* enum weir_exchange_via */
-    int64_t shards;
+    int via;        /* enum weir_exchange_via */
+    int64_t shards; /* 0: as many as is usual for it */
 };
 
 struct weir_step_config {

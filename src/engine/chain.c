@@ -450,6 +450,7 @@ static size_t chain_apply_verdicts(struct chain_pass *pass, struct weir_record *
         } else {
             struct weir_err err = verdict->err;
             err.path[0] = '\0';
+            weir_exchange_strip(task, record);
             chain_failed(pass, record, verdict->err.path, &err);
         }
     }

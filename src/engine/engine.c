@@ -159,6 +159,7 @@ static struct weir_task *engine_add_task(struct weir_engine *engine,
     task->exchange = engine->exchange;
     task->in_front = engine->exchange != NULL && engine->exchange->source != task->source;
     task->stream = weir_exchange_stream(source->name, item->topic);
+    task->of = item->total;
     task->told.committed = INT64_MIN;
     weir_exchange_rollback(task);
     task->part.lane = engine_choose_lane(engine, task->in_front);

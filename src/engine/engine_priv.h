@@ -70,6 +70,7 @@ struct weir_task {
     const struct weir_exchange *exchange; /* NULL: the graph is not cut */
     bool in_front;                        /* of the exchange: runs engine->front, keeps no state */
     uint64_t stream;                      /* in front: what names its topic in frames */
+    int32_t of;                           /* in front: how many partitions there are in all */
     struct weir_told told;                /* in front */
     /* in front: fates other than ok that its records met behind; any lane, or paused */
     _Atomic uint64_t behind[WEIR_FATE_COUNT];

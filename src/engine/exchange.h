@@ -19,6 +19,10 @@
  * which it moved, and when a partition begins, falls idle or wakes. A partition speaks before its
  * first record is read, so no shard's watermark runs ahead of one that it has not heard of.
  *
+ * Topic: written and read in the transactions of the pipeline's domain, so a record is behind the
+ * exchange when the epoch that wrote it is committed, in whatever process owns the shard. Frames
+ * say how many source partitions there are; a shard's time stands still until each has spoken.
+ *
  * Memory: the queues are empty whenever an epoch closes (the gate waits for it), so positions,
  * state and outputs of both sides are one epoch; an abort empties them, and the tasks in front read
  * everything again. A queue takes what it is given; what bounds it is that tasks in front do not
@@ -72,6 +76,9 @@ bool weir_exchange_is_due(const struct weir_exchange *self,
 /* lane: fills the outputs of an empty batch of the task with a mark for every shard. False: no
  * memory. */
 WEIR_MUST_USE bool weir_exchange_mark(const struct weir_exchange *self, struct weir_batch *batch);
+
+/* lane: takes the frame off a record that no step has looked at, where there is one. */
+void weir_exchange_strip(const struct weir_task *task, struct weir_record *record);
 
 /* paused: the layers of the clocks and fates of tasks in front. */
 void weir_exchange_seal(struct weir_task *task);

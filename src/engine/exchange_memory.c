@@ -197,15 +197,6 @@ static void inbox_drop(struct exchange_memory *self, struct inbox *inbox)
 
 /* --- writing -----------------------------------------------------------------------------------*/
 
-static int32_t shard_of(const struct weir_record *record)
-{
-    struct weir_exchange_frame frame;
-    struct weir_slice rest;
-    bool is_frame = weir_exchange_frame_read(record->target, &frame, &rest);
-    WEIR_ASSERT(is_frame);
-    return frame.shard;
-}
-
 /* Hands records over, in order, as one block per lane. row: who writes. */
 static void memory_give(struct exchange_memory *self,
                         unsigned row,
@@ -216,7 +207,7 @@ static void memory_give(struct exchange_memory *self,
     struct share *shares = &self->shares[row * self->lanes];
     memset(shares, 0, self->lanes * sizeof(*shares));
     for (size_t i = 0; i < count; i++) {
-        struct share *share = &shares[self->shards[shard_of(records[i])].part->lane];
+        struct share *share = &shares[self->shards[weir_record_shard(records[i])].part->lane];
         share->count++;
         share->bytes += item_bytes(records[i]);
     }
@@ -224,7 +215,7 @@ static void memory_give(struct exchange_memory *self,
         shares[i].block = shares[i].count == 0 ? NULL : block_new(shares[i].count, shares[i].bytes);
     }
     for (size_t i = 0; i < count; i++) {
-        int32_t shard = shard_of(records[i]);
+        int32_t shard = weir_record_shard(records[i]);
         block_push(shares[self->shards[shard].part->lane].block, records[i], shard, origin);
     }
     for (unsigned i = 0; i < self->lanes; i++) {

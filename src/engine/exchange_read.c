@@ -129,6 +129,16 @@ reader_advance(void *instance, struct weir_run *run, int64_t watermark_ms, struc
     return weir_emit_watermark(run, watermark_ms) ? WEIR_OK : no_memory(err);
 }
 
+void weir_exchange_strip(const struct weir_task *task, struct weir_record *record)
+{
+    struct weir_exchange_frame frame;
+    struct weir_slice value;
+    if (task->exchange != NULL && !task->in_front &&
+        weir_exchange_frame_read(record->raw, &frame, &value)) {
+        record->raw = value;
+    }
+}
+
 /* No step of the task has anything to do before this time. */
 static int64_t next_timer(const struct weir_task *task)
 {

@@ -34,6 +34,7 @@ static struct weir_exchange_frame frame_of(const struct weir_exchange *self,
     return (struct weir_exchange_frame){
         .stream = task->stream,
         .partition = task->part.index,
+        .partitions = task->of,
         .clock = task->told.clock,
         .time_ms = INT64_MIN,
         .position = -1,
@@ -61,13 +62,16 @@ bool weir_exchange_is_due(const struct weir_exchange *self,
            wants_idle(self, task) != told->is_idle;
 }
 
-static struct weir_record *
-make_mark(struct weir_arena *arena, const struct weir_exchange_frame *frame, int64_t position)
+static struct weir_record *make_mark(const struct weir_exchange *self,
+                                     struct weir_arena *arena,
+                                     const struct weir_exchange_frame *frame,
+                                     int64_t position)
 {
     struct weir_record *mark = weir_arena_calloc(arena, 1, sizeof(*mark));
     if (mark == NULL || !put_frame(arena, mark, frame)) {
         return NULL;
     }
+    mark->raw = self->is_memory ? mark->raw : mark->target; /* nothing follows it */
     mark->flags = WEIR_RECORD_RAW | WEIR_RECORD_NO_TIME;
     mark->headers_read = true;
     mark->position = position;
@@ -95,7 +99,7 @@ bool weir_exchange_mark(const struct weir_exchange *self, struct weir_batch *bat
     frame.flags = WEIR_EXCHANGE_MARK | (idle ? WEIR_EXCHANGE_IDLE : 0);
     for (size_t i = 0; i < shards; i++) {
         frame.shard = (int32_t)i;
-        struct weir_record *mark = make_mark(&batch->arena, &frame, task->part.read - 1);
+        struct weir_record *mark = make_mark(self, &batch->arena, &frame, task->part.read - 1);
         if (mark == NULL) {
             return false;
         }
@@ -108,6 +112,15 @@ bool weir_exchange_mark(const struct weir_exchange *self, struct weir_batch *bat
     return true;
 }
 
+int32_t weir_record_shard(const struct weir_record *record)
+{
+    struct weir_exchange_frame frame;
+    struct weir_slice rest;
+    bool is_frame = weir_exchange_frame_read(record->target, &frame, &rest);
+    WEIR_ASSERT(is_frame);
+    return frame.shard;
+}
+
 /* --- records -----------------------------------------------------------------------------------*/
 
 static bool wake(const struct weir_exchange *self, struct weir_run *run, struct weir_task *task)
@@ -117,7 +130,7 @@ static bool wake(const struct weir_exchange *self, struct weir_run *run, struct 
     for (int32_t i = 0; i < self->shards; i++) {
         frame.shard = i;
         struct weir_record *mark =
-            make_mark(&run->batch->arena, &frame, weir_run_input(run)->position);
+            make_mark(self, &run->batch->arena, &frame, weir_run_input(run)->position);
         if (mark == NULL || !weir_emit(run, mark)) {
             return false;
         }

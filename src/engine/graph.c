@@ -177,8 +177,8 @@ static struct weir_exchange *graph_make_exchange(struct weir_engine *engine)
     *exchange = (struct weir_exchange){
         .engine = engine,
         .name = weir_arena_printf(&engine->arena, "%s.exchange", name),
-        .shards = (int32_t)step->exchange->shards,
-        .is_memory = true,
+        .shards = engine->plan.exchange_shards,
+        .is_memory = engine->plan.exchange_topic == NULL,
         .source = (unsigned)engine->source_count,
         .sink = (unsigned)engine->sink_count,
     };
@@ -204,22 +204,30 @@ static void graph_build_exchange(struct weir_engine *engine)
     exchange->to = &engine->chain.stages[1];
     engine->chain.stages[1].ctx.exchanged = true;
     writer->name = exchange->to->name; /* what fails there is the step's key or time */
-    struct weir_source *source = &engine->sources[engine->source_count++];
-    *source = (struct weir_source){
-        .component = &weir_exchange_memory_source,
-        .config = exchange,
+    const struct weir_plan *plan = &engine->plan;
+    bool is_memory = exchange->is_memory;
+    engine->sources[engine->source_count++] = (struct weir_source){
+        .component = is_memory ? &weir_exchange_memory_source : plan->exchange_topic->source,
+        .config = is_memory ? exchange : plan->exchange_source_config,
         .name = exchange->name,
-        .ctx = graph_ctx(engine, exchange->name, exchange->source, false),
-        .self = graph_instance(engine, &weir_exchange_memory_source),
+        .ctx = graph_ctx(engine, exchange->name, exchange->source, !is_memory),
     };
-    struct weir_sink *sink = &engine->sinks[engine->sink_count++];
-    *sink = (struct weir_sink){
-        .component = &weir_exchange_memory_sink,
-        .config = exchange,
+    engine->sinks[engine->sink_count++] = (struct weir_sink){
+        .component = is_memory ? &weir_exchange_memory_sink : plan->exchange_topic->sink,
+        .config = is_memory ? exchange : plan->exchange_sink_config,
         .name = exchange->name,
-        .ctx = graph_ctx(engine, exchange->name, exchange->sink, false),
-        .self = graph_instance(engine, &weir_exchange_memory_sink),
+        .in_domain = !is_memory,
+        .ctx = graph_ctx(engine, exchange->name, exchange->sink, !is_memory),
     };
+    struct weir_source *source = &engine->sources[exchange->source];
+    struct weir_sink *sink = &engine->sinks[exchange->sink];
+    source->self = graph_instance(engine, source->component);
+    source->ctx.positioned = true;
+    sink->self = graph_instance(engine, sink->component);
+    engine->outer_count = is_memory ? engine->outer_count : engine->source_count;
+    for (size_t i = 0; !is_memory && i < plan->source_count; i++) {
+        engine->sources[i].ctx.feeds_exchange = true;
+    }
 }
 
 void weir_graph_build(struct weir_engine *engine)

@@ -28,6 +28,8 @@
 #include "engine/exchange.h"
 #include "engine/replay.h"
 
+enum { MEMORY_SHARDS = 64, TOPIC_SHARDS = 12 };
+
 const char *weir_guarantee_name(enum weir_guarantee guarantee)
 {
     static const char *const names[] = {"at-most-once", "at-least-once", "effectively-once",
@@ -355,15 +357,31 @@ static weir_status plan_find_exchange(struct weir_plan *plan,
             return exchange_refused(plan, step, err, "a step in front of it keeps state already",
                                     "Put it in front of the first step that keeps state.");
         }
-        if (step->exchange != NULL && shared) {
+        bool is_topic = step->exchange != NULL && step->exchange->via == WEIR_EXCHANGE_TOPIC;
+        if (step->exchange != NULL && !is_topic && shared) {
             return exchange_refused(plan, step, err,
                                     "memory is for sources that only this process reads",
-                                    "A file, stdin and generate are such sources.");
+                                    "A file, stdin and generate are such sources; behind a Kafka "
+                                    "source write `exchange: topic`.");
+        }
+        const struct weir_exchange_ops *ops = plan->sources[0].component->exchange;
+        if (is_topic && (ops == NULL || plan->source_count > 1)) {
+            return exchange_refused(plan, step, err, "topic needs one source, and that Kafka",
+                                    "A Kafka source reads several `topics`; for files, stdin and "
+                                    "generate write `exchange: memory`.");
+        }
+        if (is_topic && step->name == NULL) {
+            return exchange_refused(plan, step, err, "topic needs a step with a name",
+                                    "Write `name:` beside it: the topic is called by it.");
         }
         stateful_before += component->stateful;
         if (step->exchange != NULL) {
             plan->exchange = step;
             plan->exchange_at = i;
+            plan->exchange_topic = is_topic ? ops : NULL;
+            plan->exchange_shards = step->exchange->shards > 0 ? (int32_t)step->exchange->shards
+                                    : is_topic                 ? TOPIC_SHARDS
+                                                               : MEMORY_SHARDS;
         }
     }
     for (size_t i = 0; i < config->branches.count; i++) {
@@ -378,6 +396,32 @@ static weir_status plan_find_exchange(struct weir_plan *plan,
         }
     }
     return WEIR_OK;
+}
+
+/* The topic of the exchange, written and read in the transactions of the domain. */
+static weir_status plan_find_topic(struct weir_plan *plan,
+                                   const struct weir_pipeline_config *config,
+                                   struct weir_arena *arena,
+                                   struct weir_err *err)
+{
+    const struct weir_exchange_ops *ops = plan->exchange_topic;
+    if (!plan->state_in_domain) {
+        return exchange_refused(plan, plan->exchange, err, "topic needs the state in Kafka, too",
+                                "Leave `state: {log: …}` out.");
+    }
+    const void *like = NULL;
+    for (size_t i = 0; i < plan->sink_count && like == NULL; i++) {
+        bool fits = plan->sinks[i].in_domain && plan->sinks[i].component == ops->sink;
+        like = fits ? plan->sinks[i].config : NULL;
+    }
+    plan->exchange_topic_name =
+        weir_arena_printf(arena, "%s.%s.exchange", config->name, plan->exchange->name);
+    struct weir_err why = {0};
+    weir_status status = ops->configure(plan->sources[0].config, like, plan->exchange_topic_name,
+                                        plan->exchange_shards, arena, &plan->exchange_source_config,
+                                        &plan->exchange_sink_config, &why);
+    return status == WEIR_OK ? WEIR_OK
+                             : exchange_refused(plan, plan->exchange, err, why.message, why.hint);
 }
 
 static weir_status plan_check_state(struct weir_plan *plan,
@@ -654,6 +698,9 @@ weir_status weir_plan_make(struct weir_plan *plan,
         if (status == WEIR_OK) {
             status = plan_find_domain(plan, config, connect, err);
         }
+    }
+    if (status == WEIR_OK && plan->exchange_topic != NULL) {
+        status = plan_find_topic(plan, config, arena, err);
     }
     if (status == WEIR_OK) {
         status = plan_use_log(plan, config, err);

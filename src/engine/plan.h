@@ -58,6 +58,10 @@ struct weir_plan {
     size_t stateful_step_count;
     const struct weir_step_config *exchange; /* the step with an exchange in front; NULL: none */
     size_t exchange_at;                      /* among the pipeline's steps */
+    int32_t exchange_shards;
+    const struct weir_exchange_ops *exchange_topic; /* NULL: in memory */
+    const char *exchange_topic_name;
+    const void *exchange_source_config, *exchange_sink_config; /* of the topic */
     const void *blame; /* the member of the configuration that an error is about; NULL: guarantee */
 };
 

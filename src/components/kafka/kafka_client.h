@@ -88,4 +88,7 @@ kafka_committed(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t u
 /* Fills err from librdkafka's error object, which is destroyed. */
 weir_status kafka_fail(struct weir_err *err, const char *what, rd_kafka_error_t *error);
 
+/* How many partitions the topic has; 0: nobody answers within half a minute. control. */
+int32_t kafka_partition_count(rd_kafka_t *rk, const char *topic);
+
 #endif

@@ -28,6 +28,11 @@ struct asker {
     rd_kafka_t *rk;
 };
 
+void kafka_source_pattern(const char *pattern, char text[KAFKA_PATTERN_MAX])
+{
+    (void)snprintf(text, KAFKA_PATTERN_MAX, "%s%.500s", pattern[0] == '^' ? "" : "^", pattern);
+}
+
 static const char *group_of(const struct weir_positions_call *call)
 {
     const struct kafka_source_config *config = call->config;

@@ -15,21 +15,12 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "kafka_exchange.h"
 #include "kafka_probe.h"
 
 enum { RECORD_OVERHEAD_BYTES = 100, DESCRIBE_TIMEOUT_MS = 5000 };
 enum { TOPIC_TRIES = 15, TOPIC_WAIT_MS = 200, TOPIC_NAME_MAX = 249, HEADER_OVERHEAD_BYTES = 10 };
 enum { COMPRESSION_NONE, COMPRESSION_GZIP, COMPRESSION_SNAPPY, COMPRESSION_LZ4, COMPRESSION_ZSTD };
-
-struct kafka_sink_config {
-    struct kafka_connection connection;
-    struct weir_template topic;
-    struct weir_expr key;
-    int compression;
-    int partitioner;
-    weir_duration linger;
-    weir_bytesize batch_bytes;
-};
 
 static const struct weir_choice compression_choices[] = {
     {"none", COMPRESSION_NONE, "Bytes as they are."},
@@ -162,7 +153,8 @@ kafka_sink_open(void *instance, const void *config, struct weir_ctx *ctx, struct
         return err->status;
     }
     self->generation = UINT64_MAX;
-    return WEIR_OK;
+    return self->config->shards == 0 ? WEIR_OK
+                                     : kafka_exchange_make(ctx, self->producer, self->config, err);
 }
 
 static void kafka_sink_close(void *instance)
@@ -293,6 +285,13 @@ static weir_status kafka_sink_prepare(void *instance,
     if (status != WEIR_OK) {
         return status;
     }
+    if (config->shards > 0 && record->raw.data != record->target.data) {
+        status = kafka_exchange_join(run, record, err);
+        bytes = record->raw;
+    }
+    if (status != WEIR_OK) {
+        return status;
+    }
     size_t size = bytes.size + record->key.size + headers_bytes(record) + RECORD_OVERHEAD_BYTES;
     if ((int64_t)size > kafka_producer_bytes(self->ctx)) {
         status = weir_fail(err, WEIR_TOO_LARGE, "the record has %zu bytes, in_flight allows %lld",
@@ -337,6 +336,10 @@ static rd_kafka_resp_err_t sink_produce(struct kafka_sink *self,
         name[record->target.size] = '\0';
         values[count].vtype = RD_KAFKA_VTYPE_TOPIC;
         values[count++].u.cstr = name;
+    }
+    if (self->config->shards > 0) {
+        values[count].vtype = RD_KAFKA_VTYPE_PARTITION;
+        values[count++].u.i32 = weir_record_shard(record);
     }
     values[count].vtype = RD_KAFKA_VTYPE_MSGFLAGS;
     values[count++].u.i = RD_KAFKA_MSG_F_COPY;

@@ -12,8 +12,8 @@
  * auto.offset.reset is `error`: a position that the broker no longer has is data loss, which the
  * user decides about, not a silent jump.
  */
-#include "kafka_probe.h"
 #include "kafka_source.h"
+#include "kafka_probe.h"
 #include "kafka_state_outside.h"
 
 #include <pthread.h>
@@ -23,6 +23,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/failpoint.h"
+#include "kafka_exchange.h"
 
 enum { START_EARLIEST = 1, START_LATEST };
 enum { LOSS_STOP, LOSS_EARLIEST };
@@ -81,6 +82,7 @@ struct kafka_partition {
     struct weir_partition *part; /* NULL: being revoked */
     int64_t next;                /* lane: behind the last record handed on */
     bool begun_anew;             /* control: after data loss */
+    int64_t cut;                 /* control: what lies before it was deleted (an exchange) */
     unsigned forward_again;      /* control: for how many polls more */
     _Atomic int64_t restart_at;  /* ≥ 0: control is to begin again there, after data loss */
 };
@@ -104,6 +106,8 @@ struct kafka_source {
     struct kafka_lane *lanes;
     struct weir_err failure; /* control: told by the next poll */
     int64_t lag_ns;
+    struct kafka_cutting cutting; /* of an exchange's topic */
+    int32_t total;                /* partitions of all topics, when it feeds an exchange */
     bool stopping;
 };
 
@@ -202,23 +206,6 @@ static void lane_remove(struct kafka_lane *lane, struct kafka_partition *item)
     pthread_mutex_unlock(&lane->lock);
 }
 
-/* How many partitions the topic has; 0: nobody answers. */
-static int32_t count_partitions(struct kafka_source *self, const char *name)
-{
-    const struct rd_kafka_metadata *metadata;
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(self->rk, name, NULL);
-    int32_t count = 0;
-    for (int tries = 0; tries < OFFSETS_TRIES && count == 0; tries++) {
-        if (rd_kafka_metadata(self->rk, 0, topic, &metadata, OFFSETS_TIMEOUT_MS) ==
-            RD_KAFKA_RESP_ERR_NO_ERROR) {
-            count = metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
-            rd_kafka_metadata_destroy(metadata);
-        }
-    }
-    rd_kafka_topic_destroy(topic);
-    return count;
-}
-
 /* Takes over partitions at the offsets of the list; lanes get their queues before librdkafka
  * begins. */
 static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list_t *list)
@@ -231,14 +218,15 @@ static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list
         item->topic = weir_strdup(list->elems[i].topic);
         item->index = list->elems[i].partition;
         atomic_init(&item->restart_at, -1);
-        items[i] = (struct weir_assignment){.topic = item->topic,
-                                            .index = item->index,
-                                            .position = list->elems[i].offset,
-                                            .partition_count =
-                                                !self->ctx->keeps_state ? 0
-                                                : i > 0                 ? items[0].partition_count
-                                                        : count_partitions(self, item->topic),
-                                            .source_data = item};
+        items[i] = (struct weir_assignment){
+            .topic = item->topic,
+            .index = item->index,
+            .position = list->elems[i].offset,
+            .partition_count = !self->ctx->keeps_state ? 0
+                               : i > 0                 ? items[0].partition_count
+                                       : kafka_partition_count(self->rk, item->topic),
+            .total = self->total,
+            .source_data = item};
     }
     weir_source_assign(self->ctx, items, count, parts);
     for (size_t i = 0; i < count; i++) {
@@ -263,7 +251,9 @@ static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list
 static void source_assign(struct kafka_source *self, rd_kafka_topic_partition_list_t *list)
 {
     struct weir_err err = {0};
-    if (list->cnt == 0 || resolve_offsets(self, list, &err) == WEIR_OK) {
+    if (list->cnt == 0 ||
+        (resolve_offsets(self, list, &err) == WEIR_OK &&
+         kafka_exchange_count(self->rk, self->ctx, self->config, &self->total, &err) == WEIR_OK)) {
         source_take(self, list);
         return;
     }
@@ -474,6 +464,7 @@ static void kafka_source_close(void *instance)
         return;
     }
     kafka_source_stop(self);
+    kafka_cutting_end(&self->cutting);
     for (unsigned i = 0; self->lanes != NULL && i < self->ctx->lanes; i++) {
         struct kafka_lane *lane = &self->lanes[i];
         WEIR_ASSERT(lane->count == 0);
@@ -488,11 +479,6 @@ static void kafka_source_close(void *instance)
         rd_kafka_queue_destroy(self->events);
     }
     rd_kafka_destroy(self->rk);
-}
-
-void kafka_source_pattern(const char *pattern, char text[KAFKA_PATTERN_MAX])
-{
-    (void)snprintf(text, KAFKA_PATTERN_MAX, "%s%.500s", pattern[0] == '^' ? "" : "^", pattern);
 }
 
 static weir_status kafka_source_start(void *instance, struct weir_err *err)
@@ -628,6 +614,20 @@ source_judge(struct kafka_source *self, const rd_kafka_message_t *message, struc
     return WEIR_OK;
 }
 
+/* What is committed of an exchange's topic nobody reads again. */
+static void source_cut(struct kafka_source *self)
+{
+    if (kafka_cutting_is_due(&self->cutting, self->ctx, self->rk)) {
+        for (unsigned i = 0; i < self->ctx->lanes; i++) {
+            for (size_t k = 0; k < self->lanes[i].count; k++) {
+                struct kafka_partition *item = self->lanes[i].parts[k];
+                kafka_cutting_add(&self->cutting, item->part, &item->cut);
+            }
+        }
+        kafka_cutting_begin(&self->cutting, self->rk);
+    }
+}
+
 static weir_status kafka_source_poll(void *instance, struct weir_err *err)
 {
     struct kafka_source *self = instance;
@@ -649,6 +649,9 @@ static weir_status kafka_source_poll(void *instance, struct weir_err *err)
     }
     source_restart_parts(self);
     source_note_ends(self);
+    if (self->config->is_exchange) {
+        source_cut(self);
+    }
     return status;
 }
 
@@ -937,7 +940,8 @@ static weir_status kafka_source_check(const void *config, struct weir_err *err)
     return kafka_connection_check(&self->connection, err);
 }
 
-static weir_status kafka_source_probe(const void *config, const char *pipeline, struct weir_err *err)
+static weir_status
+kafka_source_probe(const void *config, const char *pipeline, struct weir_err *err)
 {
     const struct kafka_source_config *self = config;
     const struct kafka_probe probe = {
@@ -981,6 +985,7 @@ const struct weir_component weir_component_kafka_source = {
     .positions = WEIR_POSITIONS_GROUP,
     .deterministic = true,
     .domain = &kafka_transaction_ops,
+    .exchange = &kafka_exchange_ops,
     .open = kafka_source_open,
     .close = kafka_source_close,
     .domain_name = kafka_source_domain,

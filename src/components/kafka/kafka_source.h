@@ -19,6 +19,7 @@ struct kafka_source_config {
     int on_data_loss;
     weir_duration session_timeout;
     weir_bytesize fetch_bytes;
+    bool is_exchange; /* reads an exchange's topic, and deletes what is committed */
 };
 
 /* The pattern as librdkafka wants it: beginning with ^. */

@@ -146,9 +146,9 @@ static weir_status check_settings(struct kafka_state_log *self, struct weir_err 
                     (strcmp(name, "retention.ms") == 0 && strcmp(value, "-1") != 0) ||
                     (strcmp(name, "retention.bytes") == 0 && strcmp(value, "-1") != 0));
         if (bad) {
-            status = weir_fail(err, WEIR_CONFIG, "the state topic %s has %s=%s", self->topic, name,
-                               value);
-            weir_err_hint(err, "Deltas would be deleted while they are needed: set "
+            status =
+                weir_fail(err, WEIR_CONFIG, "the topic %s has %s=%s", self->topic, name, value);
+            weir_err_hint(err, "Records would be deleted while they are needed: set "
                                "cleanup.policy=delete, retention.ms=-1 and retention.bytes=-1.");
         }
     }
@@ -223,12 +223,22 @@ weir_status kafka_state_log_make(struct kafka_state_log *self, int32_t shards, s
     if (count <= 0) {
         weir_status status = kafka_status(code);
         (void)!weir_fail(err, status == WEIR_DENIED ? status : WEIR_UNAVAILABLE,
-                         "cannot make the state topic %s: %s", self->topic, rd_kafka_err2str(code));
+                         "cannot make the topic %s: %s", self->topic, rd_kafka_err2str(code));
         weir_err_hint(err,
                       "Allow this user to create it, or create it with %d partitions, "
                       "retention.ms=-1 and retention.bytes=-1.",
                       shards);
         return err->status;
+    }
+    if (count != shards && self->is_exchange) {
+        weir_status status =
+            weir_fail(err, WEIR_CONFIG, "the topic %s has %d partitions, the exchange %d shards",
+                      self->topic, count, shards);
+        weir_err_hint(err,
+                      "State belongs to shards: write `shards: %d`, or begin anew under "
+                      "another `name`.",
+                      count);
+        return status;
     }
     if (count != shards) {
         weir_status status =

@@ -20,6 +20,7 @@ struct kafka_state_log {
     const struct kafka_connection *connection;
     struct kafka_producer *producer;
     char *topic;
+    bool is_exchange;         /* of an exchange, to be made and checked in the same way */
     rd_kafka_topic_t *handle; /* the producer's */
     uint64_t generation;      /* of the producer that it belongs to */
     rd_kafka_t *reader;       /* NULL: not needed yet */

@@ -125,6 +125,7 @@ static const struct weir_choice state_log_choices[] = {
     {"auto", WEIR_STATE_AUTO, "In the source's own system where it can, in a file for local sources."},
     {"kafka", WEIR_STATE_KAFKA, "A topic NAME.state, written in the transaction of the positions."},
     {"redis", WEIR_STATE_REDIS, "A stream per task beside the source's, written with its position."},
+    {"jetstream", WEIR_STATE_JETSTREAM, "A subject per task in a stream weir-NAME, written with its position."},
     {"file", WEIR_STATE_FILE, "A file in `dir`."},
     {"none", WEIR_STATE_NONE, "Nothing is kept; a restart begins from the start."},
     WEIR_CHOICES_END,

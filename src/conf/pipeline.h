@@ -36,6 +36,7 @@ enum weir_state_medium {
     WEIR_STATE_FILE,
     WEIR_STATE_KAFKA,
     WEIR_STATE_REDIS,
+    WEIR_STATE_JETSTREAM,
     WEIR_STATE_NONE,
 };
 

@@ -132,9 +132,16 @@ static weir_status edges_share_domain(const struct weir_plan_edge *a,
 /* The system that is to keep the state; NULL: what is written names none. */
 static const char *log_system(const struct weir_pipeline_config *config)
 {
-    return config->state.log == WEIR_STATE_KAFKA   ? "kafka"
-           : config->state.log == WEIR_STATE_REDIS ? "redis"
-                                                   : NULL;
+    return config->state.log == WEIR_STATE_KAFKA       ? "kafka"
+           : config->state.log == WEIR_STATE_REDIS     ? "redis"
+           : config->state.log == WEIR_STATE_JETSTREAM ? "nats"
+                                                       : NULL;
+}
+
+/* As it is written. */
+static const char *state_log_name(const struct weir_pipeline_config *config)
+{
+    return config->state.log == WEIR_STATE_JETSTREAM ? "jetstream" : log_system(config);
 }
 
 /* The domain keeps the state, unless something else is written. */
@@ -235,12 +242,12 @@ static weir_status plan_use_log(struct weir_plan *plan,
     const char *system = log_system(config);
     if (system != NULL && !plan->state_in_domain) {
         weir_status status =
-            plan->stateful
-                ? weir_fail(err, WEIR_CONFIG, "state.log: %s needs a %s source%s", system,
-                            system[0] == 'k' ? "Kafka" : "Redis",
-                            system[0] == 'k' ? "" : " that is not shared")
-                : weir_fail(err, WEIR_CONFIG,
-                            "state.log: %s is for steps that keep state; there is none", system);
+            plan->stateful ? weir_fail(err, WEIR_CONFIG, "state.log: %s needs a source `%s`%s",
+                                       state_log_name(config), system,
+                                       system[0] == 'k' ? "" : " that is not shared")
+                           : weir_fail(err, WEIR_CONFIG,
+                                       "state.log: %s is for steps that keep state; there is none",
+                                       state_log_name(config));
         weir_err_hint(err, "Leave `state` out: the log is chosen by the source.");
         weir_err_path(err, "state");
         return status;

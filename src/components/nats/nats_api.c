@@ -10,7 +10,9 @@
  */
 #include "nats_api.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -18,7 +20,14 @@
 
 #include "base/assert.h"
 
-enum { ANSWER_TIMEOUT_MS = 5000, BODY_BYTES_MAX = 1 << 20, NS_PER_MS = 1000000 };
+enum { WRONG_LAST_SEQUENCE = 10071, WRONG_LAST_CONSTANT = 10164 };
+enum { ACK_TOKENS = 9, ACK_TOKENS_LONG = 11, TOKENS_MAX = 12 };
+enum {
+    ANSWER_TIMEOUT_MS = 5000,
+    BODY_BYTES_MAX = 1 << 20,
+    ORDERED_IDLE_MS = 60000,
+    NS_PER_MS = 1000000
+};
 
 /* --- answers -----------------------------------------------------------------------------------*/
 
@@ -180,6 +189,13 @@ static weir_status stream_make(struct nats_client *client,
     put_text(&body, "storage", "file");
     put_text(&body, "discard", "old");
     put_int(&body, "num_replicas", 1);
+    if (spec->history > 0) {
+        put_int(&body, "max_msgs_per_subject", spec->history);
+    }
+    if (spec->is_direct) {
+        put_name(&body, "allow_direct");
+        weir_strbuf_text(&body, "true");
+    }
     weir_strbuf_push(&body, '}');
     weir_status status =
         nats_api_ask(client, arena, subject_of(arena, "STREAM.CREATE", spec->name, NULL),
@@ -265,13 +281,10 @@ static void put_filters(struct weir_strbuf *out, const struct weir_strs *filters
     }
 }
 
-static void put_new(struct weir_strbuf *out, const struct nats_consumer_spec *spec)
+static void put_start(struct weir_strbuf *out, const struct nats_consumer_spec *spec)
 {
     static const char *const policies[] = {
         [NATS_START_EARLIEST] = "all", [NATS_START_LATEST] = "new", [NATS_START_LAST] = "last"};
-    put_text(out, "durable_name", spec->name);
-    put_text(out, "ack_policy", "explicit");
-    put_text(out, "replay_policy", "instant");
     if (spec->start_sequence > 0) {
         put_text(out, "deliver_policy", "by_start_sequence");
         put_int(out, "opt_start_seq", spec->start_sequence);
@@ -281,6 +294,14 @@ static void put_new(struct weir_strbuf *out, const struct nats_consumer_spec *sp
     } else {
         put_text(out, "deliver_policy", policies[spec->start.word]);
     }
+}
+
+static void put_new(struct weir_strbuf *out, const struct nats_consumer_spec *spec)
+{
+    put_text(out, "durable_name", spec->name);
+    put_text(out, "ack_policy", "explicit");
+    put_text(out, "replay_policy", "instant");
+    put_start(out, spec);
     put_limits(out, spec);
     put_filters(out, &spec->filters);
 }
@@ -441,4 +462,140 @@ weir_status nats_consumer_ensure(struct nats_client *client,
         status = err->status = status == WEIR_REJECTED ? WEIR_CONFIG : status;
     }
     return status == WEIR_OK ? consumer_check(*ret, spec, err) : status;
+}
+
+weir_status nats_consumer_ordered(struct nats_client *client,
+                                  const struct nats_consumer_spec *spec,
+                                  char *ret_name,
+                                  struct weir_err *err)
+{
+    struct weir_arena arena;
+    struct weir_value info = {0};
+    struct nats_answer answer;
+    struct weir_strbuf body;
+    weir_arena_init(&arena, 0);
+    weir_strbuf_init(&body, BODY_BYTES_MAX);
+    weir_strbuf_push(&body, '{');
+    put_text(&body, "stream_name", spec->stream);
+    put_name(&body, "config");
+    weir_strbuf_push(&body, '{');
+    put_text(&body, "ack_policy", "none");
+    put_text(&body, "replay_policy", "instant");
+    put_int(&body, "inactive_threshold", (int64_t)ORDERED_IDLE_MS * NS_PER_MS);
+    put_start(&body, spec);
+    put_filters(&body, &spec->filters);
+    weir_strbuf_text(&body, "}}");
+    const char *subject = subject_of(&arena, "CONSUMER.CREATE", spec->stream, NULL);
+    weir_status status =
+        nats_api_ask(client, &arena, subject, weir_strbuf_view(&body), &answer, &info, err);
+    weir_strbuf_done(&body);
+    if (status == WEIR_OK && answer.code != 0) {
+        status = nats_api_fail(err, spec->stream, &answer);
+        status = err->status = status == WEIR_REJECTED ? WEIR_CONFIG : status;
+    }
+    if (status == WEIR_OK) {
+        struct weir_slice name = weir_value_text(weir_value_get(info, WEIR_SLICE("name")));
+        snprintf(ret_name, NATS_NAME_MAX + 1, "%.*s", (int)name.size, name.data);
+    }
+    weir_arena_done(&arena);
+    return status;
+}
+
+weir_status nats_api_publish(struct nats_client *client,
+                             const char *subject,
+                             struct weir_slice text,
+                             uint64_t expected,
+                             uint64_t *ret_sequence,
+                             struct weir_err *err)
+{
+    natsMsg *message = NULL, *reply = NULL;
+    char last[24];
+    snprintf(last, sizeof(last), "%" PRIu64, expected);
+    natsStatus code = natsMsg_Create(&message, subject, NULL, text.data, (int)text.size);
+    if (code == NATS_OK) {
+        code = natsMsgHeader_Set(message, "Nats-Expected-Last-Subject-Sequence", last);
+    }
+    if (code == NATS_OK) {
+        code = natsConnection_RequestMsg(&reply, client->connection, message, ANSWER_TIMEOUT_MS);
+    }
+    natsMsg_Destroy(message);
+    if (code != NATS_OK) {
+        return nats_fail(err, subject, code);
+    }
+    struct weir_arena arena;
+    struct weir_value value = {0};
+    struct nats_answer answer;
+    weir_arena_init(&arena, 0);
+    struct weir_slice bytes = {natsMsg_GetData(reply), (size_t)natsMsg_GetDataLength(reply)};
+    weir_status status = weir_json_parse(&arena, bytes, NULL, &value, err);
+    nats_api_error(value, &answer);
+    if (status == WEIR_OK && answer.code == 0) {
+        *ret_sequence = (uint64_t)nats_api_int(value, "seq", 0);
+    } else if (status == WEIR_OK) {
+        bool is_other = answer.error == WRONG_LAST_SEQUENCE || answer.error == WRONG_LAST_CONSTANT;
+        status = nats_api_fail(err, subject, &answer);
+        status = is_other ? WEIR_FENCED : status == WEIR_REJECTED ? WEIR_FATAL : status;
+        err->status = status;
+    }
+    weir_arena_done(&arena);
+    natsMsg_Destroy(reply);
+    return status;
+}
+
+weir_status nats_api_last(struct nats_client *client,
+                          const char *stream,
+                          const char *subject,
+                          uint64_t *ret_sequence,
+                          struct weir_strbuf *ret_text,
+                          struct weir_err *err)
+{
+    char call[NATS_NAME_MAX + 40], body[NATS_SUBJECT_MAX + 40];
+    natsMsg *reply = NULL;
+    const char *code = NULL, *sequence = NULL;
+    *ret_sequence = 0;
+    weir_strbuf_clear(ret_text);
+    snprintf(call, sizeof(call), "$JS.API.DIRECT.GET.%s", stream);
+    snprintf(body, sizeof(body), "{\"last_by_subj\":\"%s\"}", subject);
+    natsStatus status =
+        natsConnection_RequestString(&reply, client->connection, call, body, ANSWER_TIMEOUT_MS);
+    if (status != NATS_OK) {
+        return nats_fail(err, stream, status);
+    }
+    weir_status result = WEIR_OK;
+    if (natsMsgHeader_Get(reply, "Nats-Sequence", &sequence) == NATS_OK) {
+        *ret_sequence = strtoull(sequence, NULL, 10);
+        weir_strbuf_append(ret_text, natsMsg_GetData(reply), (size_t)natsMsg_GetDataLength(reply));
+    } else if (natsMsgHeader_Get(reply, "Status", &code) != NATS_OK || strcmp(code, "404") != 0) {
+        result = weir_fail(err, WEIR_UNAVAILABLE, "%s: an answer that says nothing", stream);
+    }
+    natsMsg_Destroy(reply);
+    return result;
+}
+
+/* $JS.ACK.STREAM.CONSUMER.deliveries.sequence.sequence-of-consumer.time.behind, or the same with
+ * domain and account in front of the stream. */
+bool nats_delivery_parse(const char *reply, struct nats_delivery *ret)
+{
+    const char *tokens[TOKENS_MAX];
+    size_t count = 0;
+    if (reply == NULL || strncmp(reply, "$JS.ACK.", 8) != 0) {
+        return false;
+    }
+    for (const char *at = reply; at != NULL && count < TOKENS_MAX; count++) {
+        tokens[count] = at;
+        at = strchr(at, '.');
+        at = at == NULL ? NULL : at + 1;
+    }
+    if (count != ACK_TOKENS && count < ACK_TOKENS_LONG) {
+        return false;
+    }
+    size_t from = count == ACK_TOKENS ? 4 : 6;
+    *ret = (struct nats_delivery){
+        .deliveries = strtoll(tokens[from], NULL, 10),
+        .sequence = strtoull(tokens[from + 1], NULL, 10),
+        .number = strtoull(tokens[from + 2], NULL, 10),
+        .time_ns = strtoll(tokens[from + 3], NULL, 10),
+        .behind = strtoll(tokens[from + 4], NULL, 10),
+    };
+    return true;
 }

@@ -43,6 +43,8 @@ struct nats_stream_spec {
     const char *name;
     struct weir_strs subjects; /* of the stream that is made; empty: it must be there */
     enum nats_manage manage;
+    bool is_direct;  /* made so that its last messages can be read directly */
+    int64_t history; /* made to keep so many messages of a subject; 0: all */
 };
 
 /* The stream is there, or is made. *ret: its information, in the arena. */
@@ -75,6 +77,12 @@ WEIR_MUST_USE weir_status nats_consumer_ensure(struct nats_client *client,
                                                struct weir_arena *arena,
                                                struct weir_value *ret,
                                                struct weir_err *err);
+/* Makes a consumer of nobody else's, that acknowledges nothing: from start_sequence on (0: all) of
+ * the filters. It ends by itself when it is not read for a while. ret_name: NATS_NAME_MAX + 1. */
+WEIR_MUST_USE weir_status nats_consumer_ordered(struct nats_client *client,
+                                                const struct nats_consumer_spec *spec,
+                                                char *ret_name,
+                                                struct weir_err *err);
 /* It is gone, with all that it knew. */
 WEIR_MUST_USE weir_status nats_consumer_delete(struct nats_client *client,
                                                const char *stream,
@@ -88,5 +96,29 @@ WEIR_MUST_USE weir_status nats_consumer_find(struct nats_client *client,
                                              struct weir_arena *arena,
                                              struct weir_value *ret,
                                              struct weir_err *err);
+
+/* Stores a message if the last one of its subject has the sequence `expected` (0: there is none).
+ * WEIR_FENCED: it has not. *ret_sequence (may be &expected's): of what was stored. */
+WEIR_MUST_USE weir_status nats_api_publish(struct nats_client *client,
+                                           const char *subject,
+                                           struct weir_slice text,
+                                           uint64_t expected,
+                                           uint64_t *ret_sequence,
+                                           struct weir_err *err);
+/* The last message of a subject, of a stream that was made with is_direct. *ret_sequence 0: there
+ * is none. */
+WEIR_MUST_USE weir_status nats_api_last(struct nats_client *client,
+                                        const char *stream,
+                                        const char *subject,
+                                        uint64_t *ret_sequence,
+                                        struct weir_strbuf *ret_text,
+                                        struct weir_err *err);
+
+/* What the reply subject of a message that a consumer delivered says of it. */
+struct nats_delivery {
+    int64_t deliveries, time_ns, behind; /* behind: messages of the consumer still to come */
+    uint64_t sequence, number;           /* in the stream; of the delivery */
+};
+bool nats_delivery_parse(const char *reply, struct nats_delivery *ret);
 
 #endif

@@ -11,25 +11,38 @@
 
 #include <weir/positions.h>
 
+#include "nats_log.h"
 #include "nats_source.h"
 
 struct asker {
     struct nats_client *client;
     char durable[NATS_NAME_MAX + 1];
     struct weir_value stream, consumer; /* consumer: absent when there is none */
+    int64_t *positions;                 /* of each partition that is read by position; -1: none */
+    size_t partitions;
+    bool is_positioned; /* one of them has a position */
 };
 
 static weir_status
 asker_open(struct asker *self, const struct weir_positions_call *call, struct weir_err *err)
 {
     const struct nats_source_config *config = call->config;
-    const struct nats_stream_spec spec = {config->stream, {0}, NATS_MANAGE_BIND};
+    const struct nats_stream_spec spec = {.name = config->stream, .manage = NATS_MANAGE_BIND};
     nats_source_durable(config, call->pipeline, self->durable);
     self->client = nats_client_open(&config->address, "weir positions", err);
     if (self->client == NULL) {
         return err->status;
     }
     weir_status status = nats_stream_ensure(self->client, &spec, call->arena, &self->stream, err);
+    self->partitions = config->partitions > 0 ? (size_t)config->partitions : 1;
+    self->positions = weir_arena_calloc(call->arena, self->partitions, sizeof(int64_t));
+    for (size_t i = 0; i < self->partitions && status == WEIR_OK; i++) {
+        struct nats_log log = {0};
+        char stream[NATS_NAME_MAX + 8];
+        nats_log_name(&log, self->durable, config->stream, (int32_t)i, stream);
+        status = nats_log_look(&log, self->client, &self->positions[i], err);
+        self->is_positioned = self->is_positioned || self->positions[i] >= 0;
+    }
     return status == WEIR_OK ? nats_consumer_find(self->client, config->stream, self->durable,
                                                   call->arena, &self->consumer, err)
                              : status;
@@ -43,20 +56,24 @@ static weir_status list(const struct weir_positions_call *call,
     const struct nats_source_config *config = call->config;
     struct asker asker = {0};
     weir_status status = asker_open(&asker, call, err);
-    if (status == WEIR_OK) {
+    size_t count = asker.is_positioned ? asker.partitions : 1;
+    struct weir_position *items = weir_arena_calloc(call->arena, count, sizeof(*items));
+    for (size_t i = 0; i < count && status == WEIR_OK; i++) {
         struct weir_value state = weir_value_get(asker.stream, WEIR_SLICE("state"));
-        struct weir_position *item = weir_arena_calloc(call->arena, 1, sizeof(*item));
-        item->topic = config->stream;
-        item->first = nats_api_int(state, "first_seq", 0);
-        item->end = nats_api_int(state, "last_seq", 0) + 1;
-        item->committed = -1;
-        if (!weir_value_is_absent(asker.consumer)) {
-            item->committed = item->end - nats_api_int(asker.consumer, "num_pending", 0) -
-                              nats_api_int(asker.consumer, "num_ack_pending", 0);
+        items[i].topic = config->stream;
+        items[i].partition = (int32_t)i;
+        items[i].first = nats_api_int(state, "first_seq", 0);
+        items[i].end = nats_api_int(state, "last_seq", 0) + 1;
+        items[i].committed = -1;
+        if (asker.is_positioned) {
+            items[i].committed = asker.positions[i];
+        } else if (!weir_value_is_absent(asker.consumer)) {
+            items[i].committed = items[i].end - nats_api_int(asker.consumer, "num_pending", 0) -
+                                 nats_api_int(asker.consumer, "num_ack_pending", 0);
         }
-        *ret_items = item;
-        *ret_count = 1;
     }
+    *ret_items = items;
+    *ret_count = count;
     nats_client_free(asker.client);
     return status;
 }
@@ -86,6 +103,11 @@ static weir_status commit(const struct weir_positions_call *call,
     weir_status status = asker_open(&asker, call, err);
     if (status == WEIR_OK && nats_api_int(asker.consumer, "num_waiting", 0) > 0) {
         status = weir_fail(err, WEIR_REJECTED, "the consumer %s is being read", asker.durable);
+    }
+    if (status == WEIR_OK && asker.is_positioned) {
+        status = weir_fail(err, WEIR_REJECTED,
+                           "the stream is read by position; such positions cannot be moved");
+        weir_err_hint(err, "To begin elsewhere, give the pipeline another `name` and a `start`.");
     }
     if (status == WEIR_OK && config->manage == NATS_MANAGE_BIND) {
         status = weir_fail(err, WEIR_REJECTED,

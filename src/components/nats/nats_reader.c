@@ -35,7 +35,6 @@ enum {
     GIVE_BACK_MS = 100,
     DRAIN_MS = 1000
 };
-enum { ACK_TOKENS = 9, ACK_TOKENS_LONG = 11, TOKENS_MAX = 12 };
 #define NS_PER_MS 1000000LL
 
 static void fd_signal(int fd)
@@ -59,39 +58,6 @@ static int64_t reader_now(const struct nats_reader *self)
 }
 
 /* --- messages ----------------------------------------------------------------------------------*/
-
-/* What a message's reply subject says of it. */
-struct delivery {
-    int64_t deliveries, time_ns, behind;
-    uint64_t sequence;
-};
-
-/* $JS.ACK.STREAM.CONSUMER.deliveries.sequence.sequence-of-consumer.time.behind, or the same with
- * domain and account in front of the stream. */
-static bool parse_delivery(const char *reply, struct delivery *ret)
-{
-    const char *tokens[TOKENS_MAX];
-    size_t count = 0;
-    if (reply == NULL || strncmp(reply, "$JS.ACK.", 8) != 0) {
-        return false;
-    }
-    for (const char *at = reply; at != NULL && count < TOKENS_MAX; count++) {
-        tokens[count] = at;
-        at = strchr(at, '.');
-        at = at == NULL ? NULL : at + 1;
-    }
-    if (count != ACK_TOKENS && count < ACK_TOKENS_LONG) {
-        return false;
-    }
-    size_t from = count == ACK_TOKENS ? 4 : 6;
-    *ret = (struct delivery){
-        .deliveries = strtoll(tokens[from], NULL, 10),
-        .sequence = strtoull(tokens[from + 1], NULL, 10),
-        .time_ns = strtoll(tokens[from + 3], NULL, 10),
-        .behind = strtoll(tokens[from + 4], NULL, 10),
-    };
-    return true;
-}
 
 static void reader_push(struct nats_reader *self, struct nats_chunk *chunk)
 {
@@ -154,6 +120,49 @@ static weir_status reader_hear(struct nats_reader *self, natsMsg *message, struc
                : WEIR_OK;
 }
 
+static weir_status reader_tell_lost(struct nats_reader *self, uint64_t lost, struct weir_err *err)
+{
+    if (self->skips_lost) {
+        WEIR_LOG_WARN(self->ctx->log, "messages were deleted before they were read",
+                      WEIR_F("stream", self->stream.name), WEIR_F("messages", lost));
+        return WEIR_OK;
+    }
+    weir_status status = weir_fail(err, WEIR_DATA_LOSS,
+                                   "stream %s: %llu messages were deleted before they were read",
+                                   self->stream.name, (unsigned long long)lost);
+    weir_err_hint(err, "Keep more in the stream, or write `on_data_loss: skip`.");
+    return status;
+}
+
+/* A gap in the consumer's own numbers: something was lost on its way to us. A gap in the stream's:
+ * messages were deleted, or are not of our subjects; what the stream has cut off was lost. */
+static weir_status reader_check_order(struct nats_reader *self,
+                                      const struct nats_delivery *delivery,
+                                      struct weir_err *err)
+{
+    if (delivery->number != ++self->number) {
+        return weir_fail(err, WEIR_UNAVAILABLE, "stream %s: messages were left out on their way",
+                         self->stream.name);
+    }
+    uint64_t expected = self->next;
+    self->next = delivery->sequence + 1;
+    if (delivery->sequence == expected || self->consumer.filters.count > 0) {
+        return WEIR_OK;
+    }
+    struct weir_arena arena;
+    struct weir_value info;
+    weir_arena_init(&arena, 0);
+    weir_status status = nats_stream_ensure(self->client, &self->stream, &arena, &info, err);
+    if (status == WEIR_OK) {
+        struct weir_value state = weir_value_get(info, WEIR_SLICE("state"));
+        uint64_t first = (uint64_t)nats_api_int(state, "first_seq", 0);
+        first = first < delivery->sequence ? first : delivery->sequence;
+        status = first > expected ? reader_tell_lost(self, first - expected, err) : WEIR_OK;
+    }
+    weir_arena_done(&arena);
+    return status;
+}
+
 /* Takes what is there, waiting for the first message. */
 static weir_status reader_receive(struct nats_reader *self, struct weir_err *err)
 {
@@ -171,14 +180,21 @@ static weir_status reader_receive(struct nats_reader *self, struct weir_err *err
     struct nats_chunk *chunk = nats_chunk_new((size_t)queued + 1);
     weir_status status = WEIR_OK;
     while (code == NATS_OK && status == WEIR_OK) {
-        struct delivery delivery;
-        if (!parse_delivery(natsMsg_GetReply(message), &delivery)) {
+        struct nats_delivery delivery;
+        if (!nats_delivery_parse(natsMsg_GetReply(message), &delivery)) {
             status = reader_hear(self, message, err);
             natsMsg_Destroy(message);
         } else {
             reader_count_down(self);
-            atomic_store_explicit(&self->behind, delivery.behind, memory_order_relaxed);
-            if (delivery.deliveries > 1 && nats_window_has(&self->window, delivery.sequence)) {
+            int64_t base = self->is_ordered ? (int64_t)delivery.sequence + 1 : 0;
+            atomic_store_explicit(&self->behind, base + delivery.behind, memory_order_relaxed);
+            if (self->is_ordered) {
+                status = reader_check_order(self, &delivery, err);
+            }
+            if (status != WEIR_OK) {
+                natsMsg_Destroy(message);
+            } else if (delivery.deliveries > 1 &&
+                       nats_window_has(&self->window, delivery.sequence)) {
                 natsMsg_Destroy(message);
             } else {
                 nats_chunk_add(chunk, message, delivery.sequence, delivery.time_ns / NS_PER_MS);
@@ -285,7 +301,7 @@ static natsStatus chunk_tell(struct nats_client *client,
 static void reader_touch(struct nats_reader *self)
 {
     int64_t now_ns = reader_now(self), patience_ns = self->ack_wait_ms * NS_PER_MS / 3;
-    if (now_ns - self->touched_ns < patience_ns / 4) {
+    if (self->is_ordered || now_ns - self->touched_ns < patience_ns / 4) {
         return;
     }
     self->touched_ns = now_ns;
@@ -344,6 +360,25 @@ weir_status nats_reader_ack(struct nats_reader *self, int64_t from, int64_t to)
 
 /* --- the thread --------------------------------------------------------------------------------*/
 
+/* A consumer from the position on. */
+static weir_status
+reader_ensure_ordered(struct nats_reader *self, struct weir_value info, struct weir_err *err)
+{
+    struct weir_value state = weir_value_get(info, WEIR_SLICE("state"));
+    uint64_t first = (uint64_t)nats_api_int(state, "first_seq", 0);
+    weir_status status = WEIR_OK;
+    if (first > self->next) {
+        status = reader_tell_lost(self, first - self->next, err);
+        self->next = first;
+    }
+    self->number = 0;
+    self->consumer.start_sequence = (int64_t)self->next;
+    self->consumer.name = self->consumer_name;
+    return status == WEIR_OK
+               ? nats_consumer_ordered(self->client, &self->consumer, self->consumer_name, err)
+               : status;
+}
+
 /* Stream and consumer are as they should be. */
 static weir_status reader_ensure(struct nats_reader *self, struct weir_err *err)
 {
@@ -351,10 +386,12 @@ static weir_status reader_ensure(struct nats_reader *self, struct weir_err *err)
     struct weir_value info;
     weir_arena_init(&arena, 0);
     weir_status status = nats_stream_ensure(self->client, &self->stream, &arena, &info, err);
-    if (status == WEIR_OK) {
+    if (status == WEIR_OK && self->is_ordered) {
+        status = reader_ensure_ordered(self, info, err);
+    } else if (status == WEIR_OK) {
         status = nats_consumer_ensure(self->client, &self->consumer, &arena, &info, err);
     }
-    if (status == WEIR_OK) {
+    if (status == WEIR_OK && !self->is_ordered) {
         struct weir_value config = weir_value_get(info, WEIR_SLICE("config"));
         int64_t limit = nats_api_int(config, "max_deliver", -1);
         self->ack_wait_ms = nats_api_int(config, "ack_wait", 30000 * NS_PER_MS) / NS_PER_MS;
@@ -512,6 +549,9 @@ void nats_reader_stop(struct nats_reader *self)
     fd_signal(self->stop_fd);
     pthread_join(self->thread, NULL);
     self->running = false;
+    if (self->is_ordered) {
+        return;
+    }
     /* With a delay: if it was one of these that made us stop, two processes would hand it to each
      * other as fast as they can. */
     char body[64];

@@ -23,10 +23,14 @@ struct nats_reader {
     const struct nats_address *address;
     struct nats_stream_spec stream;
     struct nats_consumer_spec consumer;
-    int64_t count;          /* messages of one request */
-    size_t budget;          /* bytes of the window */
-    unsigned lane;          /* to wake */
-    _Atomic int64_t behind; /* messages on the server behind the last one delivered; -1: unknown */
+    bool is_ordered; /* from a position, in order, by a consumer of our own */
+    bool skips_lost; /* ordered: messages deleted before they were read are left out */
+    int64_t count;   /* messages of one request */
+    size_t budget;   /* bytes of the window */
+    unsigned lane;   /* to wake */
+    /* Messages on the server behind the last one delivered; ordered: the sequence behind them. -1:
+     * unknown. */
+    _Atomic int64_t behind;
 
     struct nats_window window;
     int stop_fd;
@@ -41,6 +45,8 @@ struct nats_reader {
     uint64_t pulled;
     bool oversized, was_connected, is_drained;
     int64_t heard_ns, touched_ns, ack_wait_ms;
+    uint64_t next, number; /* ordered: sequence to go on from (the caller fills it), deliveries */
+    char consumer_name[NATS_NAME_MAX + 1];
 
     pthread_mutex_t lock; /* guards what follows; held while control uses the client */
     struct nats_client *client;

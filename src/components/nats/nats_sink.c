@@ -280,8 +280,9 @@ sink_ensure(struct nats_sink *self, struct nats_client *client, struct weir_err 
     weir_arena_init(&arena, 0);
     weir_status status = WEIR_OK;
     if (config->stream != NULL) {
-        const struct nats_stream_spec spec = {config->stream, config->subjects,
-                                              (enum nats_manage)config->manage};
+        const struct nats_stream_spec spec = {.name = config->stream,
+                                              .subjects = config->subjects,
+                                              .manage = (enum nats_manage)config->manage};
         status = nats_stream_ensure(client, &spec, &arena, &info, err);
     }
     if (status == WEIR_OK && config->subject.text != NULL) {

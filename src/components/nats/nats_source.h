@@ -1,29 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The configuration of a NATS source: what reads it and what looks at its positions share it.
+ * The configuration of a NATS source, and its two ways to read.
  */
 #ifndef WEIR_NATS_SOURCE_H
 #define WEIR_NATS_SOURCE_H
 
 #include "nats_api.h"
 
+enum { NATS_MODE_AUTO, NATS_MODE_SHARED, NATS_MODE_POSITIONED };
+enum { NATS_LOSS_STOP, NATS_LOSS_SKIP };
+enum { NATS_PARTITIONS_MAX = 64 };
+
 struct nats_source_config {
     struct nats_address address;
-    const char *stream, *durable, *key_header;
+    const char *stream, *durable, *key_header, *partition;
     struct weir_strs subjects, filter;
-    int manage;
+    int mode, manage, on_data_loss;
     struct weir_moment start;
-    int64_t start_sequence, count, max_ack_pending, key_token;
-    weir_duration ack_wait;
+    int64_t start_sequence, count, max_ack_pending, key_token, partitions;
+    weir_duration ack_wait, lease;
 };
 
-/* The durable consumer's name: the configured one, or the pipeline's in letters that are allowed.
- */
+/* A name for JetStream: the configured one, or the pipeline's in letters that are allowed. */
 void nats_source_durable(const struct nats_source_config *config,
                          const char *pipeline,
                          char ret[NATS_NAME_MAX + 1]);
-/* What it should be like. `durable` is borrowed. */
+/* What its durable consumer should be like. `durable` is borrowed. */
 struct nats_consumer_spec nats_source_consumer(const struct nats_source_config *config,
                                                const char *durable);
+
+/* A way to read. The functions are those of weir_source_ops; self is of self_size bytes. */
+struct nats_mode {
+    size_t self_size;
+    weir_status (*open)(void *self,
+                        const struct nats_source_config *config,
+                        struct weir_ctx *ctx,
+                        struct weir_err *err);
+    void (*close)(void *self);
+    struct weir_source_ops ops;
+};
+
+extern const struct nats_mode nats_shared_mode, nats_positioned_mode;
+
+/* The instance of its mode. */
+struct nats_source;
+void *nats_source_inner(struct nats_source *self);
 
 #endif

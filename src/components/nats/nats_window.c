@@ -123,6 +123,24 @@ bool nats_window_has(struct nats_window *window, uint64_t sequence)
     return found;
 }
 
+int64_t nats_window_find(struct nats_window *window, uint64_t sequence)
+{
+    pthread_mutex_lock(&window->lock);
+    int64_t number = window->filled;
+    for (const struct nats_chunk *chunk = window->first; chunk != NULL; chunk = chunk->next) {
+        if (chunk->highest >= sequence) {
+            size_t i = 0;
+            while (chunk->items[i].sequence < sequence) {
+                i++;
+            }
+            number = chunk->start + (int64_t)i;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&window->lock);
+    return number;
+}
+
 void nats_window_cut(struct nats_window *window, int64_t number)
 {
     pthread_mutex_lock(&window->lock);

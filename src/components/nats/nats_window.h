@@ -55,6 +55,9 @@ void nats_window_push(struct nats_window *window, struct nats_chunk *chunk);
 struct nats_chunk *nats_window_at(struct nats_window *window, int64_t number);
 /* The chunk behind this one (NULL: the first); with a reference. */
 struct nats_chunk *nats_window_after(struct nats_window *window, const struct nats_chunk *chunk);
+/* The number of the first message, of a window in the stream's order, with that sequence or a later
+ * one. */
+int64_t nats_window_find(struct nats_window *window, uint64_t sequence);
 /* Is the message of that sequence in the window? */
 bool nats_window_has(struct nats_window *window, uint64_t sequence);
 /* Removes chunks that lie below the number as a whole. */

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Leases in a key-value bucket: the medium of base/lease.h over JetStream. The keeper's.
+ */
+#ifndef WEIR_NATS_LEASE_H
+#define WEIR_NATS_LEASE_H
+
+#include "base/lease.h"
+#include "nats_api.h"
+
+struct nats_member;
+struct nats_tenure;
+
+struct nats_lease_medium {
+    const struct nats_address *address;
+    const struct weir_clock *clock;
+    char bucket[NATS_NAME_MAX + 1], key[NATS_NAME_MAX + 1]; /* stream and subject */
+    uint64_t nonce;
+    int64_t ttl_ms;
+    uint32_t count;
+
+    /* The medium's own. */
+    struct nats_client *client;
+    uint64_t revision;
+    struct nats_member *members;
+    size_t member_count;
+    struct nats_tenure *tenures; /* `count` of them */
+};
+
+extern const struct weir_lease_medium nats_lease_medium;
+
+void nats_lease_medium_init(struct nats_lease_medium *medium);
+void nats_lease_medium_done(struct nats_lease_medium *medium);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Whose a task is, how far it is, and its state: one subject of a stream of weir's own, on which
+ * every message expects the last one. Whoever takes a task appends an owner record first; from then
+ * on whatever its predecessor appends is refused by the server.
+ *
+ *     o NONCE TOKEN                   a tenure begins
+ *     f BYTES                         a frame of the state, of the commit that follows
+ *     c NONCE TOKEN EPOCH POSITION    what stands: the frames before it, and this position
+ *
+ * Frames without their `c` are of a commit that never was. control, one thread at a time.
+ */
+#ifndef WEIR_NATS_LOG_H
+#define WEIR_NATS_LOG_H
+
+#include "nats_api.h"
+
+struct nats_log {
+    const char *stream; /* borrowed */
+    char subject[NATS_SUBJECT_MAX];
+    uint64_t nonce, token, epoch;
+    uint64_t last;    /* sequence of the subject's last message: what the next one expects */
+    int64_t position; /* what stands; -1: nothing was ever committed */
+    uint64_t commits; /* since the subject was cut */
+    struct weir_strbuf *frames;
+    size_t frame_count;
+};
+
+/* Which subject of which stream it is. ret_stream: NATS_NAME_MAX + 8, outlives the log. */
+void nats_log_name(struct nats_log *log,
+                   const char *pipeline,
+                   const char *source,
+                   int32_t index,
+                   char *ret_stream);
+/* The stream of that name with those subjects, made if need be. */
+WEIR_MUST_USE weir_status nats_log_make_stream(struct nats_client *client,
+                                               const char *stream,
+                                               const char *subjects,
+                                               struct weir_err *err);
+/* Begins a tenure, and finds out what stands. WEIR_FENCED: a later tenure has begun. */
+WEIR_MUST_USE weir_status nats_log_adopt(struct nats_log *log,
+                                         struct nats_client *client,
+                                         uint64_t nonce,
+                                         uint64_t token,
+                                         struct weir_err *err);
+/* What stands, without beginning a tenure; -1: nothing, also when there is no such stream. */
+WEIR_MUST_USE weir_status nats_log_look(struct nats_log *log,
+                                        struct nats_client *client,
+                                        int64_t *ret_position,
+                                        struct weir_err *err);
+/* Hands over the frames that stand, oldest first. After nats_log_adopt. */
+WEIR_MUST_USE weir_status nats_log_restore(struct nats_log *log,
+                                           struct nats_client *client,
+                                           weir_status (*take)(void *context,
+                                                               struct weir_slice entry,
+                                                               struct weir_err *err),
+                                           void *context,
+                                           struct weir_err *err);
+/* A frame of the next commit. */
+void nats_log_append(struct nats_log *log, struct weir_slice entry);
+void nats_log_forget(struct nats_log *log);
+/* Appends the frames and the position. WEIR_FENCED: the tenure is over, nothing of it stands.
+ * WEIR_UNKNOWN: cannot tell. Others: nothing of it stands, and it may be tried again. */
+WEIR_MUST_USE weir_status nats_log_commit(struct nats_log *log,
+                                          struct nats_client *client,
+                                          int64_t position,
+                                          struct weir_err *err);
+/* Nothing before that sequence is needed any more. */
+WEIR_MUST_USE weir_status nats_log_cut(struct nats_log *log,
+                                       struct nats_client *client,
+                                       uint64_t before,
+                                       struct weir_err *err);
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A message as a record. Nothing is copied: key, value and headers lie in the message, which lives
+ * as long as its chunk, and the batch holds a reference to that.
+ */
+#include "nats_record.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct weir_slice subject_token(const char *subject, int64_t token)
+{
+    for (; token > 1 && subject != NULL; token--) {
+        subject = strchr(subject, '.');
+        subject = subject == NULL ? NULL : subject + 1;
+    }
+    return (struct weir_slice){subject, subject == NULL ? 0 : strcspn(subject, ".")};
+}
+
+static struct weir_slice key_of(const struct nats_source_config *config, natsMsg *message)
+{
+    const char *subject = natsMsg_GetSubject(message);
+    if (config->key_header != NULL) {
+        const char *value = NULL;
+        (void)natsMsgHeader_Get(message, config->key_header, &value);
+        return weir_slice_of(value);
+    }
+    return config->key_token > 0 ? subject_token(subject, config->key_token)
+                                 : weir_slice_of(subject);
+}
+
+size_t nats_chunk_deliver(struct nats_chunk *chunk,
+                          const struct nats_source_config *config,
+                          struct weir_intake *intake,
+                          struct weir_partition *part,
+                          int64_t *next,
+                          bool by_sequence,
+                          size_t max)
+{
+    size_t count = 0;
+    for (size_t i = (size_t)(*next - chunk->start); i < chunk->count && count < max; i++) {
+        struct nats_chunk *ref = count == 0 ? chunk : NULL;
+        if (ref != NULL) {
+            nats_chunk_ref(ref);
+        }
+        struct weir_record *record = weir_intake_record(intake, part, ref);
+        if (record == NULL) {
+            if (ref != NULL) {
+                nats_chunk_unref(ref);
+            }
+            break;
+        }
+        natsMsg *message = chunk->items[i].message;
+        const char *data = natsMsg_GetData(message);
+        record->position = by_sequence ? (int64_t)chunk->items[i].sequence : *next;
+        record->source_ref = message;
+        record->flags = WEIR_RECORD_RAW;
+        record->time_ms = chunk->items[i].time_ms;
+        record->key = key_of(config, message);
+        record->raw =
+            (struct weir_slice){data == NULL ? "" : data, (size_t)natsMsg_GetDataLength(message)};
+        (*next)++;
+        count++;
+    }
+    return count;
+}
+
+static void release_chunks(void **refs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        nats_chunk_unref(refs[i]);
+    }
+}
+
+/* Keys with several values become as many headers. */
+static weir_status
+read_headers(struct weir_record *record, struct weir_arena *arena, struct weir_err *err)
+{
+    natsMsg *message = record->source_ref;
+    const char **keys = NULL;
+    int key_count = 0;
+    weir_status status = WEIR_OK;
+    if (natsMsgHeader_Keys(message, &keys, &key_count) != NATS_OK) {
+        return WEIR_OK;
+    }
+    struct weir_header *list = NULL;
+    size_t total = 0;
+    for (int i = 0; i < key_count && status == WEIR_OK; i++) {
+        const char **values = NULL;
+        int count = 0;
+        if (natsMsgHeader_Values(message, keys[i], &values, &count) != NATS_OK) {
+            continue;
+        }
+        struct weir_header *more = weir_arena_calloc(arena, total + (size_t)count, sizeof(*more));
+        if (more == NULL) {
+            status = weir_fail(err, WEIR_LIMIT, "the record's headers need too much memory");
+            count = 0;
+        } else if (total > 0) {
+            memcpy(more, list, total * sizeof(*more));
+        }
+        for (int k = 0; k < count; k++) {
+            more[total++] = (struct weir_header){weir_slice_of(keys[i]), weir_slice_of(values[k])};
+        }
+        list = more;
+        free((void *)values);
+    }
+    free((void *)keys);
+    record->headers = list;
+    record->header_count = (uint32_t)total;
+    return status;
+}
+
+const struct weir_batch_origin nats_chunk_origin = {
+    .release = release_chunks,
+    .read_headers = read_headers,
+};

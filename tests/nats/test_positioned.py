@@ -1,0 +1,252 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Goal: a stream that is read by position is read in order, each partition by one process at a time, and what
+is kept of it (position, state) is what its outputs say, whoever dies, stalls, joins or leaves.
+
+Method: numbered messages of four partitions go through weir, on real servers of the oldest and the newest
+version, while processes are killed, stopped past their lease, added and ended, and the server is killed;
+then each message must have exactly one output, in order, and running counts must be without a gap."""
+import itertools
+import json
+import pathlib
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import harness
+import wait
+from harness import main, scale
+from nats_flow import both
+from nats_proxy import Proxy
+from nats_server import Server
+
+PARTITIONS = 4
+
+
+class Flow:
+    """Subjects in.0 … in.3 of a stream, and a pipeline to another."""
+
+    def __init__(self, context, version, **stream):
+        self.context = context
+        self.server = Server(context.dir / "nats", version)
+        context.cleanup(self.server.stop)
+        self.server.make("IN", "in.*", **stream)
+        self.server.make("OUT", "out.>")
+        self.counts = [0] * PARTITIONS
+
+    def add(self, count):
+        """So many to each partition."""
+        self.server.publish_all((f"in.{p}", json.dumps({"p": p, "n": self.counts[p] + k}))
+                                for k in range(count) for p in range(PARTITIONS))
+        self.counts = [n + count for n in self.counts]
+
+    def weir(self, name="weir", source=(), address=None, **more):
+        url = address or self.server.address
+        text = {"name": "flow",
+                "source": {"nats": {"url": url, "stream": "IN", "partition": "in.{}", "key_token": 2,
+                                    "partitions": PARTITIONS, "lease": "1s"} | dict(source)},
+                "sink": {"nats": {"url": url, "subject": "out.x", "ack_timeout": "1s"}},
+                "guarantee": "effectively-once",
+                "commit_interval": "20ms", "lanes": 2, "http": {"listen": "127.0.0.1:0"},
+                "log": {"format": "json", "level": "info"}} | more
+        text["source"]["nats"] = {k: v for k, v in text["source"]["nats"].items() if v is not None}
+        return self.context.weir(json.dumps(text), name)
+
+    def total(self):
+        return sum(self.counts)
+
+    def found(self):
+        return [json.loads(message.data) for _, message in self.server.messages("OUT")]
+
+    def wait_out(self, count, seconds=60):
+        wait.until(lambda: self.server.count("OUT") >= count, seconds, f"{count} are out")
+
+    def check(self):
+        """Exactly one output of each message, in the order of its partition."""
+        found = [[] for _ in range(PARTITIONS)]
+        for record in self.found():
+            found[record["p"]].append(record["n"])
+        for p in range(PARTITIONS):
+            assert found[p] == list(range(self.counts[p])), \
+                (p, len(found[p]), self.counts[p], len(set(found[p])),
+                 [(a, b) for a, b in zip(found[p], found[p][1:]) if b != a + 1][:5])
+
+
+@both
+def in_order(context, version):
+    flow = Flow(context, version)
+    flow.add(5000)
+    weir = flow.weir()
+    flow.wait_out(flow.total())
+    flow.check()
+    flow.add(5)
+    flow.wait_out(flow.total())
+    weir.term()
+    flow.add(5)
+    weir.start()
+    flow.wait_out(flow.total())
+    weir.term()
+    flow.check()
+
+
+@both
+def weir_killed(context, version):
+    flow = Flow(context, version)
+    flow.add(scale(5000, 50_000))
+    weir = flow.weir()
+    for number in range(scale(4, 40)):
+        flow.wait_out(flow.total() * number // scale(6, 60) + 1)
+        weir.kill()
+        weir.start()
+    flow.wait_out(flow.total())
+    weir.term()
+    flow.check()
+
+
+@both
+def server_killed(context, version):
+    flow = Flow(context, version)
+    flow.add(scale(5000, 50_000))
+    weir = flow.weir()
+    for number in range(scale(3, 30)):
+        flow.wait_out(flow.total() * number // scale(5, 50) + 1)
+        flow.server.kill()
+        flow.server.start()
+    flow.wait_out(flow.total())
+    weir.term()
+    flow.check()
+
+
+@both
+def zombie(context, version):
+    """A process that sleeps past its lease finds its partitions taken, and what it had under way refused."""
+    flow = Flow(context, version)
+    slow = "(reduce range(500) as $i (.n; . + $i)) as $sum | {p, n, $sum}"
+    flow.add(3000)
+    first = flow.weir("first", steps=[{"map": slow}])
+    flow.wait_out(100)
+    first.stop()
+    second = flow.weir("second", steps=[{"map": slow}])
+    flow.wait_out(flow.total() // 2)
+    first.cont()
+    flow.add(1000)
+    flow.wait_out(flow.total())
+    first.term()
+    second.term()
+    flow.check()
+
+
+@both
+def joins_and_leaves(context, version):
+    flow = Flow(context, version)
+    slow = "(reduce range(500) as $i (.n; . + $i)) as $sum | {p, n, $sum}"
+    flow.add(4000)
+    first = flow.weir("first", steps=[{"map": slow}])
+    flow.wait_out(1)
+    second = flow.weir("second", steps=[{"map": slow}])
+    second.wait_log("partition assigned", 20)
+    flow.wait_out(flow.total() // 3)
+    first.term()
+    flow.wait_out(flow.total())
+    second.term()
+    flow.check()
+
+
+@both
+def answers_lost(context, version):
+    """Of publishes, of commits, of leases: whatever a proxy loses."""
+    flow = Flow(context, version)
+    count = itertools.count(1)
+    lost = {400 * (n + 1) for n in range(scale(6, 60))}
+    proxy = Proxy(flow.server.port, lambda from_server, subject, data: from_server
+                  and data.startswith(b'{"stream":') and next(count) in lost)
+    context.cleanup(proxy.stop)
+    flow.add(1500)
+    weir = flow.weir(address=proxy.address, source={"lease": "4s"})
+    flow.wait_out(flow.total(), 120)
+    weir.term()
+    assert proxy.dropped > 0
+    flow.check()
+
+
+COUNTS = [{"aggregate": {"key": ".p", "aggregate": {"count": "count", "sum": "sum(.n)"}}},
+          {"map": "{p: (.key | tonumber), n: (.count - 1), sum}"}]
+
+
+def counted(flow):
+    """Running counts: a state that lost or doubled a message, or did not move with its partition, shows."""
+    flow.check()
+    for record in flow.found():
+        assert record["sum"] == record["n"] * (record["n"] + 1) // 2, record
+
+
+@both
+def state(context, version):
+    """Kept beside the positions; killed, taken over by another, and cut behind snapshots."""
+    flow = Flow(context, version)
+    flow.add(scale(3000, 30_000))
+    weir = flow.weir(steps=COUNTS)
+    for number in range(scale(4, 40)):
+        flow.wait_out(flow.total() * number // scale(6, 60) + 1)
+        weir.kill()
+        weir.start()
+    second = flow.weir("second", steps=COUNTS)
+    second.wait_log("partition assigned", 20)
+    flow.add(1000)
+    flow.wait_out(flow.total())
+    weir.kill()
+    flow.add(100)
+    flow.wait_out(flow.total())
+    second.term()
+    counted(flow)
+
+
+@both
+def looked_at_from_outside(context, version):
+    flow = Flow(context, version)
+    flow.add(100)
+    weir = flow.weir()
+    flow.wait_out(flow.total())
+    weir.term()
+    flow.add(5)
+
+    def run(*arguments):
+        done = subprocess.run([str(harness.weir_binary()), *arguments], capture_output=True, text=True,
+                              timeout=60)
+        return done.returncode, done.stdout + done.stderr
+    code, text = run("lag", str(weir.file), "--format", "json")
+    rows = json.loads(text)["partitions"]
+    assert code == 0 and [row["partition"] for row in rows] == list(range(PARTITIONS)), text
+    assert all(396 < row["committed"] <= 401 and row["end"] == 421 for row in rows), text
+    code, text = run("positions", "set", str(weir.file), "--to", "earliest")
+    assert code == 1 and "cannot be moved" in text, text
+
+
+@both
+def work_queue_refused(context, version):
+    flow = Flow(context, version, retention="workqueue")
+    weir = flow.weir()
+    assert weir.wait_exit() == 78 and "cannot be read by position" in weir.text(), weir.text()
+
+
+@both
+def deleted_before_they_were_read(context, version):
+    """What the stream has cut off while nobody read it is loss: an end, or a warning."""
+    flow = Flow(context, version)
+    whole = {"partition": None, "partitions": None, "mode": "positioned"}
+    flow.add(100)
+    weir = flow.weir(source=whole)
+    flow.wait_out(400)
+    weir.term()
+    flow.add(100)
+    flow.server.api("STREAM.PURGE.IN", seq=501)
+    weir.start()
+    assert weir.wait_exit() == 1 and "100 messages were deleted before they were read" in weir.text(), weir.text()
+    weir = flow.weir("second", source=whole | {"on_data_loss": "skip"})
+    flow.wait_out(700)
+    weir.term()
+    assert flow.server.count("OUT") == 700
+
+
+if __name__ == "__main__":
+    main()

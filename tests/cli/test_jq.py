@@ -76,5 +76,18 @@ def a_hostile_expression_ends_at_its_limit(context):
             (context.dir / "weir.log").unlink()
 
 
+@case
+def large_documents_keep_their_order(context):
+    """Many more bytes than a batch takes, read at once: none is lost, doubled or moved."""
+    pad = "x" * 20000
+    (context.dir / "in.jsonl").write_text(
+        "".join(f'{{"n":{n},"pad":"{pad[n % 300:]}","more":[{n}, "\\u00e9"]}}\n' for n in range(600)))
+    run(context, text("jq", {"file": {"path": "in.jsonl"}}, {"file": {"path": "out.jsonl"}},
+                      steps=[{"filter": ".n % 3 != 0"}, {"map": "{n, size: (.pad | length), more}"}]))
+    expect_equal((context.dir / "out.jsonl").read_bytes(),
+                 "".join(f'{{"n":{n},"size":{20000 - n % 300},"more":[{n},"\u00e9"]}}\n'
+                         for n in range(600) if n % 3).encode())
+
+
 if __name__ == "__main__":
     main()

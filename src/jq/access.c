@@ -231,27 +231,37 @@ jq_get_path(struct weir_jq_run *run, struct weir_value root, struct weir_value p
 
 /* ── writing ── */
 
+/* The place in an array of so many elements that can be written to. False: failed. */
+static bool
+writable_place(struct weir_jq_run *run, struct weir_value key, size_t count, size_t *ret_place)
+{
+    double number = weir_value_double(key);
+    if (isnan(number)) {
+        jq_fail(run, "Cannot set array element at NaN index");
+        return false;
+    }
+    number = number < INT_MIN ? INT_MIN : number > INT_MAX ? INT_MAX : trunc(number);
+    if (number < 0) {
+        number += (double)count;
+    }
+    if (number < 0 || number > ARRAY_INDEX_MAX) {
+        jq_fail(run, number < 0 ? "Out of bounds negative array index" : "Array index too large");
+        return false;
+    }
+    *ret_place = (size_t)number;
+    return true;
+}
+
 static struct weir_value set_index(struct weir_jq_run *run,
                                    struct weir_value array,
                                    struct weir_value key,
                                    struct weir_value value)
 {
-    double number = weir_value_double(key);
-    if (isnan(number)) {
-        return jq_fail(run, "Cannot set array element at NaN index");
+    size_t count = weir_value_count(array), place;
+    if (!writable_place(run, key, count, &place)) {
+        return (struct weir_value){0};
     }
-    size_t count = weir_value_count(array);
-    number = number < INT_MIN ? INT_MIN : number > INT_MAX ? INT_MAX : trunc(number);
-    if (number < 0) {
-        number += (double)count;
-    }
-    if (number < 0) {
-        return jq_fail(run, "Out of bounds negative array index");
-    }
-    if (number > ARRAY_INDEX_MAX) {
-        return jq_fail(run, "Array index too large");
-    }
-    size_t place = (size_t)number, size = place < count ? count : place + 1;
+    size_t size = place < count ? count : place + 1;
     if (!jq_room(run, size * sizeof value)) {
         return (struct weir_value){0};
     }
@@ -342,10 +352,14 @@ take(struct weir_jq_run *run, struct weir_value *container, struct weir_value ke
     if (container->kind == WEIR_KIND_OBJECT && key.kind == WEIR_KIND_STRING) {
         *container = weir_object_own(&run->heap, *container);
         slot = weir_object_slot(*container, weir_value_text(key));
-    } else if (container->kind == WEIR_KIND_ARRAY && key.kind == WEIR_KIND_NUMBER) {
-        size_t place;
-        if (index_place(key, weir_value_count(*container), &place)) {
-            *container = weir_array_own(&run->heap, *container, weir_value_count(*container));
+    } else if ((container->kind == WEIR_KIND_ARRAY || container->kind == WEIR_KIND_NULL) &&
+               key.kind == WEIR_KIND_NUMBER) {
+        size_t count = weir_value_count(*container), place;
+        if (!writable_place(run, key, count, &place)) {
+            return (struct weir_value){0};
+        }
+        if (place < count) {
+            *container = weir_array_own(&run->heap, *container, count);
             slot = &weir_array_mut(*container)->items[place];
         }
     } else {

@@ -60,13 +60,23 @@ new_value(struct weir_jq_run *run, const struct change *change, struct weir_valu
     return jq_binary(run, (enum jq_binary)node->sub, old, weir_retain(change->operand));
 }
 
+/* True if the path ends in a member or an element. A slice is a value of its own, and its place
+ * takes no null. */
+static bool ends_in_slot(struct weir_value path)
+{
+    size_t count = weir_value_count(path);
+    enum weir_kind last =
+        count == 0 ? WEIR_KIND_ABSENT : weir_value_kind(weir_value_at(path, count - 1));
+    return last == WEIR_KIND_STRING || last == WEIR_KIND_NUMBER;
+}
+
 /* Takes the value at the path out of the root, leaving null, so that it has one owner. */
 static struct weir_value
 take_at(struct weir_jq_run *run, struct weir_value *root, struct weir_value path)
 {
     struct weir_value old = jq_get_path(run, weir_retain(*root), weir_retain(path));
     if (weir_value_is_absent(old) || !weir_is_counted(old) || old.kind < WEIR_KIND_STRING ||
-        !weir_is_owned(*root)) {
+        !weir_is_owned(*root) || !ends_in_slot(path)) {
         return old;
     }
     *root = jq_set_path(run, *root, weir_retain(path), weir_value_null());

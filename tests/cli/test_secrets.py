@@ -123,6 +123,7 @@ def a_running_pipeline(context):
 def the_last_words_of_a_crash(context):
     """What is printed when the process ends by a signal that dumps core."""
     env, config = plant(context)
+    env |= {"ASAN_OPTIONS": "handle_segv=0:handle_abort=0"}  # a sanitizer would speak instead
     for number in (signal.SIGABRT, signal.SIGSEGV):
         process = start(context, config, env=env, name=f"crash{number}",
                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))

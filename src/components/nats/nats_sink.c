@@ -14,6 +14,7 @@
  */
 #include "nats_acks.h"
 #include "nats_api.h"
+#include "nats_probe.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -802,6 +803,20 @@ static const struct weir_sink_ops nats_sink_ops = {
     .abort = nats_sink_abort,
 };
 
+static weir_status nats_sink_probe(const void *config, const char *pipeline, struct weir_err *err)
+{
+    (void)pipeline;
+    const struct nats_sink_config *self = config;
+    const struct nats_probe probe = {
+        .address = &self->address,
+        .stream = self->stream,
+        .subject = self->subject.text,
+        .subjects = self->subjects,
+        .manage = (enum nats_manage)self->manage,
+    };
+    return nats_probe_try(&probe, err);
+}
+
 const struct weir_component weir_component_nats_sink = {
     .abi = WEIR_ABI,
     .described =
@@ -826,5 +841,6 @@ const struct weir_component weir_component_nats_sink = {
     .open = nats_sink_open,
     .close = nats_sink_close,
     .check = nats_sink_check,
+    .probe = nats_sink_probe,
     .ops = {.sink = &nats_sink_ops},
 };

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "nats_record.h"
 #include "nats_transaction.h"
+#include "nats_probe.h"
 
 static const struct weir_choice manage_choices[] = {
     {"create", NATS_MANAGE_CREATE,
@@ -281,6 +282,19 @@ static const struct weir_source_ops nats_source_ops = {
 
 extern const struct weir_positions_ops nats_positions_ops;
 
+static weir_status nats_source_probe(const void *config, const char *pipeline, struct weir_err *err)
+{
+    (void)pipeline;
+    const struct nats_source_config *self = config;
+    const struct nats_probe probe = {
+        .address = &self->address,
+        .stream = self->stream,
+        .subjects = self->subjects,
+        .manage = (enum nats_manage)self->manage,
+    };
+    return nats_probe_try(&probe, err);
+}
+
 const struct weir_component weir_component_nats_source = {
     .abi = WEIR_ABI,
     .described =
@@ -304,6 +318,7 @@ const struct weir_component weir_component_nats_source = {
     .open = nats_source_open,
     .close = nats_source_close,
     .check = nats_source_check,
+    .probe = nats_source_probe,
     .ops = {.source = &nats_source_ops},
     .needs = NATS_NEEDS,
     .domain = &nats_transaction_ops,

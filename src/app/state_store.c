@@ -176,6 +176,10 @@ static weir_status read_file(struct weir_store *self, struct weir_err *err)
 
 static weir_status no_state(const struct weir_store *self, struct weir_err *err)
 {
+    if (self->plan.state_in_domain) {
+        return weir_fail(err, WEIR_CONFIG,
+                         "the state log of this system cannot be read from outside yet");
+    }
     weir_status status =
         weir_fail(err, WEIR_CONFIG,
                   self->plan.stateful ? "the pipeline keeps its state nowhere (state: best effort)"

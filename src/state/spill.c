@@ -11,7 +11,12 @@
 #include "state/table_delta.h"
 #include "state/table_priv.h"
 
-enum { LOAD_AT_ONCE = 4096, ROW_MAX = 8 + WEIR_STATE_VALUE_MAX + 1, TIMER_KEY_MAX = 8 + 65535 };
+enum {
+    LOAD_AT_ONCE = 4096,
+    ROW_HEAD = 9,
+    ROW_MAX = ROW_HEAD + WEIR_STATE_VALUE_MAX + 1,
+    TIMER_KEY_MAX = 8 + 65535,
+};
 
 struct weir_spill {
     struct weir_disk *disk;
@@ -109,11 +114,12 @@ static void keep(struct weir_strbuf *kept, struct weir_slice bytes)
 static struct weir_entry *
 spill_make(struct weir_state *state, struct weir_slice key, uint32_t hash, struct weir_slice row)
 {
-    WEIR_ASSERT(row.size >= sizeof(int64_t));
-    struct weir_entry *entry = state_make(state, key, hash, row.size - sizeof(int64_t));
+    WEIR_ASSERT(row.size >= ROW_HEAD);
+    struct weir_entry *entry =
+        state_make(state, key, hash, row.size - ROW_HEAD, row.data[sizeof(int64_t)] != 0);
     memcpy(&entry->timer, row.data, sizeof(int64_t));
-    if (row.size > sizeof(int64_t)) {
-        memcpy(entry_bytes(entry), row.data + sizeof(int64_t), row.size - sizeof(int64_t));
+    if (row.size > ROW_HEAD) {
+        memcpy(entry_bytes(entry), row.data + ROW_HEAD, row.size - ROW_HEAD);
     }
     entry->flags |= ENTRY_ON_DISK | ENTRY_USED;
     state->spill->away--;
@@ -193,6 +199,7 @@ static void spill_leave(struct weir_state *state, struct weir_entry *entry)
     if ((entry->flags & (ENTRY_ON_DISK | ENTRY_CHANGED)) != ENTRY_ON_DISK) {
         weir_strbuf_clear(&spill->row);
         weir_strbuf_append(&spill->row, &entry->timer, sizeof(entry->timer));
+        weir_strbuf_push(&spill->row, entry_is_bare(entry));
         weir_strbuf_slice(&spill->row, weir_entry_value(entry));
         WEIR_ASSERT(!spill->row.failed);
         weir_disk_batch_put(spill->batch, spill->table, 'e', key, weir_strbuf_view(&spill->row));
@@ -355,7 +362,8 @@ bool weir_spill_snapshot(struct weir_state *state,
             int64_t timer;
             memcpy(&timer, row.data, sizeof(timer));
             weir_delta_put(out, timer, key,
-                           (struct weir_slice){row.data + sizeof(timer), row.size - sizeof(timer)});
+                           (struct weir_slice){row.data + ROW_HEAD, row.size - ROW_HEAD},
+                           row.data[sizeof(timer)] != 0);
         } else if ((entry->flags & ENTRY_DEAD) == 0) {
             weir_delta_put_entry(out, entry);
         }

@@ -5,7 +5,7 @@
  * log and the snapshots are as they are without a disk. A set that fits into memory never touches
  * the disk.
  *
- *     space 'e'   key                     → i64 timer | value
+ *     space 'e'   key                     → i64 timer | u8 is a mark | value
  *     space 't'   u64 timer | key         → nothing
  *
  * A row of 't' is a hint: it may be older than the entry, and is thrown away when it is read.

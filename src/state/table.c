@@ -226,10 +226,11 @@ struct weir_entry *weir_state_find(struct weir_state *state, struct weir_slice k
     return state_find(state, key, key_hash(key));
 }
 
-struct weir_entry *
-state_make(struct weir_state *state, struct weir_slice key, uint32_t hash, size_t size)
+struct weir_entry *state_make(
+    struct weir_state *state, struct weir_slice key, uint32_t hash, size_t size, bool is_bare)
 {
-    struct weir_entry *entry = entry_take(state, block_size(key.size, size));
+    struct weir_entry *entry =
+        entry_take(state, is_bare ? bare_size(key.size) : block_size(key.size, size));
     entry->timer = WEIR_NO_TIMER;
     entry->hash = hash;
     entry->stamp = state->stamp - 2; /* of neither layer */
@@ -242,8 +243,8 @@ state_make(struct weir_state *state, struct weir_slice key, uint32_t hash, size_
     return entry;
 }
 
-struct weir_entry *
-weir_state_put(struct weir_state *state, struct weir_slice key, size_t size, bool *ret_new)
+static struct weir_entry *
+state_put(struct weir_state *state, struct weir_slice key, size_t size, bool is_bare, bool *ret_new)
 {
     WEIR_ASSERT(key.size > 0 && key.size <= WEIR_STATE_KEY_MAX && size <= WEIR_STATE_VALUE_MAX);
     uint32_t hash = key_hash(key);
@@ -258,11 +259,23 @@ weir_state_put(struct weir_state *state, struct weir_slice key, size_t size, boo
     if (is_full && !state->restoring) {
         return NULL;
     }
-    entry = state_make(state, key, hash, size);
+    entry = state_make(state, key, hash, size, is_bare);
     state->bytes += cost;
     state->count++;
     state_save(state, entry, false);
     return entry;
+}
+
+struct weir_entry *
+weir_state_put(struct weir_state *state, struct weir_slice key, size_t size, bool *ret_new)
+{
+    return state_put(state, key, size, false, ret_new);
+}
+
+struct weir_entry *
+weir_state_put_mark(struct weir_state *state, struct weir_slice key, bool *ret_new)
+{
+    return state_put(state, key, 0, true, ret_new);
 }
 
 void weir_state_drop(struct weir_state *state, struct weir_entry *entry)
@@ -295,7 +308,7 @@ void *weir_state_edit(struct weir_state *state, struct weir_entry *entry)
 
 void *weir_state_resize(struct weir_state *state, struct weir_entry *entry, size_t size)
 {
-    WEIR_ASSERT(size <= WEIR_STATE_VALUE_MAX);
+    WEIR_ASSERT(size <= WEIR_STATE_VALUE_MAX && (size == 0 || !entry_is_bare(entry)));
     size_t old = entry->value_size;
     if (size > old && state->limits.bytes_max > 0 && !state->restoring &&
         state->bytes + entry_cost(entry->key_size, size) - entry_cost(entry->key_size, old) >

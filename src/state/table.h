@@ -16,6 +16,7 @@
  *     u8 1 | i64 clock                                     the clock, when it has moved
  *     u8 2 | i64 timer | varint key size | varint value size | key | value        put
  *     u8 3 | varint key size | key                         dropped
+ *     u8 4 | i64 timer | varint key size | key             put, never with a value
  * A snapshot part is the same (puts only), some slabs at a time, while the table goes on changing;
  * restoring = parts of a snapshot with base epoch b, then every delta after b.
  */

@@ -8,7 +8,7 @@
 #include "state/spill.h"
 #include "state/table_priv.h"
 
-enum { DELTA_CLOCK = 1, DELTA_PUT = 2, DELTA_DROP = 3 };
+enum { DELTA_CLOCK = 1, DELTA_PUT = 2, DELTA_DROP = 3, DELTA_MARK = 4 };
 
 /* --- writing -----------------------------------------------------------------------------------*/
 
@@ -30,19 +30,23 @@ void weir_delta_clock(struct weir_strbuf *out, int64_t clock)
 void weir_delta_put(struct weir_strbuf *out,
                     int64_t timer,
                     struct weir_slice key,
-                    struct weir_slice value)
+                    struct weir_slice value,
+                    bool is_mark)
 {
-    weir_strbuf_push(out, DELTA_PUT);
+    weir_strbuf_push(out, is_mark ? DELTA_MARK : DELTA_PUT);
     weir_strbuf_append(out, &timer, sizeof(timer));
     put_varint(out, key.size);
-    put_varint(out, value.size);
+    if (!is_mark) {
+        put_varint(out, value.size);
+    }
     weir_strbuf_slice(out, key);
     weir_strbuf_slice(out, value);
 }
 
 void weir_delta_put_entry(struct weir_strbuf *out, const struct weir_entry *entry)
 {
-    weir_delta_put(out, weir_entry_timer(entry), weir_entry_key(entry), weir_entry_value(entry));
+    weir_delta_put(out, weir_entry_timer(entry), weir_entry_key(entry), weir_entry_value(entry),
+                   entry_is_bare(entry));
 }
 
 void weir_delta_drop(struct weir_strbuf *out, const struct weir_entry *entry)
@@ -98,10 +102,10 @@ static int64_t take_int64(struct reader *in)
     return number;
 }
 
-static void apply_put(struct weir_state *state, struct reader *in)
+static void apply_put(struct weir_state *state, struct reader *in, bool is_mark)
 {
     int64_t timer = take_int64(in);
-    uint64_t key_size = take_varint(in), value_size = take_varint(in);
+    uint64_t key_size = take_varint(in), value_size = is_mark ? 0 : take_varint(in);
     const char *key = take_bytes(in, key_size), *value = take_bytes(in, value_size);
     in->torn = in->torn || key_size == 0 || key_size > WEIR_STATE_KEY_MAX ||
                value_size > WEIR_STATE_VALUE_MAX;
@@ -109,8 +113,13 @@ static void apply_put(struct weir_state *state, struct reader *in)
         return;
     }
     bool is_new;
-    struct weir_entry *entry =
-        weir_state_put(state, (struct weir_slice){key, key_size}, value_size, &is_new);
+    struct weir_slice own = {key, key_size};
+    struct weir_entry *entry = is_mark ? weir_state_put_mark(state, own, &is_new)
+                                       : weir_state_put(state, own, value_size, &is_new);
+    if (value_size > 0 && entry_is_bare(entry)) { /* a mark was dropped and became something else */
+        in->torn = true;
+        return;
+    }
     memcpy(weir_state_resize(state, entry, value_size), value, value_size);
     weir_state_set_timer(state, entry, timer);
 }
@@ -137,7 +146,8 @@ weir_state_apply(struct weir_state *state, struct weir_slice delta, struct weir_
             weir_state_set_clock(state, take_int64(&in));
             break;
         case DELTA_PUT:
-            apply_put(state, &in);
+        case DELTA_MARK:
+            apply_put(state, &in, in.at[-1] == DELTA_MARK);
             break;
         case DELTA_DROP:
             apply_drop(state, &in);

@@ -12,7 +12,8 @@ void weir_delta_clock(struct weir_strbuf *out, int64_t clock);
 void weir_delta_put(struct weir_strbuf *out,
                     int64_t timer,
                     struct weir_slice key,
-                    struct weir_slice value);
+                    struct weir_slice value,
+                    bool is_mark);
 void weir_delta_put_entry(struct weir_strbuf *out, const struct weir_entry *entry);
 void weir_delta_drop(struct weir_strbuf *out, const struct weir_entry *entry);
 

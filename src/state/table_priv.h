@@ -19,8 +19,8 @@
 #include "state/table.h"
 
 enum {
-    CLASS_STEP = 16,
-    CLASS_COUNT = 64,      /* blocks of 16 … 1024 bytes */
+    CLASS_STEP = 8,
+    CLASS_COUNT = 128,     /* blocks of 8 … 1024 bytes */
     CLASS_ALONE = 255,     /* a slab of its own */
     SLAB_FIRST = 4096,     /* bytes; each next slab of a class is twice as large … */
     SLAB_MAX = 256 * 1024, /* … up to this */
@@ -131,6 +131,19 @@ static inline size_t block_size(size_t key_size, size_t value_size)
     return (size + CLASS_STEP - 1) / CLASS_STEP * CLASS_STEP;
 }
 
+/* Of an entry that never has a value: no room at all, as long as it has a class. */
+static inline size_t bare_size(size_t key_size)
+{
+    size_t size = round8(sizeof(struct weir_entry) + key_size);
+    return size / CLASS_STEP <= CLASS_COUNT ? size : block_size(key_size, 0);
+}
+
+static inline bool entry_is_bare(const struct weir_entry *entry)
+{
+    return entry->class != CLASS_ALONE &&
+           (size_t)(entry->class + 1) * CLASS_STEP == round8(sizeof(*entry) + entry->key_size);
+}
+
 static inline char *entry_key_bytes(const struct weir_entry *entry)
 {
     return (char *)(uintptr_t)(const void *)(entry + 1);
@@ -196,8 +209,8 @@ void state_clear_due(struct weir_state *state);
 struct weir_entry *
 state_find_resident(const struct weir_state *state, struct weir_slice key, uint32_t hash);
 /* A new entry in the index, of no layer. */
-struct weir_entry *
-state_make(struct weir_state *state, struct weir_slice key, uint32_t hash, size_t size);
+struct weir_entry *state_make(
+    struct weir_state *state, struct weir_slice key, uint32_t hash, size_t size, bool is_bare);
 /* Leaves the index. */
 void state_index_remove(struct weir_state *state, const struct weir_entry *entry);
 /* Keeps what the entry is, once per layer. */

@@ -46,7 +46,8 @@ void state_heap_push(struct weir_state *state, struct weir_entry *entry)
         return;
     }
     if (state->heap_count == state->heap_capacity) {
-        state->heap_capacity = state->heap_capacity == 0 ? 64 : state->heap_capacity * 2;
+        state->heap_capacity +=
+            state->heap_capacity < 1024 ? 64 + state->heap_capacity : state->heap_capacity / 4;
         state->heap = weir_realloc(state->heap, state->heap_capacity, sizeof(*state->heap));
     }
     entry->queued++;

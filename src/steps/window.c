@@ -770,6 +770,10 @@ static uint32_t window_layout(const void *config)
         layout = aggregates_mix(layout, self->tumbling->size);
         layout = aggregates_mix(layout, self->tumbling->offset);
         layout = aggregates_mix(layout, self->tumbling->calendar);
+        const char *zone = self->tumbling->timezone == NULL ? "" : self->tumbling->timezone;
+        for (; *zone != '\0'; zone++) {
+            layout = aggregates_mix(layout, *zone);
+        }
     } else if (self->sliding != NULL) {
         layout = aggregates_mix(layout, 2);
         layout = aggregates_mix(layout, self->sliding->size);

@@ -164,9 +164,12 @@ static size_t random_size(struct world *world)
 static void do_put(struct world *world, size_t number)
 {
     bool is_new;
-    size_t size = random_size(world);
+    bool is_mark = number % 7 == 0;
+    size_t size = is_mark ? 0 : random_size(world);
     struct item *item = &world->open->items[number];
-    struct weir_entry *entry = weir_state_put(world->state, key_of(number), size, &is_new);
+    struct weir_entry *entry = is_mark
+                                   ? weir_state_put_mark(world->state, key_of(number), &is_new)
+                                   : weir_state_put(world->state, key_of(number), size, &is_new);
     assert_non_null(entry);
     assert_int_equal(is_new, !item->exists);
     if (is_new) {
@@ -216,7 +219,7 @@ static void do_one(struct world *world)
         weir_state_set_clock(world->state, world->open->clock);
     } else if (entry == NULL || what < 10) {
         do_put(world, number);
-    } else if (what < 40) {
+    } else if (what < 40 && number % 7 != 0) {
         do_change(world, number, entry);
     } else if (what < 60) {
         do_drop(world, number, entry);

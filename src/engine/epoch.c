@@ -460,8 +460,10 @@ static bool epoch_close(struct weir_engine *engine, int64_t deadline_ns)
 int64_t weir_epoch_deadline_ns(const struct weir_engine *engine)
 {
     switch (engine->state) {
-    case WEIR_EPOCH_OPEN:
-        return engine->opened_ns + engine->interval_ns;
+    case WEIR_EPOCH_OPEN: /* it may have become full while the last one was confirmed */
+        return atomic_load_explicit(&engine->epoch_full, memory_order_relaxed)
+                   ? engine->opened_ns
+                   : engine->opened_ns + engine->interval_ns;
     case WEIR_EPOCH_CONFIRMING:
         return weir_clock_monotonic_ns(engine->clock) + 5 * WEIR_NS_PER_MS;
     case WEIR_EPOCH_WAITING:

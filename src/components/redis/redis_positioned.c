@@ -780,6 +780,20 @@ window_look(struct redis_positioned *self, struct redis_part *part, unsigned lan
     return chunk;
 }
 
+/* The window is what bounds reading ahead, and only a commit makes room in it. */
+static void window_hurry(struct redis_positioned *self, const struct redis_part *part)
+{
+    pthread_mutex_lock(&self->lock);
+    bool is_short =
+        part->first != NULL &&
+        part->window_bytes > (size_t)self->ctx->in_flight_bytes / self->part_count / 2 &&
+        (part->next - part->first->start) * 2 > part->filled - part->first->start;
+    pthread_mutex_unlock(&self->lock);
+    if (is_short) {
+        weir_ctx_close_epoch(self->ctx);
+    }
+}
+
 static weir_status positioned_read(
     void *instance, unsigned lane, struct weir_intake *intake, size_t max, struct weir_err *err)
 {
@@ -788,12 +802,15 @@ static weir_status positioned_read(
     size_t total = 0;
     for (uint32_t i = 0; i < self->part_count; i++) {
         struct redis_part *part = &self->parts[i];
-        size_t got = 1;
+        size_t before = total, got = 1;
         struct redis_chunk *chunk = NULL;
         while (total < max && got > 0 && (chunk = window_look(self, part, lane)) != NULL) {
             got = redis_chunk_deliver(chunk, intake, part->part, &part->next, max - total);
             total += got;
             redis_chunk_unref(chunk);
+        }
+        if (total > before) {
+            window_hurry(self, part);
         }
     }
     return total > 0 ? WEIR_OK : WEIR_AGAIN;

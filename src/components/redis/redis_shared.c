@@ -495,6 +495,19 @@ static struct redis_chunk *window_look(struct redis_shared *self)
     return chunk;
 }
 
+/* The window is what bounds reading ahead, and only a commit makes room in it. */
+static void window_hurry(struct redis_shared *self)
+{
+    pthread_mutex_lock(&self->lock);
+    bool is_short = self->first != NULL &&
+                    self->window_bytes > (size_t)self->ctx->in_flight_bytes / 2 &&
+                    (self->next - self->first->start) * 2 > self->filled - self->first->start;
+    pthread_mutex_unlock(&self->lock);
+    if (is_short) {
+        weir_ctx_close_epoch(self->ctx);
+    }
+}
+
 static weir_status shared_read(
     void *instance, unsigned lane, struct weir_intake *intake, size_t max, struct weir_err *err)
 {
@@ -510,6 +523,7 @@ static weir_status shared_read(
         count += got;
         redis_chunk_unref(chunk);
     }
+    window_hurry(self);
     return count > 0 ? WEIR_OK : WEIR_AGAIN;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What anybody would write with hiredis: the same work as weir's, without weir. loop PORT MODE COUNT
+ * What anybody would write with hiredis: the same work as weir's, without weir. loop PORT MODE
+ * COUNT
  *
  *     add        XADD of 100 bytes, 500 to a pipeline, two pipelines under way
  *     read       XREAD by position, 500 at a time
@@ -20,7 +21,8 @@ static redisContext *context;
 static redisReply *answer(void)
 {
     void *reply = NULL;
-    if (redisGetReply(context, &reply) != REDIS_OK || ((redisReply *)reply)->type == REDIS_REPLY_ERROR) {
+    if (redisGetReply(context, &reply) != REDIS_OK ||
+        ((redisReply *)reply)->type == REDIS_REPLY_ERROR) {
         fprintf(stderr, "loop: %s\n", reply == NULL ? context->errstr : ((redisReply *)reply)->str);
         exit(1);
     }
@@ -139,14 +141,14 @@ int main(int argc, char **argv)
     if (argc != 4) {
         return 2;
     }
-    context = redisConnect("127.0.0.1", atoi(argv[1]));
+    context = redisConnect("127.0.0.1", (int)strtol(argv[1], NULL, 10));
     if (context == NULL || context->err != 0) {
         return 1;
     }
     if (strcmp(argv[2], "add") == 0) {
-        mode_add(atol(argv[3]));
+        mode_add(strtol(argv[3], NULL, 10));
     } else {
-        mode_read(argv[2], atol(argv[3]));
+        mode_read(argv[2], strtol(argv[3], NULL, 10));
     }
     redisFree(context);
     return 0;

@@ -16,7 +16,7 @@ void redis_chunk_unref(struct redis_chunk *chunk)
 {
     /* Acquire and release: the last one frees what the others have read. */
     if (atomic_fetch_sub_explicit(&chunk->refs, 1, memory_order_acq_rel) == 1) {
-        freeReplyObject(chunk->reply);
+        redis_answer_unref(chunk->answer);
         weir_strbuf_done(&chunk->text);
         weir_free(chunk);
     }
@@ -135,10 +135,11 @@ static int64_t id_time_ms(const redisReply *id)
     return time_ms;
 }
 
-struct redis_chunk *redis_chunk_new(redisReply *reply, size_t room)
+struct redis_chunk *redis_chunk_new(struct redis_answer *answer, size_t room)
 {
     struct redis_chunk *chunk = weir_calloc(1, sizeof(*chunk) + room * sizeof(struct redis_entry));
-    *chunk = (struct redis_chunk){.reply = reply};
+    *chunk = (struct redis_chunk){.answer = answer};
+    redis_answer_ref(answer);
     atomic_init(&chunk->refs, 1);
     weir_strbuf_init(&chunk->text, SIZE_MAX / 2);
     return chunk;

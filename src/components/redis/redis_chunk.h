@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 
+#include "redis_answer.h"
 #include "redis_source.h"
 
 /* An entry of an answer. Key and value lie in the answer, or in the chunk's text. */
@@ -19,15 +20,15 @@ struct redis_entry {
 struct redis_chunk {
     struct redis_chunk *next;
     atomic_uint refs;
-    redisReply *reply;
+    struct redis_answer *answer;
     struct weir_strbuf text; /* entries as JSON objects */
     int64_t start;
     size_t count, bytes;
     struct redis_entry entries[];
 };
 
-/* Takes the reply over; room for so many entries. One reference. */
-struct redis_chunk *redis_chunk_new(redisReply *reply, size_t room);
+/* Entries of an answer, which it keeps alive; room for so many. One reference. */
+struct redis_chunk *redis_chunk_new(struct redis_answer *answer, size_t room);
 /* An entry (id, fields) of the reply. */
 void redis_chunk_add(const struct redis_source_config *config,
                      struct redis_chunk *chunk,

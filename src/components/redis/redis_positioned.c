@@ -49,6 +49,7 @@ struct redis_positioned {
     int stop_fd, keep_fd;   /* keep_fd: the keeper should look */
     bool running, is_known; /* is_known: the engine was told what this process has */
     pthread_t reader, keeper;
+    struct redis_answers answers;    /* the reader's */
     redisContext *asker, *committer; /* control */
     int64_t asked_ns;                /* control: when adopting failed last */
 
@@ -227,7 +228,6 @@ static redisReply *ask(struct redis_positioned *self,
     redisReply *reply = NULL;
     for (size_t i = 0; i < commands; i++) {
         void *object = NULL;
-        freeReplyObject(reply);
         if (redisGetReply(context, &object) != REDIS_OK) {
             (void)!redis_fail(err, what, context, NULL);
             return NULL;
@@ -239,7 +239,6 @@ static redisReply *ask(struct redis_positioned *self,
     }
     if (err->status != WEIR_OK) {
         err->status = err->status == WEIR_REJECTED ? WEIR_FATAL : err->status;
-        freeReplyObject(reply);
         reply = NULL;
     }
     return reply;
@@ -264,10 +263,10 @@ static struct counts read_counts(const redisReply *info)
     return counts;
 }
 
-/* Takes the entries of one stream; the list is stolen from the reply. */
-static struct redis_chunk *make_chunk(struct redis_positioned *self, redisReply *list)
+/* The entries of one stream. */
+static struct redis_chunk *make_chunk(struct redis_positioned *self, const redisReply *list)
 {
-    struct redis_chunk *chunk = redis_chunk_new(list, list->elements);
+    struct redis_chunk *chunk = redis_chunk_new(self->answers.filling, list->elements);
     for (size_t i = 0; i < list->elements; i++) {
         if (redis_reply_is_entry(list->element[i])) {
             redis_chunk_add(self->config, chunk, list->element[i]);
@@ -321,7 +320,7 @@ static weir_status take_answer(struct redis_positioned *self,
                                const struct asked *asked,
                                size_t index,
                                const redisReply *info,
-                               redisReply *list,
+                               const redisReply *list,
                                struct weir_err *err)
 {
     struct redis_part *part = asked->parts[index];
@@ -354,26 +353,25 @@ static weir_status take_answer(struct redis_positioned *self,
 
 static weir_status take_answers(struct redis_positioned *self,
                                 const struct asked *asked,
-                                redisReply *reply,
+                                const redisReply *reply,
                                 bool *ret_any,
                                 struct weir_err *err)
 {
     if (!redis_reply_is_list(reply) || reply->elements != asked->count + 1) {
         return redis_fail(err, self->config->stream, NULL, reply);
     }
-    redisReply *streams = reply->element[asked->count];
+    const redisReply *streams = reply->element[asked->count];
     weir_status status = WEIR_OK;
     if (streams->type == REDIS_REPLY_ERROR) {
         status = redis_fail(err, self->config->stream, NULL, streams);
         return err->status = status == WEIR_REJECTED ? WEIR_FATAL : status;
     }
     for (size_t i = 0; i < asked->count && status == WEIR_OK; i++) {
-        redisReply *list = NULL;
+        const redisReply *list = NULL;
         for (size_t k = 0; redis_reply_is_list(streams) && k < streams->elements; k++) {
-            redisReply *stream = streams->element[k];
+            const redisReply *stream = streams->element[k];
             if (strcmp(stream->element[0]->str, asked->parts[i]->stream) == 0) {
                 list = stream->element[1];
-                stream->element[1] = NULL;
                 break;
             }
         }
@@ -403,12 +401,10 @@ static weir_status reader_read(struct redis_positioned *self,
     put_read(out, asked, self->config->count, false);
     redis_put_head(out, 1);
     put_text(out, "EXEC");
-    redisReply *reply = ask(self, context, out, asked->count + 3, err);
-    if (reply == NULL) {
-        return err->status;
-    }
-    weir_status status = take_answers(self, asked, reply, ret_any, err);
-    freeReplyObject(reply);
+    const redisReply *reply = ask(self, context, out, asked->count + 3, err);
+    weir_status status =
+        reply == NULL ? err->status : take_answers(self, asked, reply, ret_any, err);
+    redis_answers_done(&self->answers);
     return status;
 }
 
@@ -421,6 +417,7 @@ reader_serve(struct redis_positioned *self, redisContext *context, struct weir_e
     };
     struct weir_strbuf out;
     weir_strbuf_init(&out, SIZE_MAX / 2);
+    redis_answers_use(&self->answers, context);
     weir_status status = WEIR_OK;
     while (status == WEIR_OK && asked_choose(self, &asked)) {
         bool any = false;
@@ -428,7 +425,8 @@ reader_serve(struct redis_positioned *self, redisContext *context, struct weir_e
         if (status == WEIR_OK && !any) {
             weir_strbuf_clear(&out);
             put_read(&out, &asked, 1, true);
-            freeReplyObject(ask(self, context, &out, 1, err));
+            (void)ask(self, context, &out, 1, err);
+            redis_answers_done(&self->answers);
             status = err->status;
         }
     }

@@ -42,9 +42,10 @@ struct redis_shared {
     int stop_fd;
     bool running;
     pthread_t thread;
-    redisContext *acks; /* control */
-    int64_t gauged_ns;  /* control */
-    int64_t next;       /* lane, or paused: what is delivered next */
+    struct redis_answers answers; /* the thread's */
+    redisContext *acks;           /* control */
+    int64_t gauged_ns;            /* control */
+    int64_t next;                 /* lane, or paused: what is delivered next */
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t room;
@@ -109,14 +110,18 @@ static bool thread_pause(struct redis_shared *self, int timeout_ms)
     return poll(&wait, 1, timeout_ms) > 0;
 }
 
-/* Takes the reply over. With `known`, entries that are in the window already are left out. */
-static size_t thread_push(struct redis_shared *self,
-                          redisReply *reply,
-                          const redisReply *list,
-                          bool known,
-                          size_t *ret_lost)
+/* The reply that was got last was looked at. */
+static void thread_drop(struct redis_shared *self)
 {
-    struct redis_chunk *chunk = redis_chunk_new(reply, list->elements);
+    redis_answer_unref(redis_answers_take(&self->answers));
+}
+
+/* Entries of the reply that was got last. With `known`, those that are in the window already are
+ * left out. */
+static size_t
+thread_push(struct redis_shared *self, const redisReply *list, bool known, size_t *ret_lost)
+{
+    struct redis_chunk *chunk = redis_chunk_new(self->answers.filling, list->elements);
     for (size_t i = 0; i < list->elements; i++) {
         const redisReply *item = list->element[i];
         if (!redis_reply_is_entry(item)) {
@@ -176,7 +181,6 @@ static weir_status thread_make_group(struct redis_shared *self,
         status = redis_fail(err, self->config->stream, context, reply);
         err->status = status = status == WEIR_REJECTED ? WEIR_FATAL : status;
     }
-    freeReplyObject(reply);
     return status;
 }
 
@@ -221,12 +225,12 @@ thread_read_own(struct redis_shared *self, redisContext *context, struct weir_er
             (long long)self->config->count, self->config->stream, from);
         if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
             status = thread_mend(self, context, reply, err);
-            freeReplyObject(reply);
+            thread_drop(self);
             continue;
         }
         const redisReply *list = reply->elements == 1 ? reply->element[0]->element[1] : NULL;
         if (list == NULL || list->elements == 0) {
-            freeReplyObject(reply);
+            thread_drop(self);
             break;
         }
         snprintf(from, sizeof(from), "%s", list->element[list->elements - 1]->element[0]->str);
@@ -234,11 +238,12 @@ thread_read_own(struct redis_shared *self, redisContext *context, struct weir_er
         for (size_t i = 0; i < list->elements; i++) {
             const redisReply *item = list->element[i];
             if (!redis_reply_is_list(item->element[1])) { /* nothing but its id is left */
-                freeReplyObject(redisCommand(context, "XACK %s %s %s", self->config->stream,
-                                             self->group, item->element[0]->str));
+                (void)redisCommand(context, "XACK %s %s %s", self->config->stream, self->group,
+                                   item->element[0]->str);
             }
         }
-        (void)thread_push(self, reply, list, true, &lost);
+        (void)thread_push(self, list, true, &lost);
+        thread_drop(self);
         status = thread_lost(self, lost, err);
     }
     return status;
@@ -256,12 +261,13 @@ thread_claim(struct redis_shared *self, redisContext *context, struct weir_err *
             self->consumer, (long long)claim_idle_ms(self->config), cursor, CLAIM_COUNT);
         if (!redis_reply_is_list(reply) || reply->elements < 2) {
             status = thread_mend(self, context, reply, err);
-            freeReplyObject(reply);
+            thread_drop(self);
             break;
         }
         snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
         size_t lost = reply->elements > 2 ? reply->element[2]->elements : 0;
-        size_t count = thread_push(self, reply, reply->element[1], true, &lost);
+        size_t count = thread_push(self, reply->element[1], true, &lost);
+        thread_drop(self);
         if (count > 0) {
             WEIR_LOG_INFO(self->ctx->log, "entries of other consumers taken over",
                           WEIR_F("stream", self->config->stream), WEIR_F("entries", count));
@@ -282,10 +288,9 @@ thread_read(struct redis_shared *self, redisContext *context, struct weir_err *e
         status = thread_mend(self, context, reply, err);
     } else if (redis_reply_is_list(reply) && reply->elements == 1) {
         size_t lost = 0;
-        (void)thread_push(self, reply, reply->element[0]->element[1], false, &lost);
-        return WEIR_OK;
+        (void)thread_push(self, reply->element[0]->element[1], false, &lost);
     }
-    freeReplyObject(reply);
+    thread_drop(self);
     return status;
 }
 
@@ -294,7 +299,9 @@ thread_serve(struct redis_shared *self, redisContext *context, struct weir_err *
 {
     char start[REDIS_ID_MAX];
     redis_start_id(&self->config->start, start);
+    redis_answers_use(&self->answers, context);
     weir_status status = thread_make_group(self, context, start, err);
+    thread_drop(self);
     if (status == WEIR_OK) {
         status = thread_read_own(self, context, err);
     }
@@ -341,6 +348,7 @@ static void *thread_main(void *argument)
                 thread_set_reading(self, context) ? thread_serve(self, context, &err) : WEIR_OK;
             (void)thread_set_reading(self, NULL);
             redisFree(context);
+            redis_answers_done(&self->answers);
         }
         if (thread_pause(self, 0)) {
             break; /* whatever went wrong: the connection was cut to end it */

@@ -8,10 +8,11 @@ Method: records that name themselves arrive in 4 partitions, each in order; the 
 their number. Afterwards the input is read and windowed again by the dozen lines below, up to the
 slowest partition's time. Partitions that come late or fall idle have cases of their own.
 
-    WEIR_LONG: 50 kills instead of 4."""
+    WEIR_LONG: 50 kills instead of 2, each step of a commit five times."""
 import collections
 import json
 import pathlib
+import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
@@ -80,7 +81,7 @@ def killed(context):
     load, text = loaded(context, kafka, scale(20_000, 60_000), 6000)
     load.start()
     weir = context.weir(text, instance="a")
-    for _ in range(scale(4, 50)):
+    for _ in range(scale(2, 50)):
         load.wait_progress(1, alive=[weir])
         weir.run_for(context.random.uniform(0, 0.8))
         weir.kill()
@@ -114,6 +115,28 @@ def partitions_and_shards_move(context):
             other.term()
     drain(context, kafka, load, first)
     first.term()
+    compare(context, of_load(kafka, load.source), visible(kafka, load.sink))
+
+
+@case
+def killed_at_each_step_of_a_commit(context):
+    """The exchange's records and marks, both groups' positions, the state and the results are one
+    transaction, at whatever step of it the process dies."""
+    kafka = context.kafka()
+    load, text = loaded(context, kafka, 3000, 2000)
+    load.start()
+    weir = context.weir(text, instance="a", start=False)
+    points = [f"{point}:{passing}" for passing in scale([2], [1, 2, 3, 7, 20])
+              for point in ("after_poll", "after_produce", "before_send_offsets",
+                            "after_send_offsets", "before_commit", "after_commit")]
+    for point in points:
+        weir.start(env={"WEIR_FAILPOINT": point})
+        code = weir.wait_exit(60)
+        assert code == -signal.SIGKILL, f"{point} ended with {code}:\n{weir.tail()}"
+    weir.start()
+    drain(context, kafka, load, weir)
+    weir.term()
+    context.say(f"{len(points)} crashes")
     compare(context, of_load(kafka, load.source), visible(kafka, load.sink))
 
 

@@ -6,9 +6,11 @@ With one file they are what they are without the exchange, late records included
 import collections
 import json
 import random
+import subprocess
 
+import wait
 from harness import case, main, scale
-from local_pipeline import expect_in, join, kill_until_done, run, text
+from local_pipeline import expect_in, join, kill_until_done, run, start, text
 
 SHARDS = 7
 KINDS = {
@@ -151,6 +153,24 @@ def a_file_that_has_ended_holds_nothing_back(context):
     assert max(ends) == 950, f"the last window ends at {max(ends)}"
     run(context, pipeline(KINDS["tumbling"]))
     assert max(end for _, _, end, _, _ in output(context)) == 1000
+
+
+@case
+def a_shard_without_records_goes_on(context):
+    """Time comes to every shard with each commit, also where no record does, while the input is open."""
+    step = {"name": "sums", "exchange": "memory",
+            "window": {"tumbling": "50ms", "key": ".k", "time": ".t", "aggregate": {"n": "count"}}}
+    weir = start(context, text("sums", {"stdin": {}}, {"file": {"path": "out.jsonl"}}, steps=[step],
+                               commit_interval="20ms", lanes=2), stdin=subprocess.PIPE)
+    for key, t in (("only", 1), ("other", 500)):
+        weir.stdin.write(json.dumps({"k": key, "t": t}).encode() + b"\n")
+        weir.stdin.flush()
+    out = context.dir / "out.jsonl"
+    wait.until(lambda: out.exists() and "only" in out.read_text(), 30,
+               "the window of the shard that gets no more is closed")
+    weir.stdin.close()
+    assert weir.wait(30) == 0
+    assert "other" in out.read_text()
 
 
 @case

@@ -363,7 +363,9 @@ take(struct weir_jq_run *run, struct weir_value *container, struct weir_value ke
             slot = &weir_array_mut(*container)->items[place];
         }
     } else {
-        return jq_get(run, weir_retain(*container), weir_retain(key));
+        bool unwritable = key.kind == WEIR_KIND_ARRAY && container->kind == WEIR_KIND_ARRAY;
+        return unwritable ? jq_fail(run, "Cannot update field at array index of array")
+                          : jq_get(run, weir_retain(*container), weir_retain(key));
     }
     if (slot == NULL) {
         return weir_value_null();

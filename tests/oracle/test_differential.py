@@ -27,13 +27,14 @@ KNOWN = [
     # jq takes patterns (of `as`, and of the definitions of +=, -= …) apart in path mode, which refuses most
     # of them and puts the rest into the path; weir binds them.
     (r"\bas [\[{]|=", r"Invalid path expression near attempt to access element (-?\d|\\\"\w\\\") of.* / "),
-    (r"\bpath.* as [\[{]", r"^\[\[.* / \[\["),
+    (r"path.* as [\[{]", r"^\[.* / \["),
     # Both refuse what is no path; jq inside the definition of a builtin, weir behind it.
     (r"", r"error \"Invalid path expression.* / .*error \"Invalid path expression"),
     # In jq a failure or break anywhere behind ?// tries the next alternative, even outside its body.
     (r" \?// ", r""),
     # Both refuse what is no path; what weir does first there fails first.
-    (r"with_entries", r"^error \"Invalid path expression.* / error "),
+    (r"path.*\bwalk\(", r"^error \"Invalid path expression.* / "),
+    (r"(with|to)_entries", r"^error \"Invalid path expression.* / error "),
     # jq defines these by a slice or an index, which is a path.
     (r"trimstr\b|\b(r?index|indices)\b", r" / .*error \"Invalid path expression"),
     # jq drops a function that nobody calls before it looks up the names in it.

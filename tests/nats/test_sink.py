@@ -102,7 +102,8 @@ def full_stream(context, version):
     nats = server(context, version)
     nats.make("OUT", "out.>", discard="new", max_msgs=500)
     weir = context.weir(pipeline(context, [{"n": i} for i in range(2000)],
-                                 {"url": nats.address, "subject": "out.x"}))
+                                 {"url": nats.address, "subject": "out.x"},
+                                 guarantee="at-least-once"))
     weir.wait_log("maximum messages exceeded")
     weir.expect_running()
     info = nats.api("STREAM.INFO.OUT")["config"]

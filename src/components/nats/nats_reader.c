@@ -200,7 +200,7 @@ static weir_status reader_receive(struct nats_reader *self, struct weir_err *err
                 nats_chunk_add(chunk, message, delivery.sequence, delivery.time_ns / NS_PER_MS);
             }
         }
-        if (queued-- == 0) {
+        if (queued-- == 0 || status != WEIR_OK) {
             break;
         }
         code = natsSubscription_NextMsg(&message, self->client->inbox, WAIT_MS);

@@ -254,7 +254,7 @@ static void sink_check_silence(struct nats_sink *self)
     int64_t now_ns = weir_clock_monotonic_ns(self->ctx->clock);
     pthread_mutex_lock(&self->lock);
     uint64_t oldest = self->acks.answered;
-    if (self->acks.written == oldest || oldest != self->watched) {
+    if (self->acks.written == oldest || oldest != self->watched || self->watched_ns == 0) {
         self->watched = oldest;
         self->watched_ns = now_ns;
     } else if (now_ns - self->watched_ns > self->config->ack_timeout * NS_PER_MS &&

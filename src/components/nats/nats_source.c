@@ -12,9 +12,9 @@
 #include <weir/positions.h>
 
 #include "base/alloc.h"
+#include "nats_probe.h"
 #include "nats_record.h"
 #include "nats_transaction.h"
-#include "nats_probe.h"
 
 static const struct weir_choice manage_choices[] = {
     {"create", NATS_MANAGE_CREATE,

@@ -84,6 +84,22 @@ static bool find_lines(struct weir_arena *arena, struct weir_text *text)
     return true;
 }
 
+/* A password in a URL (SCHEME://USER:PASSWORD@HOST) is nowhere allowed, and still not shown. */
+static void mask_logins(struct weir_arena *arena, struct weir_text *text)
+{
+    const char *at = text->bytes.data, *end = at + text->bytes.size;
+    while ((at = memmem(at, (size_t)(end - at), "://", 3)) != NULL) {
+        at += 3;
+        size_t size = strcspn(at, "/ \t\r\n'\"`,}");
+        const char *host = memrchr(at, '@', size);
+        const char *colon = host == NULL ? NULL : memchr(at, ':', (size_t)(host - at));
+        if (colon != NULL && colon + 1 < host) {
+            weir_text_mask_range(arena, text, (size_t)(colon + 1 - text->bytes.data),
+                                 (size_t)(host - text->bytes.data));
+        }
+    }
+}
+
 struct weir_text *weir_text_new(struct weir_arena *arena,
                                 const char *name,
                                 struct weir_slice bytes,
@@ -110,6 +126,7 @@ struct weir_text *weir_text_new(struct weir_arena *arena,
         (void)weir_fail(err, WEIR_LIMIT, "out of memory");
         return NULL;
     }
+    mask_logins(arena, text);
     return text;
 }
 

@@ -297,6 +297,23 @@ static weir_status check_identity(const struct weir_pipeline_config *old,
     return WEIR_OK;
 }
 
+/* State that was kept per partition is not there per shard, nor per other shards. */
+static weir_status
+check_exchange(const struct weir_plan *old, const struct weir_plan *new, struct weir_err *err)
+{
+    if (!old->state_is_kept || old->stateful_step_count == 0 ||
+        ((old->exchange == NULL) == (new->exchange == NULL) &&
+         old->exchange_shards == new->exchange_shards)) {
+        return WEIR_OK;
+    }
+    (void)!weir_fail(err, WEIR_CONFIG,
+                     "another exchange, or other shards, would be without the "
+                     "state");
+    weir_err_hint(err, "Leave `exchange` as it is, or stop weir; `weir positions set "
+                       "--reset-state` throws the state away.");
+    return err->status;
+}
+
 static weir_status
 check_http(const struct weir_reload *self, const struct weir_loading *next, struct weir_err *err)
 {
@@ -326,6 +343,7 @@ static weir_status check_follows(const struct weir_reload *self,
         return err->status;
     }
     status = status == WEIR_OK ? check_http(self, next, err) : status;
+    status = status == WEIR_OK ? check_exchange(old, new, err) : status;
     status = status == WEIR_OK ? check_steps(old, new, err) : status;
     status = status == WEIR_OK ? check_sources(old, err) : status;
     status = status == WEIR_OK ? check_sources(new, err) : status;

@@ -288,5 +288,18 @@ def watch_needs_a_file(context):
     assert done.returncode == 2 and b"--watch needs a file" in done.stderr, done.stderr
 
 
+@case
+def another_exchange_is_refused(context):
+    """State lies per shard: a reload that divides the keys differently would leave it behind."""
+    def counts(**step):
+        return counting(steps=[{"name": "sums", "aggregate": {"key": ".n % 7",
+                                                              "aggregate": {"n": "count"}}} | step])
+    process = begin(context, counts(exchange={"via": "memory", "shards": 3}))
+    refused = "another exchange, or other shards, would be without the state"
+    hup(context, process, counts(exchange={"via": "memory", "shards": 4}), refused)
+    hup(context, process, counts(), refused, times=2)
+    stop(process)
+
+
 if __name__ == "__main__":
     main()

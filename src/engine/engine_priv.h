@@ -292,6 +292,7 @@ struct weir_engine {
     struct weir_strbuf shown;
     struct weir_strbuf shown_behind; /* reasons why its partitions are not ready */
     bool shown_assigned, shown_committing, shown_restoring;
+    atomic_size_t restored_bytes; /* of the restore under way, or the last one */
     struct weir_engine_progress shown_progress;
     int64_t stop_deadline_ns;
     weir_status result;

@@ -42,9 +42,16 @@ shard_open_log(struct weir_engine *engine, const struct weir_assignment *item, s
                                    err);
 }
 
+struct taking {
+    struct weir_engine *engine;
+    struct weir_shard_log *log;
+};
+
 static weir_status shard_take(void *context, struct weir_slice frame, struct weir_err *err)
 {
-    return weir_shard_log_take(context, frame, err);
+    const struct taking *self = context;
+    atomic_fetch_add_explicit(&self->engine->restored_bytes, frame.size, memory_order_relaxed);
+    return weir_shard_log_take(self->log, frame, err);
 }
 
 static bool shard_is_alone(const struct weir_engine *engine, const struct weir_task *task)
@@ -63,6 +70,7 @@ static weir_status shard_restore(struct weir_engine *engine,
                                  struct weir_err *err)
 {
     int64_t began_ns = weir_clock_monotonic_ns(engine->clock);
+    struct taking taking = {engine, task->log};
     weir_status status = WEIR_OK;
     if (engine->plan.state_in_domain && !shard_is_alone(engine, task)) {
         status =
@@ -74,12 +82,12 @@ static weir_status shard_restore(struct weir_engine *engine,
         status = shard_open_log(engine, item, err);
         if (status == WEIR_OK) {
             status =
-                shard_ops(engine)->restore(engine->domain, item->index, shard_take, task->log, err);
+                shard_ops(engine)->restore(engine->domain, item->index, shard_take, &taking, err);
         }
     } else {
         engine->frame_max = FRAME_MAX;
         status = weir_state_log_frames(engine->state_log, engine->sources[task->source].name,
-                                       task->topic, item->index, shard_take, task->log, err);
+                                       task->topic, item->index, shard_take, &taking, err);
     }
     if (status == WEIR_OK) {
         status = weir_shard_log_restored(task->log, err);

@@ -225,6 +225,9 @@ void weir_engine_show_restoring(struct weir_engine *engine, bool restoring)
 {
     pthread_mutex_lock(&engine->shown_lock);
     engine->shown_restoring = restoring;
+    if (restoring) {
+        atomic_store_explicit(&engine->restored_bytes, 0, memory_order_relaxed);
+    }
     pthread_mutex_unlock(&engine->shown_lock);
 }
 
@@ -244,7 +247,10 @@ bool weir_engine_is_ready(struct weir_engine *engine, struct weir_strbuf *reason
         return sound;
     }
     if (restoring) {
-        put_reason(reasons, "the state of its partitions is being restored");
+        size_t bytes = atomic_load_explicit(&engine->restored_bytes, memory_order_relaxed);
+        weir_strbuf_printf(reasons,
+                           "the state of its partitions is being restored, %.1f MB so far\n",
+                           (double)bytes / 1e6);
     } else if (!assigned) {
         put_reason(reasons, "the sources have not told which partitions are this process's");
     }

@@ -141,7 +141,7 @@ def waits_for_what_is_open(context):
     weir.wait_log("restoring state", 60)
     assert "partition assigned" not in weir.text(), weir.tail()
     code, page = weir.get("/readyz")
-    assert code == 503 and "being restored" in page, page
+    assert code == 503 and "being restored" in page and "MB so far" in page, page
     other.abort_transaction(30)
     kafka.wait_drained(context.name, source, 60, [weir])
     assert "state restored" in weir.text(), weir.tail()

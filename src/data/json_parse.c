@@ -5,8 +5,8 @@
  * keys seen so far, until both are closed. Nodes are reserved for the densest ordinary text at the
  * top of the arena, and what was not needed is given back.
  *
- * On the way it is noted what printing would otherwise have to find out: `dirty` is behind the last
- * byte that jq would not print as it stands, so a container that begins after it prints by one
+ * On the way it is noted what printing would otherwise have to find out: `dirty` is the last byte
+ * so far that jq would not print as it stands, so a container that begins behind it prints by one
  * copy.
  *
  * Only well-formed JSON is read here. Whatever else comes goes to the lenient reader, which either
@@ -32,9 +32,9 @@
 
 enum outcome { ODD, DONE, DEEP, FULL };
 
-/* The document ends with a closing bracket, so only strings and words look for its end. A copy of
- * this lies in the loop's registers: what is inlined changes that one, what is rare a copy of it.
- */
+/* The document ends with a closing bracket, so only strings and words look for its end. The parser
+ * lies in the loop's registers: what is inlined changes it there, what is rare takes and gives a
+ * copy. */
 struct parser {
     struct weir_arena *arena;
     const char *end;

@@ -78,7 +78,7 @@ struct weir_positions_ops {
                               void *context,
                               struct weir_err *err);
     /* Makes a log that must be empty, and fills it in one commit with what `next` gives; data ==
-     * NULL: that was all. Entries have at most `entry_max` bytes and are borrowed until the next
+     * NULL: that was all. NULL: only reading is possible. Entries have at most `entry_max` bytes and are borrowed until the next
      * call. */
     weir_status (*write_state)(const struct weir_positions_call *call,
                                const char *name,

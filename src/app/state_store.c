@@ -351,6 +351,9 @@ write_system(struct weir_store *self, const struct weir_plan_edge *system, struc
     const struct weir_positions_call call = store_call(self, system);
     struct weir_position *items = NULL;
     int32_t shards = 0;
+    if (ops->write_state == NULL) {
+        return weir_fail(err, WEIR_CONFIG, "state cannot be imported into this system yet");
+    }
     weir_status status = check_readers(&call, ops, err);
     if (status == WEIR_OK) {
         status = find_shards(self, &call, ops, &items, &shards, err);

@@ -112,7 +112,8 @@ def keys_move_and_come_back(context):
                     steps=[{"name": "n", "aggregate": {"key": ".", "aggregate": {"n": "count"}}}])
 
     def once():
-        kafka.produce("many", ({"value": b"%d" % key, "partition": key % partitions} for key in range(keys)))
+        kafka.produce("many", ({"value": b"%d" % key, "partition": key % partitions} for key in range(keys)),
+                      queue_buffering_max_messages=2_000_000)
         kafka.wait_drained(context.name, "many", scale(120, 900), [p for p in (first, other) if p.process])
 
     first = context.weir(text, "first")

@@ -6,13 +6,15 @@ Method: the entries of several streams pass a window, or a filter for what was s
 pipeline and the server are killed and streams move between processes; then the inputs are read
 again and windowed by the dozen lines below. The visible results must be the same, as multisets."""
 import collections
+import json
 import pathlib
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import redis_proxy
 import wait
-from harness import case, main, scale
+from harness import case, main, scale, weir_binary
 from redis_flow import Flow
 
 SIZE, GRACE = 40, 4
@@ -67,8 +69,18 @@ def killed(context):
         weir.start()
     flow.wait_done(weir)
     assert "state restored" in weir.text(), "nothing was restored: nothing was shown"
+    seen(flow, weir)
     weir.term()
     verdict(context, flow)
+
+
+def seen(flow, weir):
+    """What `weir state` reads from outside, while the pipeline runs."""
+    shown = subprocess.run([weir_binary(), "state", "list", "--format", "json", weir.file], timeout=60,
+                           check=True, capture_output=True)
+    tables = json.loads(shown.stdout)["tables"]
+    assert sorted(t["position"] for t in tables) == sorted(flow.counts), (tables, flow.counts)
+    assert all(0 < t["keys"] <= 2 * 17 for t in tables), tables
 
 
 @case

@@ -12,6 +12,7 @@
 
 #include <weir/positions.h>
 
+#include "redis_chunk.h"
 #include "redis_commit.h"
 
 enum { ACTIVE_MS = 2000 };
@@ -306,10 +307,87 @@ static weir_status commit(const struct weir_positions_call *call,
     return status;
 }
 
+/* --- the state ---------------------------------------------------------------------------------*/
+
+enum { STATE_PAGE = 64 };
+
+struct state_reading {
+    int32_t shard;
+    weir_status (*take)(void *context,
+                        int32_t shard,
+                        struct weir_slice entry,
+                        struct weir_err *err);
+    void *context;
+};
+
+static weir_status read_page(const redisReply *page,
+                             const char *key,
+                             const struct state_reading *reading,
+                             struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; i < page->elements && status == WEIR_OK; i++) {
+        const redisReply *item = page->element[i];
+        status = redis_reply_is_entry(item) && item->element[1]->elements == 2
+                     ? reading->take(reading->context, reading->shard,
+                                     redis_reply_slice(item->element[1]->element[1]), err)
+                     : weir_fail(err, WEIR_CORRUPT, "%.200s: this is no state of weir", key);
+    }
+    return status;
+}
+
+static weir_status read_shard(redisContext *context,
+                              const char *key,
+                              struct state_reading *reading,
+                              struct weir_err *err)
+{
+    char from[REDIS_ID_MAX + 1] = "-", count[24];
+    snprintf(count, sizeof(count), "%d", STATE_PAGE);
+    weir_status status = WEIR_OK;
+    for (size_t got = STATE_PAGE; status == WEIR_OK && got == STATE_PAGE;) {
+        const char *const question[] = {"XRANGE", key, from, "+", "COUNT", count};
+        redisReply *page = redis_ask(context, key, REDIS_REPLY_ARRAY, err, 6, question);
+        if (page == NULL) {
+            return err->status;
+        }
+        got = page->elements;
+        status = read_page(page, key, reading, err);
+        if (got > 0 && status == WEIR_OK) {
+            snprintf(from, sizeof(from), "(%s", page->element[got - 1]->element[0]->str);
+        }
+        freeReplyObject(page);
+    }
+    return status;
+}
+
+static weir_status read_state(const struct weir_positions_call *call,
+                              const char *name,
+                              int32_t *ret_shards,
+                              weir_status (*take)(void *context,
+                                                  int32_t shard,
+                                                  struct weir_slice entry,
+                                                  struct weir_err *err),
+                              void *context,
+                              struct weir_err *err)
+{
+    (void)name; /* each stream's lies beside it */
+    struct asker asker = {0};
+    struct state_reading reading = {.take = take, .context = context};
+    weir_status status = asker_open(&asker, call, err);
+    *ret_shards = (int32_t)asker.count;
+    for (size_t i = 0; i < asker.count && status == WEIR_OK; i++) {
+        reading.shard = (int32_t)i;
+        status = read_shard(asker.context, asker.parts[i].state_key, &reading, err);
+    }
+    asker_close(&asker);
+    return status;
+}
+
 const struct weir_positions_ops redis_positions_ops = {
     .unit = "records",
     .list = list,
     .find = find,
     .readers = readers,
     .commit = commit,
+    .read_state = read_state,
 };

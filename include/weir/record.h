@@ -84,6 +84,10 @@ WEIR_MUST_USE weir_status weir_record_read_headers(struct weir_batch *batch,
                                                    struct weir_record *record,
                                                    struct weir_err *err);
 
+/* The id that its producer gave the record, for log lines: the first header called message_id,
+ * message-id, ce_id (CloudEvents) or Nats-Msg-Id; at most 256 bytes of it. data == NULL: none. */
+struct weir_slice weir_record_message_id(struct weir_batch *batch, const struct weir_record *record);
+
 /* Appends a zeroed record; NULL at the memory limit. The pointer is valid until the next append. */
 struct weir_record *weir_batch_append(struct weir_batch *batch);
 struct weir_arena *weir_batch_arena(struct weir_batch *batch);

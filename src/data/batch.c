@@ -144,3 +144,24 @@ weir_record_read_headers(struct weir_batch *batch, struct weir_record *record, s
     record->headers_read = status == WEIR_OK;
     return status;
 }
+
+struct weir_slice weir_record_message_id(struct weir_batch *batch, const struct weir_record *record)
+{
+    static const char *const names[] = {"message_id", "message-id", "ce_id", "Nats-Msg-Id"};
+    enum { NAME_COUNT = sizeof names / sizeof names[0], ID_MAX = 256 };
+    struct weir_record copy = *record;
+    struct weir_err ignored = {0};
+    if (weir_record_read_headers(batch, &copy, &ignored) != WEIR_OK) {
+        return (struct weir_slice){0};
+    }
+    for (uint32_t i = 0; i < copy.header_count; i++) {
+        for (int k = 0; k < NAME_COUNT; k++) {
+            if (weir_slice_equal(copy.headers[i].key, weir_slice_of(names[k]))) {
+                struct weir_slice id = copy.headers[i].value;
+                id.size = id.size < ID_MAX ? id.size : ID_MAX;
+                return id;
+            }
+        }
+    }
+    return (struct weir_slice){0};
+}

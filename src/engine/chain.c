@@ -72,6 +72,7 @@ static bool chain_bury(struct chain_pass *pass,
     if (weir_record_read_headers(batch, &dead, &ignored) != WEIR_OK) {
         return false;
     }
+    struct weir_slice id = weir_record_message_id(batch, &dead);
     const struct {
         const char *name, *text;
     } words[] = {
@@ -115,9 +116,10 @@ static bool chain_bury(struct chain_pass *pass,
             *fate = WEIR_FATE_DEAD;
         }
         struct weir_log log = weir_log_named(&engine->log, path);
-        WEIR_LOG_WARN(
-            &log, "record given to the dead letters", WEIR_F("topic", (const char *)origin->topic),
-            WEIR_F("partition", origin->part.index), WEIR_F("offset", position), WEIR_F_ERR(err));
+        WEIR_LOG_WARN(&log, "record given to the dead letters",
+                      WEIR_F("topic", (const char *)origin->topic),
+                      WEIR_F("partition", origin->part.index), WEIR_F("offset", position),
+                      WEIR_F("message_id", id), WEIR_F_ERR(err));
     }
     return taken;
 }
@@ -147,6 +149,7 @@ static void chain_failed(struct chain_pass *pass,
             struct weir_log log = weir_log_named(&engine->log, path);
             WEIR_LOG_WARN(&log, "record skipped", WEIR_F("topic", (const char *)origin->topic),
                           WEIR_F("partition", origin->part.index), WEIR_F("offset", position),
+                          WEIR_F("message_id", weir_record_message_id(pass->batch, record)),
                           WEIR_F_ERR(err));
         }
         return;

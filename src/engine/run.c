@@ -254,5 +254,6 @@ void weir_run_log(struct weir_run *run, const struct weir_record *record, struct
     struct weir_log log = weir_log_named(&run->lane->engine->log, run->stage->name);
     WEIR_LOG_INFO(&log, "record", WEIR_F("topic", (const char *)task->topic),
                   WEIR_F("partition", task->part.index), WEIR_F("offset", record->position),
+                  WEIR_F("message_id", weir_record_message_id(run->batch, record)),
                   WEIR_F("text", text));
 }

@@ -117,7 +117,8 @@ def skip_counts(context):
     kafka, source, sink = topics(context, "in", "out")
     records, expected = [], 0
     for value in BAD.values():
-        records += [{"value": json.dumps({"n": expected})}, {"value": value}]
+        records += [{"value": json.dumps({"n": expected})},
+                    {"value": value, "headers": [("ce_id", b"id-%d" % expected)]}]
         expected += 1
     for value in GOOD.values():
         records.append({"value": value})
@@ -128,6 +129,8 @@ def skip_counts(context):
     skipped = weir.metric("stream_messages_processed_total", status="skipped")
     assert skipped == len(BAD), weir.get("/metrics")[1]
     weir.term()
+    told = [(line["offset"], line["message_id"]) for line in weir.log() if "skipped" in line["message"]]
+    assert told == [(2 * i + 1, f"id-{i}") for i in range(len(BAD))], told
     out = [m.value() for m in kafka.read(sink)]
     assert out == [str(i).encode() for i in range(expected)] + [b'"good"'] * len(GOOD), out
 

@@ -56,7 +56,8 @@ class Flow:
                                  for n in range(self.counts[p], self.counts[p] + count)])
             self.counts[p] += count
 
-    def text(self, source=(), sink=(), **more):
+    def text(self, source=(), sink=(), replace=(), **more):
+        """`source` and `sink`: options of the Redis ones; `replace`: whole keys of the pipeline."""
         text = {"name": "flow",
                 "source": {"redis": drop_none({"url": self.address, "stream": "in",
                                                "partitions": self.partitions, "lease": "2s"}
@@ -64,7 +65,7 @@ class Flow:
                 "steps": [{"map": "{p, n}"}],
                 "sink": {"redis": drop_none({"url": self.address, "stream": "out"} | dict(sink))},
                 "guarantee": "exactly-once", "commit_interval": "50ms", "lanes": 2,
-                "http": {"listen": "127.0.0.1:0"}, "log": {"format": "json", "level": "info"}} | more
+                "http": {"listen": "127.0.0.1:0"}, "log": {"format": "json", "level": "info"}} | more | dict(replace)
         return json.dumps(drop_none(text))
 
     def weir(self, process="weir", source=(), sink=(), instance=None, env=None, **more):

@@ -131,7 +131,8 @@ struct redis_sink {
     int wake_fd, stop_fd;
     bool running;
     pthread_t thread;
-    uint64_t sealed; /* control */
+    struct redis_answers answers; /* the thread's */
+    uint64_t sealed;              /* control */
 
     pthread_mutex_t lock; /* guards what follows */
     struct weir_strbuf buffer;
@@ -268,7 +269,9 @@ static bool thread_receive(struct redis_sink *self, redisContext *context)
         if (((redisReply *)object)->type == REDIS_REPLY_ERROR) {
             thread_judge(self, object, answered);
         }
-        freeReplyObject(object);
+    }
+    if (context->reader->ridx < 0) { /* no answer is half there */
+        redis_answers_done(&self->answers);
     }
     pthread_mutex_lock(&self->lock);
     WEIR_ASSERT(answered <= self->sent);
@@ -342,8 +345,10 @@ static void *thread_main(void *argument)
     weir_strbuf_init(&spare, COMMAND_BYTES_MAX);
     redisContext *context = NULL;
     while ((context = thread_connect(self)) != NULL) {
+        redis_answers_use(&self->answers, context);
         bool ended = thread_serve(self, context, &spare);
         redisFree(context);
+        redis_answers_done(&self->answers);
         if (ended) {
             break;
         }

@@ -130,7 +130,11 @@ weir_store_shard(struct weir_store *self, struct weir_slice topic, int32_t parti
     struct weir_store_shard *shard = store_add(self);
     struct weir_slice copy = weir_arena_copy(store_arena(self), topic);
     shard->topic = weir_arena_printf(store_arena(self), "%.*s", (int)copy.size, copy.data);
-    shard->source = self->plan.source_count == 1 ? source_name(&self->plan.sources[0]) : NULL;
+    const char *exchange = self->plan.exchange_topic_name; /* what is behind it keeps the state */
+    bool is_behind = exchange != NULL && strcmp(exchange, shard->topic) == 0;
+    shard->source = is_behind                      ? self->plan.exchange_name
+                    : self->plan.source_count == 1 ? source_name(&self->plan.sources[0])
+                                                   : NULL;
     shard->partition = partition;
     return shard;
 }

@@ -170,19 +170,18 @@ static void graph_number(struct weir_engine *engine)
 
 static struct weir_exchange *graph_make_exchange(struct weir_engine *engine)
 {
-    const struct weir_step_config *step = engine->plan.exchange;
+    const struct weir_plan *plan = &engine->plan;
     struct weir_exchange *exchange = weir_arena_calloc(&engine->arena, 1, sizeof(*exchange));
     WEIR_ASSERT(exchange != NULL);
-    const char *name = weir_plan_step_name(step, engine->plan.exchange_at, "", &engine->arena);
     *exchange = (struct weir_exchange){
         .engine = engine,
-        .name = weir_arena_printf(&engine->arena, "%s.exchange", name),
-        .shards = engine->plan.exchange_shards,
-        .is_memory = engine->plan.exchange_topic == NULL,
+        .name = plan->exchange_name,
+        .topic = plan->exchange_topic_name,
+        .shards = plan->exchange_shards,
+        .is_memory = plan->exchange_topic == NULL,
         .source = (unsigned)engine->source_count,
         .sink = (unsigned)engine->sink_count,
     };
-    exchange->topic = weir_arena_printf(&engine->arena, "%d shards", exchange->shards);
     return exchange;
 }
 

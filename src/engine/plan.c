@@ -422,7 +422,7 @@ static weir_status plan_find_topic(struct weir_plan *plan,
         like = fits ? plan->sinks[i].config : NULL;
     }
     plan->exchange_topic_name =
-        weir_arena_printf(arena, "%s.%s.exchange", config->name, plan->exchange->name);
+        weir_arena_printf(arena, "%s.%s", config->name, plan->exchange_name);
     struct weir_err why = {0};
     weir_status status = ops->configure(plan->sources[0].config, like, plan->exchange_topic_name,
                                         plan->exchange_shards, arena, &plan->exchange_source_config,
@@ -705,6 +705,11 @@ weir_status weir_plan_make(struct weir_plan *plan,
         if (status == WEIR_OK) {
             status = plan_find_domain(plan, config, connect, err);
         }
+    }
+    if (status == WEIR_OK && plan->exchange != NULL) {
+        const char *name = weir_plan_step_name(plan->exchange, plan->exchange_at, "", arena);
+        plan->exchange_name = weir_arena_printf(arena, "%s.exchange", name);
+        plan->exchange_topic_name = weir_arena_printf(arena, "%d shards", plan->exchange_shards);
     }
     if (status == WEIR_OK && plan->exchange_topic != NULL) {
         status = plan_find_topic(plan, config, arena, err);

@@ -60,7 +60,8 @@ struct weir_plan {
     size_t exchange_at;                      /* among the pipeline's steps */
     int32_t exchange_shards;
     const struct weir_exchange_ops *exchange_topic; /* NULL: in memory */
-    const char *exchange_topic_name;
+    const char *exchange_name;       /* of its source, as the state log knows it: "sums.exchange" */
+    const char *exchange_topic_name; /* of the topic; in memory "64 shards" */
     const void *exchange_source_config, *exchange_sink_config; /* of the topic */
     const void *blame; /* the member of the configuration that an error is about; NULL: guarantee */
 };
@@ -73,8 +74,8 @@ const char *weir_plan_step_name(const struct weir_step_config *step,
                                 const char *prefix,
                                 struct weir_arena *arena);
 
-/* What state is kept under: the component's version in the first byte, the configuration's layout in
- * the others. */
+/* What state is kept under: the component's version in the first byte, the configuration's layout
+ * in the others. */
 uint32_t weir_plan_state_version(const struct weir_component *component, const void *config);
 
 /* Everything is allocated in the arena. Fails with WEIR_CONFIG when a written `guarantee:` cannot

@@ -162,28 +162,32 @@ static weir_status shard_open_disk(struct weir_engine *engine, struct weir_err *
     return WEIR_OK;
 }
 
-static weir_status shard_refuse(void *context, struct weir_slice frame, struct weir_err *err)
-{
-    (void)frame;
-    weir_status status =
-        weir_fail(err, WEIR_CONFIG, "there is state of %.200s from before the exchange",
-                  (const char *)context);
-    weir_err_hint(err,
-                  "State belongs to partitions: begin anew with another `name` or `state.dir`.");
-    weir_err_path(err, "state");
-    return status;
-}
-
-/* In front of an exchange nothing is kept. */
+/* In front of an exchange nothing is kept: what the log has of the partition may hold no step's
+ * state. */
 static weir_status shard_expect_none(struct weir_engine *engine,
                                      struct weir_task *task,
                                      const struct weir_assignment *item,
                                      struct weir_err *err)
 {
-    return engine->state_log == NULL
-               ? WEIR_OK
-               : weir_state_log_frames(engine->state_log, engine->sources[task->source].name,
-                                       task->topic, item->index, shard_refuse, task->topic, err);
+    if (engine->state_log == NULL) {
+        return WEIR_OK;
+    }
+    struct taking taking = {engine, weir_shard_log_new(NULL, 0, SIZE_MAX)};
+    weir_status status =
+        weir_state_log_frames(engine->state_log, engine->sources[task->source].name, task->topic,
+                              item->index, shard_take, &taking, err);
+    weir_shard_log_free(taking.log);
+    if (status == WEIR_CONFIG) {
+        *err = (struct weir_err){0};
+        (void)!weir_fail(err, status, "there is state of %.200s from before the exchange",
+                         task->topic);
+        weir_err_hint(err, "State belongs to partitions: begin anew with another `name` or "
+                           "`state.dir`.");
+    }
+    if (status != WEIR_OK) {
+        weir_err_path(err, "state");
+    }
+    return status;
 }
 
 weir_status weir_shard_open(struct weir_engine *engine,

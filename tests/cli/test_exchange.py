@@ -8,6 +8,7 @@ import json
 import random
 import subprocess
 
+import harness
 import wait
 from harness import case, main, scale
 from local_pipeline import expect_in, join, kill_until_done, run, start, text
@@ -204,6 +205,28 @@ def a_record_that_fails_behind_it(context):
     expect_in(log, f'"topic":"in0.jsonl","partition":0,"offset":{offset}')
     dead = (context.dir / "dead.jsonl").read_text().splitlines()
     assert [json.loads(line)["v"] for line in dead] == ["no number"]
+
+
+@case
+def state_moves_to_another_name(context):
+    """What a run that holds its windows has kept goes on under another name, shard by shard."""
+    write(context, "in0.jsonl", records(2000, 1))
+    write(context, "in1.jsonl", records(2000, 2))
+    config = pipeline(KINDS["tumbling"] | {"grace": "40ms"}, on_end="hold")
+    run(context, config)
+    moved = json.loads(config) | {"name": "moved", "on_end": "close", "state": {"dir": "moved.state"},
+                                  "sink": {"file": {"path": "moved.jsonl"}}}
+    (context.dir / "moved.yaml").write_text(json.dumps(moved))
+    weir, where = str(harness.weir_binary()), {"cwd": context.dir, "check": True, "timeout": 60}
+    kept = subprocess.run([weir, "state", "export", "weir.yaml"], stdout=subprocess.PIPE, **where)
+    subprocess.run([weir, "state", "import", "moved.yaml"], input=kept.stdout, **where)
+    before = output(context)
+    run(context, json.dumps(moved), name="moved")
+    (context.dir / "out.jsonl").write_bytes((context.dir / "moved.jsonl").read_bytes())
+    both = before + output(context)
+    forget(context)
+    run(context, json.dumps(json.loads(config) | {"on_end": "close"}))
+    assert both == output(context), "moved, the windows are others"
 
 
 @case

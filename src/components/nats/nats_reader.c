@@ -66,6 +66,12 @@ static void reader_push(struct nats_reader *self, struct nats_chunk *chunk)
         return;
     }
     chunk->touched_ns = reader_now(self);
+    /* Long before the window is full, so that lanes have something to do while it is committed. */
+    self->unclosed += chunk->bytes;
+    if (self->unclosed >= self->budget / 4) {
+        self->unclosed = 0;
+        weir_ctx_close_epoch(self->ctx);
+    }
     nats_window_push(&self->window, chunk);
     fd_signal(weir_lane_wake_fd(self->ctx, self->lane));
 }

@@ -43,6 +43,7 @@ struct nats_reader {
     struct nats_pull pulls[NATS_PULLS];
     size_t pull_count;
     uint64_t pulled;
+    size_t unclosed; /* bytes that came since an end of the epoch was asked for */
     bool oversized, was_connected, is_drained;
     int64_t heard_ns, touched_ns, ack_wait_ms;
     uint64_t next, number; /* ordered: sequence to go on from (the caller fills it), deliveries */

@@ -4,8 +4,7 @@
 recomputation makes of the same records, whatever the table, the log, batches and epochs.
 
 Method: seeded streams (out of order, late, missing values, three partitions of which one falls silent) go
-through weir and through window_reference.py; results and late records are compared as multisets. A few
-wall clocks are a day off, which must not matter.
+through weir and through window_reference.py; results and late records are compared as multisets.
 
     WEIR_LONG: 40 seeds a kind instead of 2. WEIR_SEED: the first of them."""
 import collections

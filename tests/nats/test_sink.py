@@ -53,8 +53,11 @@ def subjects_and_keys(context, version):
     sink = {"url": nats.address, "subject": {"jq": '"out." + .c'}, "key": ".c", "key_header": "Key",
             "stream": "OUT", "subjects": ["out.*"]}
     assert context.weir(pipeline(context, records, sink)).wait_exit() == 0
-    found = [(m.subject, m.headers, json.loads(m.data)) for _, m in nats.messages("OUT")]
-    assert found == [(f"out.{r['c']}", {"Key": r["c"]}, r) for r in records]
+    messages = [message for _, message in nats.messages("OUT")]
+    found = [(m.subject, m.headers["Key"], json.loads(m.data)) for m in messages]
+    assert found == [(f"out.{r['c']}", r["c"], r) for r in records]
+    assert len({m.headers["Nats-Msg-Id"] for m in messages}) == len(records)
+    assert {m.headers["Nats-Expected-Stream"] for m in messages} == {"OUT"}
 
 
 @both

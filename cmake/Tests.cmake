@@ -51,7 +51,7 @@ function(weir_python_test SOURCE)
     string(REGEX REPLACE "/.*" "" suite "${SOURCE}")
     set(name "${WEIR_TEST_PREFIX}${name}")
     add_test(NAME ${name} COMMAND Python3::Interpreter "${tests_dir}/${SOURCE}")
-    set_tests_properties(${name} PROPERTIES LABELS ${suite} TIMEOUT 900
+    set_tests_properties(${name} PROPERTIES LABELS ${suite} TIMEOUT 1800
         WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}"
         ENVIRONMENT "WEIR_BIN=${CMAKE_BINARY_DIR}/weir;WEIR_TEST_DIR=${CMAKE_BINARY_DIR}/test-data;WEIR_TOOLS=${CMAKE_BINARY_DIR}/tests;PYTHONDONTWRITEBYTECODE=1"
         ENVIRONMENT_MODIFICATION "PYTHONPATH=path_list_prepend:${CMAKE_SOURCE_DIR}/build/deps/python;PYTHONPATH=path_list_prepend:${tests_dir}/support")

@@ -4,7 +4,7 @@
 
 Method: every fuzz/*_fuzz.c is built with clang's libFuzzer and the address and undefined behaviour
 sanitizers, from the folders that its line "Sources:" names and with the client libraries of its
-line "Links:", and runs 8 s (with WEIR_LONG 60; or WEIR_FUZZ_SECONDS) on the seeds that its line
+line "Links:", and runs 60 s (with WEIR_LONG 300; or WEIR_FUZZ_SECONDS) on the seeds that its line
 "Seeds:" names.
 """
 import concurrent.futures
@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FLAGS = ["-g", "-O1", "-std=c17", "-D_GNU_SOURCE", "-fsanitize=fuzzer,address,undefined",
          "-fno-sanitize-recover=undefined", f"-I{ROOT}/include", f"-I{ROOT}/src"]
 LONG = os.environ.get("WEIR_LONG", "") not in ("", "0")
-SECONDS = os.environ.get("WEIR_FUZZ_SECONDS", "60" if LONG else "8")
+SECONDS = os.environ.get("WEIR_FUZZ_SECONDS", "300" if LONG else "60")
 
 
 def words(text, label):

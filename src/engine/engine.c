@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The engine's life: open, tick, close; ownership of partitions; how it ends.
+ * The engine's life: made, ticked, ended. What it opens and closes: opening.c.
  *
  * The control thread does everything in weir_engine_tick: it serves sources and sinks, drives the
  * epoch, and looks whether the end has come. Between ticks it waits on one descriptor, to which
@@ -14,23 +14,19 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/random.h"
 #include "engine/engine_priv.h"
 #include "engine/metrics.h"
 #include "engine/observe.h"
-#include "state/disk.h"
 
 enum {
     GAUGE_EVERY_MS = 1000,
-    REVOKE_PATIENCE_MS = 10000,
     STOP_TICK_MS = 5,
     RESTART_MS = 1000,
     STANDBY_MS = 500,
@@ -40,250 +36,6 @@ enum {
 static int64_t engine_now(const struct weir_engine *engine)
 {
     return weir_clock_monotonic_ns(engine->clock);
-}
-
-/* --- what components may ask -------------------------------------------------------------------*/
-
-int weir_lane_wake_fd(struct weir_ctx *ctx, unsigned lane)
-{
-    WEIR_ASSERT(lane < ctx->engine->lane_count);
-    return ctx->engine->lanes[lane].wake_fd;
-}
-
-int weir_control_wake_fd(struct weir_ctx *ctx)
-{
-    return ctx->engine->wake_fd;
-}
-
-bool weir_ctx_must_hurry(const struct weir_ctx *ctx)
-{
-    const struct weir_engine *engine = ctx->engine;
-    int64_t asked_ns = atomic_load_explicit(&engine->stop_asked_ns, memory_order_relaxed);
-    return asked_ns != 0 &&
-           engine_now(engine) - asked_ns > engine->config->shutdown_timeout * WEIR_NS_PER_MS;
-}
-
-void weir_ctx_close_epoch(struct weir_ctx *ctx)
-{
-    struct weir_engine *engine = ctx->engine;
-    /* Until the epoch is sealed, or was aborted. */
-    if (!atomic_exchange_explicit(&engine->epoch_full, true, memory_order_release)) {
-        uint64_t one = 1;
-        ssize_t written = write(engine->wake_fd, &one, sizeof(one));
-        WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
-    }
-}
-
-void weir_ctx_random(struct weir_ctx *ctx, void *bytes, size_t size)
-{
-    char *at = bytes;
-    while (size > 0) {
-        uint64_t bits = weir_random_next(&ctx->engine->random);
-        size_t part = size < sizeof(bits) ? size : sizeof(bits);
-        memcpy(at, &bits, part);
-        at += part;
-        size -= part;
-    }
-}
-
-void *weir_ctx_share(struct weir_ctx *ctx,
-                     const char *key,
-                     void *(*create)(void *argument, struct weir_err *err),
-                     void *argument,
-                     void (*destroy)(void *object),
-                     struct weir_err *err)
-{
-    for (struct weir_shared *shared = ctx->engine->shared; shared != NULL; shared = shared->next) {
-        if (strcmp(shared->key, key) == 0) {
-            return shared->object;
-        }
-    }
-    void *object = create(argument, err);
-    if (object != NULL) {
-        struct weir_shared *shared = weir_calloc(1, sizeof(*shared));
-        *shared = (struct weir_shared){weir_strdup(key), object, destroy, ctx->engine->shared};
-        ctx->engine->shared = shared;
-    }
-    return object;
-}
-
-bool weir_ctx_sink(struct weir_ctx *ctx, const char *name, unsigned *ret_index)
-{
-    struct weir_engine *engine = ctx->engine;
-    for (unsigned i = 0; i < engine->sink_count; i++) {
-        if (strcmp(engine->sinks[i].name, name) == 0) {
-            engine->sinks[i].is_routed = true;
-            *ret_index = i;
-            return true;
-        }
-    }
-    return false;
-}
-
-void weir_source_exhausted(struct weir_ctx *ctx)
-{
-    ctx->engine->sources[ctx->index].exhausted = true;
-}
-
-/* --- ownership ---------------------------------------------------------------------------------*/
-
-/* The one with the fewest tasks of the same side of the exchange. */
-static unsigned engine_choose_lane(const struct weir_engine *engine, bool in_front)
-{
-    unsigned best = 0;
-    size_t best_count = SIZE_MAX;
-    for (unsigned i = 0; i < engine->lane_count; i++) {
-        size_t count = 0;
-        for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
-            count += task->part.lane == i && task->in_front == in_front;
-        }
-        if (count < best_count) {
-            best = i;
-            best_count = count;
-        }
-    }
-    return best;
-}
-
-static struct weir_task *engine_add_task(struct weir_engine *engine,
-                                         struct weir_source *source,
-                                         const struct weir_assignment *item)
-{
-    struct weir_task *task = weir_calloc(1, sizeof(*task));
-    task->topic = weir_strdup(item->topic);
-    task->source = (unsigned)(source - engine->sources);
-    task->part.source = task->source;
-    task->part.topic = task->topic;
-    task->part.index = item->index;
-    task->part.source_data = item->source_data;
-    task->exchange = engine->exchange;
-    task->in_front = engine->exchange != NULL && engine->exchange->source != task->source;
-    task->stream = weir_exchange_stream(source->name, item->topic);
-    task->of = item->total;
-    task->told.committed = INT64_MIN;
-    weir_exchange_rollback(task);
-    task->part.lane = engine_choose_lane(engine, task->in_front);
-    task->told.moved_ms = engine->lanes[task->part.lane].calm_ms;
-    atomic_init(&task->part.end, -1);
-    int64_t position = item->position;
-    if (engine->state_log != NULL) {
-        (void)weir_state_log_get_position(engine->state_log, source->name, item->topic, item->index,
-                                          &position);
-    }
-    struct weir_err err = {0};
-    if (weir_shard_open(engine, task, item, &position, &err) != WEIR_OK) {
-        if (weir_status_class(err.status) == WEIR_CLASS_UNAVAILABLE) {
-            err.status = WEIR_FENCED; /* leave, and try again as a new member */
-        }
-        weir_engine_end(engine, &err);
-    }
-    WEIR_ASSERT(position >= 0);
-    task->part.read = task->part.written = position;
-    task->part.closing = task->part.committed = position;
-    task->next = engine->tasks;
-    engine->tasks = task;
-    engine->task_count++;
-    if (!weir_task_is_inner(task)) {
-        WEIR_LOG_INFO(&engine->log, "partition assigned", WEIR_F("source", source->name),
-                      WEIR_F("topic", item->topic), WEIR_F("partition", item->index),
-                      WEIR_F("offset", position));
-    }
-    return task;
-}
-
-void weir_source_assign(struct weir_ctx *ctx,
-                        const struct weir_assignment *items,
-                        size_t count,
-                        struct weir_partition **ret)
-{
-    struct weir_engine *engine = ctx->engine;
-    engine->assigned = true;
-    if (count == 0) {
-        return;
-    }
-    bool stopped = weir_gate_close(engine, false, engine_now(engine) + WEIR_NS_PER_S);
-    if (!stopped) { /* a full sink holds a lane inside a batch: tasks may be added beside it */
-        stopped = weir_gate_close(engine, true, INT64_MAX);
-        WEIR_ASSERT(stopped);
-    }
-    for (size_t i = 0; i < count; i++) {
-        ret[i] = &engine_add_task(engine, &engine->sources[ctx->index], &items[i])->part;
-    }
-    if (engine->exchange != NULL) {
-        weir_exchange_announce(engine->exchange);
-    }
-    engine->dirty = true;
-    weir_gate_open(engine);
-}
-
-static void engine_remove_task(struct weir_engine *engine, struct weir_task *task)
-{
-    struct weir_task **place = &engine->tasks;
-    while (*place != task) {
-        place = &(*place)->next;
-    }
-    *place = task->next;
-    engine->task_count--;
-    weir_lane_discard(&engine->lanes[task->part.lane], task);
-    weir_engine_gauge_forget(engine, task);
-    weir_shard_close(task);
-    weir_free(task->verdicts);
-    weir_free(task->topic);
-    weir_free(task);
-}
-
-void weir_source_revoke(struct weir_ctx *ctx,
-                        struct weir_partition **items,
-                        size_t count,
-                        bool lost)
-{
-    struct weir_engine *engine = ctx->engine;
-    int64_t deadline_ns = engine_now(engine) + REVOKE_PATIENCE_MS * WEIR_NS_PER_MS;
-    if (engine->state == WEIR_EPOCH_CONFIRMING && engine->domain != NULL) {
-        weir_epoch_commit_now(engine, deadline_ns); /* until then the lanes cannot finish a batch */
-    }
-    bool whole = weir_gate_close(engine, false, deadline_ns);
-    if (!whole) {
-        bool stopped = weir_gate_close(engine, true, INT64_MAX);
-        WEIR_ASSERT(stopped);
-    }
-    /* From here on the lanes stand still until the tasks are gone: nothing of theirs can get into
-     * the epoch that follows. */
-    if (engine->state != WEIR_EPOCH_WAITING && (lost || !whole)) {
-        struct weir_err why = {0};
-        (void)!weir_fail(&why, WEIR_ABORTED,
-                         lost ? "partitions were lost to another member"
-                              : "partitions leave while a sink takes nothing");
-        weir_epoch_abort(engine, &why);
-    } else if (!engine->finished) {
-        engine->dirty = engine->dirty || !weir_epoch_is_clean(engine);
-        weir_epoch_commit_now(engine, deadline_ns);
-    }
-    for (size_t i = 0; i < count; i++) {
-        struct weir_task *task = (struct weir_task *)items[i];
-        WEIR_LOG_INFO(&engine->log, "partition given back", WEIR_F("lost", lost),
-                      WEIR_F("source", engine->sources[ctx->index].name),
-                      WEIR_F("topic", (const char *)task->topic),
-                      WEIR_F("partition", task->part.index),
-                      WEIR_F("offset", task->part.committed));
-        engine_remove_task(engine, task);
-    }
-    weir_gate_open(engine);
-}
-
-weir_status weir_engine_seek(struct weir_engine *engine, struct weir_err *err)
-{
-    weir_status status = WEIR_OK;
-    for (unsigned i = 0; i < engine->source_count && status == WEIR_OK; i++) {
-        size_t count;
-        struct weir_partition **items = weir_engine_list_parts(engine, i, &count);
-        if (count > 0) {
-            status = engine->sources[i].component->ops.source->seek(engine->sources[i].self, items,
-                                                                    count, err);
-        }
-        weir_free(items);
-    }
-    return status;
 }
 
 /* --- sinks -------------------------------------------------------------------------------------*/
@@ -309,7 +61,7 @@ void weir_engine_serve_sinks(struct weir_engine *engine)
 
 /* --- ending ------------------------------------------------------------------------------------*/
 
-static void engine_finish(struct weir_engine *engine, weir_status result)
+void weir_engine_finish(struct weir_engine *engine, weir_status result)
 {
     if (!engine->finished) {
         engine->finished = true;
@@ -379,7 +131,7 @@ void weir_engine_end(struct weir_engine *engine, const struct weir_err *err)
     if (engine->err.status == WEIR_OK) {
         engine->err = *err;
     }
-    engine_finish(engine, err->status);
+    weir_engine_finish(engine, err->status);
 }
 
 /* Everything that was read is written, and no lane has a failure to tell. control. */
@@ -461,7 +213,7 @@ static void engine_check_end(struct weir_engine *engine)
     if (engine->stopping && engine_now(engine) > engine->stop_deadline_ns) {
         if (hands_over && engine->err.status == WEIR_OK) {
             engine->left_behind = true;
-            engine_finish(engine, WEIR_OK);
+            weir_engine_finish(engine, WEIR_OK);
             return;
         }
         struct weir_err err = {0};
@@ -475,7 +227,7 @@ static void engine_check_end(struct weir_engine *engine)
     if (engine->state == WEIR_EPOCH_WAITING) {
         if (engine->stopping) { /* nothing is open: what was not committed is read again */
             engine->left_behind = true;
-            engine_finish(engine, engine->err.status);
+            weir_engine_finish(engine, engine->err.status);
         }
         return;
     }
@@ -488,7 +240,7 @@ static void engine_check_end(struct weir_engine *engine)
     }
     weir_epoch_commit_now(engine, engine_now(engine) + 50 * WEIR_NS_PER_MS);
     if (engine->state == WEIR_EPOCH_OPEN && weir_epoch_is_clean(engine)) {
-        engine_finish(engine, engine->err.status);
+        weir_engine_finish(engine, engine->err.status);
     }
     weir_gate_open(engine);
 }
@@ -562,236 +314,6 @@ static void engine_wait(struct weir_engine *engine)
     engine_rest(engine, left_ms);
 }
 
-/* --- open and close ----------------------------------------------------------------------------*/
-
-/* The shards of an exchange are told apart by its name and their number. */
-static weir_status engine_check_exchange(struct weir_engine *engine, struct weir_err *err)
-{
-    static const char suffix[] = ".exchange";
-    struct weir_state_position kept;
-    for (size_t i = 0; weir_state_log_position_at(engine->state_log, i, &kept); i++) {
-        const struct weir_exchange *exchange = engine->exchange;
-        size_t size = strlen(kept.source), end = sizeof(suffix) - 1;
-        bool known = false;
-        for (size_t k = 0; k < engine->outer_count; k++) {
-            known = known || strcmp(engine->sources[k].name, kept.source) == 0;
-        }
-        if (known || size < end || strcmp(kept.source + size - end, suffix) != 0 ||
-            (exchange != NULL && strcmp(kept.source, exchange->name) == 0 &&
-             strcmp(kept.topic, exchange->topic) == 0)) {
-            continue;
-        }
-        weir_status status = weir_fail(err, WEIR_CONFIG, "the state is that of %.200s with %.100s",
-                                       kept.source, kept.topic);
-        weir_err_hint(err, "An exchange keeps its step's name and its shards. Begin anew with "
-                           "another `name` or `state.dir`.");
-        weir_err_path(err, "state");
-        return status;
-    }
-    return WEIR_OK;
-}
-
-static weir_status engine_open_log(struct weir_engine *engine, struct weir_err *err)
-{
-    if (!engine->plan.uses_log) {
-        return WEIR_OK;
-    }
-    engine->state_log = weir_state_log_open(engine->plan.log_dir, engine->config->name, err);
-    if (engine->state_log == NULL) {
-        weir_err_path(err, "state");
-        return err->status;
-    }
-    if (weir_state_log_cut_bytes(engine->state_log) > 0) {
-        WEIR_LOG_WARN(&engine->log,
-                      "cut a torn entry off the state log (the process died while writing it)",
-                      WEIR_F("bytes", weir_state_log_cut_bytes(engine->state_log)));
-    }
-    engine->epoch = weir_state_log_epoch(engine->state_log) + 1;
-    if (engine->stateful_count == 0 && weir_state_log_bytes(engine->state_log) > 0) {
-        weir_status status = weir_fail(
-            err, WEIR_CONFIG, "there is state of steps in %.200s, which this pipeline has not",
-            engine->plan.log_dir);
-        weir_err_hint(err,
-                      "Give the steps back, or begin anew with another `name` or `state.dir`.");
-        weir_err_path(err, "state");
-        return status;
-    }
-    return engine_check_exchange(engine, err);
-}
-
-/* Sinks return to their committed extents. A sink without one gets an entry before it writes its
- * first byte: after a crash that byte is known to be nobody else's. */
-static weir_status engine_restore_sinks(struct weir_engine *engine, struct weir_err *err)
-{
-    weir_status status = WEIR_OK;
-    bool unmarked = false;
-    for (size_t i = 0; i < engine->sink_count && status == WEIR_OK; i++) {
-        struct weir_sink *sink = &engine->sinks[i];
-        if (engine->state_log == NULL || sink->component->ops.sink->restore == NULL) {
-            continue;
-        }
-        struct weir_slice mark = {NULL, 0};
-        unmarked |= !weir_state_log_get_mark(engine->state_log, sink->name, &mark);
-        status = sink->component->ops.sink->restore(sink->self, mark, err);
-        if (status != WEIR_OK) {
-            weir_err_path(err, sink->name);
-        }
-    }
-    if (status == WEIR_OK && unmarked) {
-        status = weir_engine_put_marks(engine, err);
-        if (status == WEIR_OK) {
-            status = weir_state_log_commit(engine->state_log, engine->epoch++, err);
-        }
-    }
-    return status;
-}
-
-static weir_status engine_open_domain(struct weir_engine *engine, struct weir_err *err)
-{
-    if (engine->plan.domain == NULL) {
-        return WEIR_OK;
-    }
-    void *sources[WEIR_SOURCES_MAX], *sinks[WEIR_SINKS_MAX];
-    size_t sink_count = 0;
-    for (size_t i = 0; i < engine->outer_count; i++) {
-        sources[i] = engine->sources[i].self;
-    }
-    for (size_t i = 0; i < engine->sink_count; i++) {
-        if (engine->sinks[i].in_domain) {
-            sinks[sink_count++] = engine->sinks[i].self;
-        }
-    }
-    engine->domain_ctx = engine->sources[0].ctx;
-    engine->domain = weir_calloc(1, engine->plan.domain->self_size);
-    return engine->plan.domain->open(engine->domain, &engine->domain_ctx, sources,
-                                     engine->outer_count, sinks, sink_count, err);
-}
-
-static void engine_start_lanes(struct weir_engine *engine)
-{
-    if (engine->options.inline_lanes) {
-        return;
-    }
-    atomic_store(&engine->gate.quit, false);
-    for (unsigned i = 0; i < engine->lane_count; i++) {
-        int code =
-            pthread_create(&engine->lanes[i].thread, NULL, weir_lane_main, &engine->lanes[i]);
-        WEIR_ASSERT(code == 0);
-    }
-    engine->threads_running = true;
-}
-
-static void engine_stop_lanes(struct weir_engine *engine)
-{
-    if (!engine->threads_running) {
-        return;
-    }
-    bool stopped = weir_gate_close(engine, true, INT64_MAX);
-    WEIR_ASSERT(stopped);
-    pthread_mutex_lock(&engine->gate.lock);
-    atomic_store(&engine->gate.quit, true);
-    pthread_cond_broadcast(&engine->gate.opened);
-    pthread_mutex_unlock(&engine->gate.lock);
-    for (unsigned i = 0; i < engine->lane_count; i++) {
-        pthread_join(engine->lanes[i].thread, NULL);
-    }
-    engine->threads_running = false;
-    weir_gate_open(engine);
-    atomic_store(&engine->gate.closed, false);
-}
-
-weir_status weir_engine_open(struct weir_engine *engine)
-{
-    struct weir_err err = {0};
-    for (unsigned i = 0; i < engine->lane_count; i++) {
-        weir_lane_init(&engine->lanes[i], engine, i);
-    }
-    engine->state = WEIR_EPOCH_WAITING;
-    engine->retry_at_ns = 0;
-    engine->interval_ns = engine->plan.commit_interval_ms * WEIR_NS_PER_MS;
-    engine->restarting = false;
-    engine->opened = true;
-    weir_status status = engine_open_log(engine, &err);
-    if (status == WEIR_OK) {
-        status = weir_graph_open(engine, &err);
-    }
-    if (status == WEIR_OK) {
-        status = engine_restore_sinks(engine, &err);
-    }
-    if (status == WEIR_OK) {
-        status = engine_open_domain(engine, &err);
-    }
-    for (size_t i = 0; i < engine->source_count && status == WEIR_OK; i++) {
-        status = engine->sources[i].component->ops.source->start(engine->sources[i].self, &err);
-        if (status != WEIR_OK) {
-            weir_err_path(&err, engine->sources[i].name);
-        }
-    }
-    if (status == WEIR_OK) {
-        engine_start_lanes(engine);
-        return WEIR_OK;
-    }
-    engine->err = err;
-    engine_finish(engine, status);
-    return status;
-}
-
-static void engine_drop_tasks(struct weir_engine *engine)
-{
-    while (engine->tasks != NULL) {
-        engine_remove_task(engine, engine->tasks);
-    }
-}
-
-void weir_engine_close(struct weir_engine *engine)
-{
-    if (!engine->opened) {
-        return;
-    }
-    engine->opened = false;
-    engine_stop_lanes(engine);
-    if (engine->state != WEIR_EPOCH_WAITING && engine->domain != NULL) {
-        struct weir_err ignored = {0}; /* what is not aborted here is by the broker's time-out */
-        (void)!engine->plan.domain->abort(engine->domain, &ignored);
-    }
-    engine->state = WEIR_EPOCH_WAITING;
-    for (size_t i = 0; i < engine->source_count; i++) {
-        if (engine->sources[i].component->ops.source->stop != NULL) {
-            engine->sources[i].component->ops.source->stop(engine->sources[i].self);
-        }
-    }
-    engine_drop_tasks(engine);
-    if (engine->domain != NULL) {
-        engine->plan.domain->close(engine->domain);
-        weir_free(engine->domain);
-        engine->domain = NULL;
-        engine->frame_max = 0;
-    }
-    weir_graph_close(engine);
-    while (engine->shared != NULL) {
-        struct weir_shared *next = engine->shared->next;
-        engine->shared->destroy(engine->shared->object);
-        weir_free(engine->shared->key);
-        weir_free(engine->shared);
-        engine->shared = next;
-    }
-    weir_disk_close(engine->disk);
-    engine->disk = NULL;
-    weir_state_log_close(engine->state_log);
-    engine->state_log = NULL;
-    for (unsigned i = 0; i < engine->lane_count; i++) {
-        weir_lane_done(&engine->lanes[i]);
-    }
-}
-
-static uint64_t engine_seed(void)
-{
-    uint64_t seed = 0;
-    ssize_t got = getrandom(&seed, sizeof(seed), 0);
-    WEIR_ASSERT(got == (ssize_t)sizeof(seed));
-    return seed;
-}
-
 struct weir_engine *weir_engine_new(const struct weir_pipeline_config *config,
                                     const struct weir_engine_options *options,
                                     struct weir_err *err)
@@ -801,7 +323,11 @@ struct weir_engine *weir_engine_new(const struct weir_pipeline_config *config,
     engine->options = *options;
     engine->clock = options->clock == NULL ? weir_clock_system() : options->clock;
     engine->log = (struct weir_log){options->log_sink, config->name, "engine"};
-    weir_random_init(&engine->random, options->seed == 0 ? engine_seed() : options->seed);
+    if (options->seed == 0) {
+        weir_random_init_system(&engine->random);
+    } else {
+        weir_random_init(&engine->random, options->seed);
+    }
     weir_arena_init(&engine->arena, 0);
     weir_gate_init(&engine->gate);
     pthread_mutex_init(&engine->shown_lock, NULL);
@@ -858,7 +384,7 @@ static void engine_ask_who_fenced(struct weir_engine *engine)
                 source->component->ops.source->poll(source->self, &err) == WEIR_FATAL) {
                 weir_err_path(&err, source->name);
                 engine->err = err;
-                engine_finish(engine, WEIR_FATAL);
+                weir_engine_finish(engine, WEIR_FATAL);
                 return;
             }
         }
@@ -879,9 +405,9 @@ static void engine_stand_by(struct weir_engine *engine)
         struct weir_err err = {0};
         if (weir_leader_has_failed(engine->leader, &err)) {
             engine->err = err;
-            engine_finish(engine, err.status);
+            weir_engine_finish(engine, err.status);
         } else if (atomic_load_explicit(&engine->stop_requested, memory_order_relaxed)) {
-            engine_finish(engine, WEIR_OK);
+            weir_engine_finish(engine, WEIR_OK);
         } else {
             atomic_store_explicit(&engine->lease_is_sound, weir_leader_is_sound(engine->leader),
                                   memory_order_relaxed);
@@ -918,7 +444,7 @@ weir_status weir_engine_run(struct weir_engine *engine)
                   WEIR_F("lanes", engine->lane_count));
     engine->leader = weir_leader_start(engine, &engine->err);
     if (engine->err.status != WEIR_OK) {
-        engine_finish(engine, engine->err.status);
+        weir_engine_finish(engine, engine->err.status);
     }
     engine_stand_by(engine);
     while (!engine->finished) {

@@ -395,9 +395,14 @@ int64_t weir_epoch_deadline_ns(const struct weir_engine *engine);
 void weir_engine_drain(struct weir_engine *engine, const struct weir_err *err);
 /* Ends at once; a fenced engine starts over as a new member first, a few times. control. */
 void weir_engine_end(struct weir_engine *engine, const struct weir_err *err);
+/* There is nothing left to do; the first result counts. control. */
+void weir_engine_finish(struct weir_engine *engine, weir_status result);
+void weir_engine_serve_sinks(struct weir_engine *engine);
+
+/* ownership.c */
 /* Tells the sources to read on from each task's `read`. paused. */
 WEIR_MUST_USE weir_status weir_engine_seek(struct weir_engine *engine, struct weir_err *err);
-void weir_engine_serve_sinks(struct weir_engine *engine);
+void weir_engine_drop_tasks(struct weir_engine *engine);
 
 /* commit.c */
 /* The partitions of a source, to be freed. control. */

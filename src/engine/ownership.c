@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Partitions that come and go, each with its task. Both happen while the lanes stand still. What
+ * leaves is committed before it goes, or, when it is somebody else's already, the open epoch is
+ * aborted: no epoch spans a change of owner.
+ */
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/clock.h"
+#include "engine/engine_priv.h"
+#include "engine/observe.h"
+
+enum { REVOKE_PATIENCE_MS = 10000 };
+
+/* The one with the fewest tasks of the same side of the exchange. */
+static unsigned choose_lane(const struct weir_engine *engine, bool in_front)
+{
+    unsigned best = 0;
+    size_t best_count = SIZE_MAX;
+    for (unsigned i = 0; i < engine->lane_count; i++) {
+        size_t count = 0;
+        for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+            count += task->part.lane == i && task->in_front == in_front;
+        }
+        if (count < best_count) {
+            best = i;
+            best_count = count;
+        }
+    }
+    return best;
+}
+
+static struct weir_task *
+task_add(struct weir_engine *engine, struct weir_source *source, const struct weir_assignment *item)
+{
+    struct weir_task *task = weir_calloc(1, sizeof(*task));
+    task->topic = weir_strdup(item->topic);
+    task->source = (unsigned)(source - engine->sources);
+    task->part.source = task->source;
+    task->part.topic = task->topic;
+    task->part.index = item->index;
+    task->part.source_data = item->source_data;
+    task->exchange = engine->exchange;
+    task->in_front = engine->exchange != NULL && engine->exchange->source != task->source;
+    task->stream = weir_exchange_stream(source->name, item->topic);
+    task->of = item->total;
+    task->told.committed = INT64_MIN;
+    weir_exchange_rollback(task);
+    task->part.lane = choose_lane(engine, task->in_front);
+    task->told.moved_ms = engine->lanes[task->part.lane].calm_ms;
+    atomic_init(&task->part.end, -1);
+    int64_t position = item->position;
+    if (engine->state_log != NULL) {
+        (void)weir_state_log_get_position(engine->state_log, source->name, item->topic, item->index,
+                                          &position);
+    }
+    struct weir_err err = {0};
+    if (weir_shard_open(engine, task, item, &position, &err) != WEIR_OK) {
+        if (weir_status_class(err.status) == WEIR_CLASS_UNAVAILABLE) {
+            err.status = WEIR_FENCED; /* leave, and try again as a new member */
+        }
+        weir_engine_end(engine, &err);
+    }
+    WEIR_ASSERT(position >= 0);
+    task->part.read = task->part.written = position;
+    task->part.closing = task->part.committed = position;
+    task->next = engine->tasks;
+    engine->tasks = task;
+    engine->task_count++;
+    if (!weir_task_is_inner(task)) {
+        WEIR_LOG_INFO(&engine->log, "partition assigned", WEIR_F("source", source->name),
+                      WEIR_F("topic", item->topic), WEIR_F("partition", item->index),
+                      WEIR_F("offset", position));
+    }
+    return task;
+}
+
+void weir_source_assign(struct weir_ctx *ctx,
+                        const struct weir_assignment *items,
+                        size_t count,
+                        struct weir_partition **ret)
+{
+    struct weir_engine *engine = ctx->engine;
+    engine->assigned = true;
+    if (count == 0) {
+        return;
+    }
+    bool stopped =
+        weir_gate_close(engine, false, weir_clock_monotonic_ns(engine->clock) + WEIR_NS_PER_S);
+    if (!stopped) { /* a full sink holds a lane inside a batch: tasks may be added beside it */
+        stopped = weir_gate_close(engine, true, INT64_MAX);
+        WEIR_ASSERT(stopped);
+    }
+    for (size_t i = 0; i < count; i++) {
+        ret[i] = &task_add(engine, &engine->sources[ctx->index], &items[i])->part;
+    }
+    if (engine->exchange != NULL) {
+        weir_exchange_announce(engine->exchange);
+    }
+    engine->dirty = true;
+    weir_gate_open(engine);
+}
+
+static void task_remove(struct weir_engine *engine, struct weir_task *task)
+{
+    struct weir_task **place = &engine->tasks;
+    while (*place != task) {
+        place = &(*place)->next;
+    }
+    *place = task->next;
+    engine->task_count--;
+    weir_lane_discard(&engine->lanes[task->part.lane], task);
+    weir_engine_gauge_forget(engine, task);
+    weir_shard_close(task);
+    weir_free(task->verdicts);
+    weir_free(task->topic);
+    weir_free(task);
+}
+
+void weir_source_revoke(struct weir_ctx *ctx,
+                        struct weir_partition **items,
+                        size_t count,
+                        bool lost)
+{
+    struct weir_engine *engine = ctx->engine;
+    int64_t deadline_ns =
+        weir_clock_monotonic_ns(engine->clock) + REVOKE_PATIENCE_MS * WEIR_NS_PER_MS;
+    if (engine->state == WEIR_EPOCH_CONFIRMING && engine->domain != NULL) {
+        weir_epoch_commit_now(engine, deadline_ns); /* until then the lanes cannot finish a batch */
+    }
+    bool whole = weir_gate_close(engine, false, deadline_ns);
+    if (!whole) {
+        bool stopped = weir_gate_close(engine, true, INT64_MAX);
+        WEIR_ASSERT(stopped);
+    }
+    /* From here on the lanes stand still until the tasks are gone: nothing of theirs can get into
+     * the epoch that follows. */
+    if (engine->state != WEIR_EPOCH_WAITING && (lost || !whole)) {
+        struct weir_err why = {0};
+        (void)!weir_fail(&why, WEIR_ABORTED,
+                         lost ? "partitions were lost to another member"
+                              : "partitions leave while a sink takes nothing");
+        weir_epoch_abort(engine, &why);
+    } else if (!engine->finished) {
+        engine->dirty = engine->dirty || !weir_epoch_is_clean(engine);
+        weir_epoch_commit_now(engine, deadline_ns);
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct weir_task *task = (struct weir_task *)items[i];
+        WEIR_LOG_INFO(&engine->log, "partition given back", WEIR_F("lost", lost),
+                      WEIR_F("source", engine->sources[ctx->index].name),
+                      WEIR_F("topic", (const char *)task->topic),
+                      WEIR_F("partition", task->part.index),
+                      WEIR_F("offset", task->part.committed));
+        task_remove(engine, task);
+    }
+    weir_gate_open(engine);
+}
+
+void weir_engine_drop_tasks(struct weir_engine *engine)
+{
+    while (engine->tasks != NULL) {
+        task_remove(engine, engine->tasks);
+    }
+}
+
+weir_status weir_engine_seek(struct weir_engine *engine, struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    for (unsigned i = 0; i < engine->source_count && status == WEIR_OK; i++) {
+        size_t count;
+        struct weir_partition **items = weir_engine_list_parts(engine, i, &count);
+        if (count > 0) {
+            status = engine->sources[i].component->ops.source->seek(engine->sources[i].self, items,
+                                                                    count, err);
+        }
+        weir_free(items);
+    }
+    return status;
+}

@@ -85,7 +85,7 @@ def killed(context):
 def failpoints(context):
     """A crash exactly at each step of the commit: between state, positions and the transaction's end."""
     kafka = context.kafka()
-    load, text = loaded(context, kafka, 30_000, 6000)
+    load, text = loaded(context, kafka, 60_000, 6000)
     load.start()
     weir = context.weir(text, instance="a", start=False)
     points = ["after_poll", "after_produce", "before_send_offsets", "after_send_offsets", "before_commit",

@@ -116,9 +116,12 @@ def template_that_fails_stops_there(context):
                      expect=1)
     expect_equal(have, join(b"%d" % i for i in range(50)))
     expect_in(log, "template", "no")
-    have, log = made(context, {"count": 100, "template": ".n, .n"}, expect=1)
-    expect_equal(have, b"")
+    have, log = made(context, {"count": 100, "template": "range(.n + 1)"}, expect=1)
+    expect_equal(have, b"0\n")
     expect_in(log, "template")
+    have, log = made(context, {"count": 100, "template": ".n, .n"}, expect=78)
+    expect_equal(have, b"")
+    expect_in(log, "template", "several")
 
 
 @case

@@ -146,9 +146,9 @@ def zombie(context):
         before = flow.redis.call("XLEN", "out")
         wait.until(lambda: owned(second) == flow.partitions, 20,
                    "the second has all streams")
+        flow.add(50)
         flow.wait_out(before + 1)
         first.cont()
-        flow.add(50)
         first.wait_log("lease lost", 20)
         wait.until(lambda: owned(second) == flow.partitions // 2
                    and owned(first) == flow.partitions // 2, 20,
@@ -200,7 +200,8 @@ def faults_are_seen(context):
     def kill(flow, weir):
         weir.kill()
         for _ in range(3):
-            weir.start(env={"WEIR_FAILPOINT": "after_commit:4"})
+            flow.add(200)
+            weir.start(env={"WEIR_FAILPOINT": "after_commit:1"})
             weir.wait_exit(20)
         weir.start()
     assert is_red(context, "commit_early", kill).lost > 0

@@ -51,6 +51,8 @@ struct redis_shared {
     pthread_cond_t room;
     struct redis_chunk *first, *last;
     int64_t filled; /* number of the next entry that comes in */
+    int64_t acked;  /* entries before it are acknowledged */
+    bool asking;    /* an answer under way may name entries that are acknowledged meanwhile */
     size_t window_bytes;
     bool stopping;
     redisContext *reading; /* the thread's; shut down by control to stop it */
@@ -101,7 +103,27 @@ static void window_shift(struct redis_shared *self)
     redis_chunk_unref(chunk);
 }
 
+/* Entries that are acknowledged leave the window, but not while an answer may still name them: they
+ * would be taken for new ones. */
+static void window_trim(struct redis_shared *self)
+{
+    while (!self->asking && self->first != NULL &&
+           self->first->start + (int64_t)self->first->count <= self->acked) {
+        window_shift(self);
+    }
+    pthread_cond_signal(&self->room);
+}
+
 /* --- the thread --------------------------------------------------------------------------------*/
+
+/* Around a question about pending entries, until its answer is in the window. */
+static void thread_set_asking(struct redis_shared *self, bool asking)
+{
+    pthread_mutex_lock(&self->lock);
+    self->asking = asking;
+    window_trim(self);
+    pthread_mutex_unlock(&self->lock);
+}
 
 /* True: to end. */
 static bool thread_pause(struct redis_shared *self, int timeout_ms)
@@ -220,16 +242,19 @@ thread_read_own(struct redis_shared *self, redisContext *context, struct weir_er
     char from[64] = "0";
     weir_status status = WEIR_OK;
     while (status == WEIR_OK && thread_wait_room(self)) {
+        thread_set_asking(self, true);
         redisReply *reply = redisCommand(
             context, "XREADGROUP GROUP %s %s COUNT %lld STREAMS %s %s", self->group, self->consumer,
             (long long)self->config->count, self->config->stream, from);
         if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
+            thread_set_asking(self, false);
             status = thread_mend(self, context, reply, err);
             thread_drop(self);
             continue;
         }
         const redisReply *list = reply->elements == 1 ? reply->element[0]->element[1] : NULL;
         if (list == NULL || list->elements == 0) {
+            thread_set_asking(self, false);
             thread_drop(self);
             break;
         }
@@ -243,6 +268,7 @@ thread_read_own(struct redis_shared *self, redisContext *context, struct weir_er
             }
         }
         (void)thread_push(self, list, true, &lost);
+        thread_set_asking(self, false);
         thread_drop(self);
         status = thread_lost(self, lost, err);
     }
@@ -256,10 +282,12 @@ thread_claim(struct redis_shared *self, redisContext *context, struct weir_err *
     char cursor[64] = "0-0";
     weir_status status = WEIR_OK;
     do {
+        thread_set_asking(self, true);
         redisReply *reply = redisCommand(
             context, "XAUTOCLAIM %s %s %s %lld %s COUNT %d", self->config->stream, self->group,
             self->consumer, (long long)claim_idle_ms(self->config), cursor, CLAIM_COUNT);
         if (!redis_reply_is_list(reply) || reply->elements < 2) {
+            thread_set_asking(self, false);
             status = thread_mend(self, context, reply, err);
             thread_drop(self);
             break;
@@ -267,6 +295,7 @@ thread_claim(struct redis_shared *self, redisContext *context, struct weir_err *
         snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
         size_t lost = reply->elements > 2 ? reply->element[2]->elements : 0;
         size_t count = thread_push(self, reply->element[1], true, &lost);
+        thread_set_asking(self, false);
         thread_drop(self);
         if (count > 0) {
             WEIR_LOG_INFO(self->ctx->log, "entries of other consumers taken over",
@@ -607,11 +636,8 @@ static weir_status shared_commit(void *instance,
         return err->status = status == WEIR_REJECTED ? WEIR_FATAL : status;
     }
     pthread_mutex_lock(&self->lock);
-    while (self->first != NULL &&
-           self->first->start + (int64_t)self->first->count <= items[0]->closing) {
-        window_shift(self);
-    }
-    pthread_cond_signal(&self->room);
+    self->acked = items[0]->closing;
+    window_trim(self);
     pthread_mutex_unlock(&self->lock);
     return WEIR_OK;
 }

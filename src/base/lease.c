@@ -273,8 +273,9 @@ weir_status weir_leases_leave(struct weir_leases *leases, struct weir_err *err)
     const struct weir_leases_settings *settings = &leases->settings;
     weir_status status = WEIR_OK;
     for (uint32_t i = 0; i < settings->count && status == WEIR_OK; i++) {
-        if (look(leases, i).state == WEIR_LEASE_DRAINED) {
-            status = round_release(leases, i, err);
+        enum weir_lease_state state = look(leases, i).state;
+        if (state != WEIR_LEASE_FREE && state != WEIR_LEASE_LOST) {
+            status = round_release(leases, i, err); /* a late round may have taken it again */
         }
     }
     if (status == WEIR_OK && settings->medium->leave != NULL) {

@@ -89,7 +89,8 @@ WEIR_MUST_USE weir_status weir_leases_round(struct weir_leases *leases, struct w
 int64_t weir_leases_due_ns(struct weir_leases *leases);
 /* In beat: a live member. */
 void weir_leases_see(struct weir_leases *leases, uint64_t member);
-/* After the owner has let go of all, when the process ends: releases them and leaves. */
+/* After the owner has let go of all and the last round is over, when the process ends: releases
+ * whatever is held and leaves. */
 WEIR_MUST_USE weir_status weir_leases_leave(struct weir_leases *leases, struct weir_err *err);
 
 /* --- owner; also the keeper ---*/

@@ -13,18 +13,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support
 import redis_proxy
 import wait
 from harness import case, main, scale
-from redis_flow import Flow
+from redis_flow import Flow, owned
 
 # Slow work, so that the pipeline is in the middle of it when something happens.
 SLOW = {"steps": [{"map": "(reduce range(1000) as $i (0; . + $i)) as $sum | {p, n, $sum}"}],
         "batch_size": 50}
-
-
-def owned(process):
-    try:
-        return process.metric("stream_partitions_assigned")
-    except LookupError:
-        return 0
 
 
 @case

@@ -15,7 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support
 import redis_proxy
 import wait
 from harness import case, main, scale, weir_binary
-from redis_flow import Flow
+from redis_flow import Flow, owned
 
 SIZE, GRACE = 40, 4
 PARSED = {"map": "{p: (.p|tonumber), n: (.n|tonumber), k: (\"k\" + ((.n|tonumber) % 17|tostring))}"}
@@ -98,6 +98,8 @@ def moved(context):
             processes.append(windows(flow, f"weir{number + 1}"))
         else:
             processes.pop(context.random.randrange(2)).term()
+        wait.until(lambda: all(owned(p) == flow.partitions // len(processes) for p in processes), 30,
+                   "the streams are shared")
         flow.wait_done(*processes)
     processes[0].wait_log("state restored")
     for process in processes:

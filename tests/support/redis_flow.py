@@ -35,6 +35,14 @@ def drop_none(values):
     return {key: value for key, value in values.items() if value is not None}
 
 
+def owned(process):
+    try:
+        return process.metric("stream_partitions_assigned")
+    except LookupError:
+        return 0
+
+
+
 class Flow:
     """Streams in:{0} … in:{n-1} and out of one server, and a pipeline between them."""
 

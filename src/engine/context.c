@@ -3,13 +3,12 @@
  * What components may ask of the engine (weir/component.h): where to wake whom, randomness, what
  * they share. Nothing here decides anything; a component that wants an epoch to end only says so.
  */
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/wake.h"
 #include "engine/engine_priv.h"
 
 int weir_lane_wake_fd(struct weir_ctx *ctx, unsigned lane)
@@ -36,9 +35,7 @@ void weir_ctx_close_epoch(struct weir_ctx *ctx)
     struct weir_engine *engine = ctx->engine;
     /* Until the epoch is sealed, or was aborted. */
     if (!atomic_exchange_explicit(&engine->epoch_full, true, memory_order_release)) {
-        uint64_t one = 1;
-        ssize_t written = write(engine->wake_fd, &one, sizeof(one));
-        WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+        weir_wake(engine->wake_fd);
     }
 }
 

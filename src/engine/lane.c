@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/limits.h"
+#include "base/wake.h"
 #include "engine/engine_priv.h"
 #include "engine/observe.h"
 #include "state/disk.h"
@@ -56,10 +57,7 @@ void weir_lane_done(struct weir_lane *lane)
 
 void weir_lane_wake(struct weir_lane *lane)
 {
-    uint64_t one = 1;
-    /* EAGAIN: the counter is full, the lane is awake anyway. */
-    ssize_t written = write(lane->wake_fd, &one, sizeof(one));
-    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+    weir_wake(lane->wake_fd);
 }
 
 static struct weir_batch *lane_take_batch(struct weir_lane *lane)
@@ -194,9 +192,7 @@ void weir_lane_fail(struct weir_lane *lane, enum weir_lane_call call, const stru
         /* Behind an exchange: what was to be committed before the stop cannot be. */
         atomic_store_explicit(&lane->call, (int)call, memory_order_release);
     }
-    uint64_t one = 1;
-    ssize_t written = write(lane->engine->wake_fd, &one, sizeof(one));
-    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+    weir_wake(lane->engine->wake_fd);
 }
 
 /* What an epoch has changed cannot leave memory: one that has changed too much ends. */

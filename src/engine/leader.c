@@ -19,6 +19,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/lease.h"
+#include "base/wake.h"
 #include "engine/engine_priv.h"
 
 struct weir_leader {
@@ -66,9 +67,7 @@ static void *keeper_main(void *argument)
             self->failure = err;
             pthread_mutex_unlock(&self->lock);
         }
-        uint64_t one = 1;
-        ssize_t written = write(self->engine->wake_fd, &one, sizeof(one));
-        WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+        weir_wake(self->engine->wake_fd);
         if (weir_status_class(status) == WEIR_CLASS_FATAL) {
             return NULL;
         }
@@ -147,9 +146,7 @@ bool weir_leader_leads(struct weir_leader *self)
 void weir_leader_yield(struct weir_leader *self)
 {
     weir_leases_let_go(self->leases, 0, true);
-    uint64_t one = 1;
-    ssize_t written = write(self->keep_fd, &one, sizeof(one));
-    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+    weir_wake(self->keep_fd);
 }
 
 bool weir_leader_is_sound(const struct weir_leader *self)

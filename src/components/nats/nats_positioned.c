@@ -26,6 +26,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/wake.h"
 #include "nats_lease.h"
 #include "nats_reader.h"
 #include "nats_record.h"
@@ -68,14 +69,6 @@ struct nats_positioned {
     struct weir_err failure;
 };
 
-static void fd_signal(int fd)
-{
-    uint64_t one = 1;
-    /* EAGAIN: the counter is full, whoever waits is awake anyway. */
-    ssize_t written = write(fd, &one, sizeof(one));
-    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
-}
-
 /* --- the keeper --------------------------------------------------------------------------------*/
 
 static void *keeper_main(void *argument)
@@ -103,7 +96,7 @@ static void *keeper_main(void *argument)
             pthread_mutex_lock(&self->lock);
             self->failure = err;
             pthread_mutex_unlock(&self->lock);
-            fd_signal(weir_control_wake_fd(self->ctx));
+            weir_wake(weir_control_wake_fd(self->ctx));
             return NULL;
         }
         if (status != WEIR_OK && !told) {
@@ -112,7 +105,7 @@ static void *keeper_main(void *argument)
             WEIR_LOG_INFO(self->ctx->log, "leases are renewed again");
         }
         told = status != WEIR_OK;
-        fd_signal(weir_control_wake_fd(self->ctx));
+        weir_wake(weir_control_wake_fd(self->ctx));
     }
 }
 
@@ -352,7 +345,7 @@ static void give_back(struct nats_positioned *self, struct nats_part *part, bool
         part->reader = (struct nats_reader){0};
     }
     nats_log_forget(&part->log);
-    fd_signal(self->keep_fd);
+    weir_wake(self->keep_fd);
 }
 
 static weir_status
@@ -447,7 +440,7 @@ part_poll(struct nats_positioned *self, struct nats_part *part, struct weir_err 
         return take_over(self, part, token, err);
     } else if (!ours && state != WEIR_LEASE_FREE && state != WEIR_LEASE_DRAINED) {
         weir_leases_let_go(self->leases, index, false);
-        fd_signal(self->keep_fd);
+        weir_wake(self->keep_fd);
     } else if (ours) {
         int64_t behind = atomic_load_explicit(&part->reader.behind, memory_order_relaxed);
         atomic_store_explicit(&part->part->end, behind, memory_order_relaxed);
@@ -500,7 +493,7 @@ static void positioned_stop(void *instance)
     if (!self->running) {
         return;
     }
-    fd_signal(self->stop_fd);
+    weir_wake(self->stop_fd);
     pthread_join(self->keeper, NULL);
     self->running = false;
     struct weir_err ignored = {0}; /* what is not released ends by itself */

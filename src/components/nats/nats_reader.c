@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "base/wake.h"
 
 enum { WAIT_MS = 100, HEARTBEAT_MS = 2000, EXPIRES_MS = 30000, CHUNK_MAX = 500 };
 enum {
@@ -36,14 +37,6 @@ enum {
     DRAIN_MS = 1000
 };
 #define NS_PER_MS 1000000LL
-
-static void fd_signal(int fd)
-{
-    uint64_t one = 1;
-    /* EAGAIN: the counter is full, whoever waits is awake anyway. */
-    ssize_t written = write(fd, &one, sizeof(one));
-    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
-}
 
 /* True: to end. */
 static bool reader_pause(struct nats_reader *self, int timeout_ms)
@@ -73,7 +66,7 @@ static void reader_push(struct nats_reader *self, struct nats_chunk *chunk)
         weir_ctx_close_epoch(self->ctx);
     }
     nats_window_push(&self->window, chunk);
-    fd_signal(weir_lane_wake_fd(self->ctx, self->lane));
+    weir_wake(weir_lane_wake_fd(self->ctx, self->lane));
 }
 
 static void reader_count_down(struct nats_reader *self)
@@ -459,7 +452,7 @@ static void reader_fail(struct nats_reader *self, const struct weir_err *err)
     pthread_mutex_lock(&self->lock);
     self->failure = *err;
     pthread_mutex_unlock(&self->lock);
-    fd_signal(weir_control_wake_fd(self->ctx));
+    weir_wake(weir_control_wake_fd(self->ctx));
 }
 
 static void *reader_main(void *argument)
@@ -552,7 +545,7 @@ void nats_reader_stop(struct nats_reader *self)
     if (!self->running) {
         return;
     }
-    fd_signal(self->stop_fd);
+    weir_wake(self->stop_fd);
     pthread_join(self->thread, NULL);
     self->running = false;
     if (self->is_ordered) {

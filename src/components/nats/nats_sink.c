@@ -29,6 +29,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/wake.h"
 
 enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 5000, WAIT_MS = 100, ANSWERS_MAX = 256 };
 enum { HEADER_OVERHEAD_BYTES = 16 };
@@ -108,14 +109,6 @@ struct nats_sink {
     struct weir_err failure;
 };
 
-static void fd_signal(int fd)
-{
-    uint64_t one = 1;
-    /* EAGAIN: the counter is full, whoever waits is awake anyway. */
-    ssize_t written = write(fd, &one, sizeof(one));
-    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
-}
-
 static bool sink_pause(struct nats_sink *self, int timeout_ms)
 {
     struct pollfd wait = {.fd = self->stop_fd, .events = POLLIN};
@@ -125,7 +118,7 @@ static bool sink_pause(struct nats_sink *self, int timeout_ms)
 static void sink_wake_lanes(struct nats_sink *self)
 {
     for (unsigned i = 0; i < self->ctx->lanes; i++) {
-        fd_signal(weir_lane_wake_fd(self->ctx, i));
+        weir_wake(weir_lane_wake_fd(self->ctx, i));
     }
 }
 
@@ -195,7 +188,7 @@ static void sink_take_answers(struct nats_sink *self, const struct answer *answe
         sink_wake_lanes(self);
     }
     if (wake_control) {
-        fd_signal(weir_control_wake_fd(self->ctx));
+        weir_wake(weir_control_wake_fd(self->ctx));
     }
 }
 
@@ -206,7 +199,7 @@ static void sink_fail(struct nats_sink *self, const struct weir_err *err)
         self->failure = *err;
     }
     pthread_mutex_unlock(&self->lock);
-    fd_signal(weir_control_wake_fd(self->ctx));
+    weir_wake(weir_control_wake_fd(self->ctx));
 }
 
 static void sink_fail_unheard(struct nats_sink *self)
@@ -265,7 +258,7 @@ static void sink_check_silence(struct nats_sink *self)
     }
     pthread_mutex_unlock(&self->lock);
     if (failed) {
-        fd_signal(weir_control_wake_fd(self->ctx));
+        weir_wake(weir_control_wake_fd(self->ctx));
     }
 }
 
@@ -363,7 +356,7 @@ static void sink_lose(struct nats_sink *self, struct weir_err *err)
         self->failure = *err;
     }
     pthread_mutex_unlock(&self->lock);
-    fd_signal(weir_control_wake_fd(self->ctx));
+    weir_wake(weir_control_wake_fd(self->ctx));
 }
 
 static void *sink_main(void *argument)
@@ -426,7 +419,7 @@ static void nats_sink_close(void *instance)
         return;
     }
     if (self->running) {
-        fd_signal(self->stop_fd);
+        weir_wake(self->stop_fd);
         pthread_join(self->thread, NULL);
     }
     if (self->stop_fd >= 0) {

@@ -7,7 +7,6 @@
  */
 #include "redis_client.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -365,12 +364,4 @@ redisReply *redis_ask(redisContext *context,
     (void)!redis_fail(err, what, context, reply);
     freeReplyObject(reply);
     return NULL;
-}
-
-void redis_signal(int fd)
-{
-    uint64_t one = 1;
-    /* EAGAIN: the counter is full, whoever waits is awake anyway. */
-    ssize_t written = write(fd, &one, sizeof(one));
-    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
 }

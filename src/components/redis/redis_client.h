@@ -73,8 +73,6 @@ redisReply *redis_ask(redisContext *context,
                       struct weir_err *err,
                       size_t count,
                       const char *const *arguments);
-/* Writes to an eventfd. */
-void redis_signal(int fd);
 
 /* Appends the head of a command of so many arguments, and an argument. */
 void redis_put_head(struct weir_strbuf *out, size_t arguments);

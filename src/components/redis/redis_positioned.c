@@ -31,6 +31,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/wake.h"
 
 enum { BLOCK_MS = 200, BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 5000, LEASE_MS = 10000 };
 enum { LEAVE_MS = 2000 };
@@ -76,7 +77,7 @@ static void tell_failure(struct redis_positioned *self, const struct weir_err *e
         self->failure = *err;
     }
     pthread_mutex_unlock(&self->lock);
-    redis_signal(weir_control_wake_fd(self->ctx));
+    weir_wake(weir_control_wake_fd(self->ctx));
 }
 
 /* Of leases: control looks when one has changed, or will be lost. */
@@ -111,7 +112,7 @@ static void *keeper_main(void *argument)
             WEIR_LOG_INFO(self->ctx->log, "leases are renewed again");
         }
         told = status != WEIR_OK;
-        redis_signal(weir_control_wake_fd(self->ctx));
+        weir_wake(weir_control_wake_fd(self->ctx));
     }
 }
 
@@ -346,7 +347,7 @@ static weir_status take_answer(struct redis_positioned *self,
     if (!is_ours && chunk != NULL) { /* given back meanwhile, or the end */
         redis_chunk_unref(chunk);
     } else if (chunk != NULL) {
-        redis_signal(weir_lane_wake_fd(self->ctx, lane));
+        weir_wake(weir_lane_wake_fd(self->ctx, lane));
     }
     return lost > 0 ? tell_lost(self, part->stream, lost, err) : WEIR_OK;
 }
@@ -596,7 +597,7 @@ struct redis_part *redis_positioned_part(struct redis_positioned *self, int32_t 
 
 static void look_at_leases(struct redis_positioned *self)
 {
-    redis_signal(self->keep_fd);
+    weir_wake(self->keep_fd);
 }
 
 static void give_back(struct redis_positioned *self, struct redis_part *part, bool lost)
@@ -740,7 +741,7 @@ static void positioned_stop(void *instance)
     if (!self->running) {
         return;
     }
-    redis_signal(self->stop_fd);
+    weir_wake(self->stop_fd);
     pthread_mutex_lock(&self->lock);
     self->stopping = true;
     if (self->reading != NULL) {

@@ -29,6 +29,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/wake.h"
 
 enum { BLOCK_MS = 500, BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 5000, GAUGE_MS = 1000 };
 enum { CLAIM_IDLE_MS = 30000, CLAIM_COUNT = 100, ACK_COUNT = 1000 };
@@ -169,7 +170,7 @@ thread_push(struct redis_shared *self, const redisReply *list, bool known, size_
     pthread_mutex_lock(&self->lock);
     window_push(self, chunk);
     pthread_mutex_unlock(&self->lock);
-    redis_signal(weir_lane_wake_fd(self->ctx, self->part->lane));
+    weir_wake(weir_lane_wake_fd(self->ctx, self->part->lane));
     return count;
 }
 
@@ -386,7 +387,7 @@ static void *thread_main(void *argument)
             pthread_mutex_lock(&self->lock);
             self->failure = err;
             pthread_mutex_unlock(&self->lock);
-            redis_signal(weir_control_wake_fd(self->ctx));
+            weir_wake(weir_control_wake_fd(self->ctx));
             break;
         }
         if (!told) {
@@ -497,7 +498,7 @@ static void shared_stop(void *instance)
 {
     struct redis_shared *self = instance;
     if (self->running) {
-        redis_signal(self->stop_fd);
+        weir_wake(self->stop_fd);
         pthread_mutex_lock(&self->lock);
         self->stopping = true;
         if (self->reading != NULL) {

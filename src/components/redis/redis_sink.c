@@ -29,6 +29,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/wake.h"
 
 enum { BUFFER_BYTES = 1 << 20, OUTSTANDING_MAX = 20000, ARGUMENTS_MAX = 10000 };
 enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 5000, ANSWER_TIMEOUT_MS = 10000 };
@@ -153,7 +154,7 @@ static void fd_clear(int fd)
 static void sink_wake_lanes(struct redis_sink *self)
 {
     for (unsigned i = 0; i < self->ctx->lanes; i++) {
-        redis_signal(weir_lane_wake_fd(self->ctx, i));
+        weir_wake(weir_lane_wake_fd(self->ctx, i));
     }
 }
 
@@ -164,7 +165,7 @@ static void thread_fail(struct redis_sink *self, const struct weir_err *err)
         self->failure = *err;
     }
     pthread_mutex_unlock(&self->lock);
-    redis_signal(weir_control_wake_fd(self->ctx));
+    weir_wake(weir_control_wake_fd(self->ctx));
 }
 
 /* True: to end. */
@@ -247,7 +248,7 @@ static void thread_judge(struct redis_sink *self, const redisReply *reply, uint6
         self->failure = err;
     }
     pthread_mutex_unlock(&self->lock);
-    redis_signal(weir_control_wake_fd(self->ctx));
+    weir_wake(weir_control_wake_fd(self->ctx));
 }
 
 /* Reads what is there and counts the answers. False: the connection is gone. */
@@ -279,7 +280,7 @@ static bool thread_receive(struct redis_sink *self, redisContext *context)
     bool wake = self->control_waits;
     pthread_mutex_unlock(&self->lock);
     if (wake) {
-        redis_signal(weir_control_wake_fd(self->ctx));
+        weir_wake(weir_control_wake_fd(self->ctx));
     }
     return context->err == 0;
 }
@@ -298,7 +299,7 @@ static void thread_lose(struct redis_sink *self, redisContext *context, const ch
         self->failure = err;
     }
     pthread_mutex_unlock(&self->lock);
-    redis_signal(weir_control_wake_fd(self->ctx));
+    weir_wake(weir_control_wake_fd(self->ctx));
 }
 
 /* Until the connection breaks (false) or the sink ends (true). */
@@ -418,7 +419,7 @@ static void redis_sink_close(void *instance)
         return;
     }
     if (self->running) {
-        redis_signal(self->stop_fd);
+        weir_wake(self->stop_fd);
         pthread_join(self->thread, NULL);
     }
     if (!self->ctx->transactional && self->wake_fd >= 0) {
@@ -701,7 +702,7 @@ static weir_status redis_sink_write(void *instance,
     self->lanes_wait = self->lanes_wait || *cursor < count;
     pthread_mutex_unlock(&self->lock);
     if (was_empty) {
-        redis_signal(self->wake_fd);
+        weir_wake(self->wake_fd);
     }
     return *cursor < count ? WEIR_AGAIN : WEIR_OK;
 }

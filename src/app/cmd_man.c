@@ -160,7 +160,7 @@ static void render_command(const struct weir_command *command, struct weir_strbu
 
 static void render_overview(struct weir_strbuf *out)
 {
-    put_head("weir", "stream processing for Kafka in one small binary", out);
+    put_head("weir", "stream processing for Kafka, NATS JetStream and Redis Streams in one small binary", out);
     weir_strbuf_text(out, ".SH SYNOPSIS\n\\fBweir\\fR COMMAND [ARGUMENTS]\n.SH COMMANDS\n");
     const struct weir_command *command = NULL;
     for (size_t i = 0; (command = weir_command_at(i)) != NULL; i++) {

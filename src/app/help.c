@@ -166,7 +166,7 @@ void weir_help_docs(struct weir_strbuf *out)
 
 static void overview(struct weir_strbuf *out)
 {
-    weir_strbuf_text(out, "weir: stream processing for Kafka in one small binary\n\n"
+    weir_strbuf_text(out, "weir: stream processing for Kafka, NATS JetStream and Redis Streams in one small binary\n\n"
                           "Usage: weir COMMAND [ARGUMENTS]\n\n");
     const struct weir_command *command = NULL;
     for (size_t i = 0; (command = weir_command_at(i)) != NULL; i++) {

@@ -24,6 +24,7 @@
 #include "app/running.h"
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/wake.h"
 #include "conf/dump.h"
 
 enum { QUIET_MS = 100 }; /* a change is over when the folder is quiet for that long */
@@ -32,13 +33,6 @@ enum { QUIET_MS = 100 }; /* a change is over when the folder is quiet for that l
 static struct weir_reload *_Atomic reloads[WEIR_PIPELINES_MAX];
 static atomic_int touching;    /* the handler is looking */
 static atomic_bool hung_early; /* before there was anybody to tell */
-
-static void wake(const struct weir_reload *self)
-{
-    uint64_t one = 1;
-    ssize_t written = write(self->wake_fd, &one, sizeof(one));
-    (void)written; /* EAGAIN: it is awake anyway */
-}
 
 static void on_hup(int number)
 {
@@ -50,7 +44,7 @@ static void on_hup(int number)
         struct weir_reload *self = atomic_load(&reloads[i]);
         if (self != NULL) {
             self->hung_up = 1;
-            wake(self);
+            weir_wake(self->wake_fd);
             any = true;
         }
     }
@@ -523,7 +517,7 @@ weir_status weir_reload_start(struct weir_reload *self,
     enlist(self);
     if (atomic_load(&hung_early)) {
         self->hung_up = 1;
-        wake(self);
+        weir_wake(self->wake_fd);
     }
     sigset_t all, before;
     sigfillset(&all);
@@ -562,7 +556,7 @@ void weir_reload_stop(struct weir_reload *self)
     pthread_cond_signal(&self->changed);
     pthread_mutex_unlock(&self->lock);
     delist(self);
-    wake(self);
+    weir_wake(self->wake_fd);
     pthread_join(self->thread, NULL);
     pthread_cond_destroy(&self->changed);
     pthread_mutex_destroy(&self->lock);

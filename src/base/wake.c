@@ -17,3 +17,10 @@ void weir_wake(int fd)
     ssize_t written = write(fd, &one, sizeof(one));
     WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
 }
+
+void weir_wake_take(int fd)
+{
+    uint64_t count;
+    ssize_t got = read(fd, &count, sizeof(count));
+    WEIR_ASSERT(got == (ssize_t)sizeof(count) || errno == EAGAIN);
+}

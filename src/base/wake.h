@@ -7,5 +7,7 @@
 
 /* Any thread. A counter that is full is no error: whoever waits is awake anyway. */
 void weir_wake(int fd);
+/* Whoever waits: takes what was signalled, so that the next poll(2) waits again. */
+void weir_wake_take(int fd);
 
 #endif

@@ -21,6 +21,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/random.h"
+#include "base/wake.h"
 #include "engine/engine_priv.h"
 #include "engine/metrics.h"
 #include "engine/observe.h"
@@ -298,9 +299,7 @@ static void engine_rest(struct weir_engine *engine, int64_t timeout_ms)
 {
     struct pollfd wait = {.fd = engine->wake_fd, .events = POLLIN};
     if (poll(&wait, 1, (int)timeout_ms) > 0) {
-        uint64_t count;
-        ssize_t got = read(engine->wake_fd, &count, sizeof(count));
-        WEIR_ASSERT(got == (ssize_t)sizeof(count) || errno == EAGAIN);
+        weir_wake_take(engine->wake_fd);
     }
 }
 
@@ -480,10 +479,8 @@ void weir_engine_request_stop(struct weir_engine *engine)
     int64_t none = 0; /* the first request counts */
     (void)atomic_compare_exchange_strong(&engine->stop_asked_ns, &none, engine_now(engine));
     atomic_store_explicit(&engine->stop_requested, true, memory_order_relaxed);
-    uint64_t one = 1;
     int saved = errno; /* called from signal handlers */
-    ssize_t written = write(engine->wake_fd, &one, sizeof(one));
-    (void)written; /* EAGAIN: it is awake anyway */
+    weir_wake(engine->wake_fd);
     errno = saved;
 }
 

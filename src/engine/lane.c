@@ -659,9 +659,7 @@ void *weir_lane_main(void *argument)
         bool waits = lane->blocked || lane->throttled;
         int timeout_ms = waits ? 2 : lane->engine->has_ticks ? TICK_MS : -1;
         if (poll(&wait, 1, timeout_ms) > 0) {
-            uint64_t count;
-            ssize_t got = read(lane->wake_fd, &count, sizeof(count));
-            WEIR_ASSERT(got == (ssize_t)sizeof(count) || errno == EAGAIN);
+            weir_wake_take(lane->wake_fd);
         }
     }
     return NULL;

@@ -31,6 +31,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/wake.h"
 #include "http/routes.h"
 #include "http/tls.h"
 
@@ -518,8 +519,7 @@ void weir_http_stop(struct weir_http *http)
         return;
     }
     if (http->running) {
-        uint64_t one = 1;
-        WEIR_ASSERT(write(http->wake_fd, &one, sizeof(one)) == sizeof(one));
+        weir_wake(http->wake_fd);
         pthread_join(http->thread, NULL);
     }
     if (http->daemon != NULL) {

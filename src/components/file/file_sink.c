@@ -31,6 +31,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/limits.h"
+#include "base/wake.h"
 
 enum {
     FLUSH_BYTES = 256 * 1024,
@@ -241,13 +242,10 @@ static bool is_full(int code)
 
 static weir_status sink_fail(struct file_sink *self, const char *what, int code)
 {
-    uint64_t one = 1;
     weir_status status = weir_fail(&self->failure, WEIR_FATAL, "cannot %s %s: %s", what,
                                    self->config->path, strerror(code));
     weir_err_hint(&self->failure, "Check the disk; what was committed is safe.");
-    /* EAGAIN: control is awake anyway. */
-    ssize_t written = write(weir_control_wake_fd(self->ctx), &one, sizeof(one));
-    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+    weir_wake(weir_control_wake_fd(self->ctx));
     return status;
 }
 

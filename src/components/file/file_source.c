@@ -23,6 +23,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/block.h"
+#include "base/wake.h"
 
 enum { BLOCK_BYTES = 256 * 1024, FILES_MAX = 100000 };
 enum file_format { FORMAT_LINES = 1 };
@@ -435,12 +436,9 @@ static weir_status part_read(struct file_source *self,
 
 static void lane_end_part(struct file_source *self, struct file_lane *lane)
 {
-    uint64_t one = 1;
     struct file_part *item = lane->parts[lane->current++];
     part_close(item);
-    /* EAGAIN: control is awake anyway. */
-    ssize_t written = write(weir_control_wake_fd(self->ctx), &one, sizeof(one));
-    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+    weir_wake(weir_control_wake_fd(self->ctx));
 }
 
 static weir_status file_source_read(

@@ -8,14 +8,9 @@
  * Templates cost more than anything else in a pipeline that does little. Where speed counts,
  * `distinct` renders that many records once; after that a record is a pointer.
  */
-#include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <weir/component.h>
@@ -26,6 +21,8 @@
 #include "base/assert.h"
 #include "base/block.h"
 #include "base/limits.h"
+#include "base/thread.h"
+#include "base/wake.h"
 
 enum {
     BLOCK_BYTES = 256 * 1024,
@@ -98,9 +95,7 @@ struct generate_source {
     size_t made_count;
     struct generate_part *parts;
     struct generate_lane *lanes;
-    int stop_fd;
-    bool ticking;
-    pthread_t ticker;
+    struct weir_thread ticker;
 };
 
 /* --- making one --------------------------------------------------------------------------------*/
@@ -254,10 +249,6 @@ generate_open(void *instance, const void *config, struct weir_ctx *ctx, struct w
         weir_strbuf_init(&lane->text, WEIR_RECORD_BYTES_MAX);
         weir_strbuf_init(&lane->key_text, WEIR_RECORD_BYTES_MAX);
     }
-    self->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (self->stop_fd < 0) {
-        return weir_fail(err, WEIR_FATAL, "no descriptor: %s", strerror(errno));
-    }
     size_t distinct = (size_t)self->config->distinct;
     const struct weir_expr *template = &self->config->template, *key = &self->config->key;
     if (distinct == 0 && template->program != NULL && is_constant(template) &&
@@ -282,9 +273,6 @@ static void generate_close(void *instance)
         weir_strbuf_done(&lane->key_text);
         weir_free(lane->parts);
     }
-    if (self->stop_fd >= 0) {
-        close(self->stop_fd);
-    }
     weir_free(self->lanes);
     weir_free(self->parts);
     weir_arena_done(&self->arena);
@@ -299,13 +287,9 @@ static void *ticker_main(void *argument)
     const struct generate_config *config = self->config;
     double wanted_ms = 1000.0 * (double)config->partitions / config->rate;
     int tick_ms = wanted_ms < 1 ? 1 : wanted_ms > TICK_MS_MAX ? TICK_MS_MAX : (int)wanted_ms;
-    struct pollfd stop = {.fd = self->stop_fd, .events = POLLIN};
-    while (poll(&stop, 1, tick_ms) <= 0) {
+    while (!weir_thread_pause(&self->ticker, tick_ms)) {
         for (unsigned i = 0; i < self->ctx->lanes; i++) {
-            uint64_t one = 1;
-            /* EAGAIN: the lane is awake anyway. */
-            ssize_t written = write(weir_lane_wake_fd(self->ctx, i), &one, sizeof(one));
-            WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+            weir_wake(weir_lane_wake_fd(self->ctx, i));
         }
     }
     return NULL;
@@ -354,26 +338,13 @@ static weir_status generate_start(void *instance, struct weir_err *err)
     if (!(self->config->rate > 0)) {
         return WEIR_OK;
     }
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&self->ticker, NULL, ticker_main, self);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    self->ticking = code == 0;
-    return code == 0 ? WEIR_OK
-                     : weir_fail(err, WEIR_FATAL, "cannot start a thread: %s", strerror(code));
+    return weir_thread_start(&self->ticker, ticker_main, self, err);
 }
 
 static void generate_stop(void *instance)
 {
     struct generate_source *self = instance;
-    if (self->ticking) {
-        uint64_t one = 1;
-        ssize_t written = write(self->stop_fd, &one, sizeof(one));
-        WEIR_ASSERT(written == (ssize_t)sizeof(one));
-        pthread_join(self->ticker, NULL);
-        self->ticking = false;
-    }
+    weir_thread_stop(&self->ticker);
     size_t count = 0;
     size_t most = self->parts == NULL ? 0 : (size_t)self->config->partitions;
     struct weir_partition **parts = weir_calloc(most, sizeof(struct weir_partition *));
@@ -522,12 +493,9 @@ static weir_status part_read(struct generate_source *self,
 static void
 part_tell_end(struct generate_source *self, struct generate_part *item, struct weir_intake *intake)
 {
-    uint64_t one = 1;
     item->told = true;
     weir_intake_end(intake, item->part);
-    /* EAGAIN: control is awake anyway. */
-    ssize_t written = write(weir_control_wake_fd(self->ctx), &one, sizeof(one));
-    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+    weir_wake(weir_control_wake_fd(self->ctx));
 }
 
 static weir_status generate_read(

@@ -7,41 +7,42 @@
  *     ──────┬─────────────────┬──▶ messages
  *           │ . x x . x . . . │        x: acknowledged out of order
  *
- * No lock of its own: the owner's.
+ * Under the lock of the delivery.
  */
 #ifndef WEIR_NATS_ACKS_H
 #define WEIR_NATS_ACKS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "sink/delivery.h"
 
 enum { NATS_ACKS_MAX = 8192 }; /* under way at once */
 
 struct nats_acks {
-    uint64_t written, answered;
+    struct weir_delivery delivery;
     bool is_acked[NATS_ACKS_MAX]; /* of `answered` + 1 … `written` */
 };
 
 /* Takes up to `want` numbers, written + 1 and on; how many there were. */
 static inline size_t nats_acks_take(struct nats_acks *acks, size_t want)
 {
-    size_t room = NATS_ACKS_MAX - (size_t)(acks->written - acks->answered);
+    struct weir_delivery *delivery = &acks->delivery;
+    size_t room = NATS_ACKS_MAX - (size_t)(delivery->written - delivery->answered);
     size_t count = want < room ? want : room;
-    acks->written += count;
+    delivery->written += count;
     return count;
 }
 
 /* False: the number is not awaited (any more). */
 static inline bool nats_acks_mark(struct nats_acks *acks, uint64_t number)
 {
-    if (number <= acks->answered || number > acks->written) {
+    struct weir_delivery *delivery = &acks->delivery;
+    if (number <= delivery->answered || number > delivery->written) {
         return false;
     }
     acks->is_acked[number % NATS_ACKS_MAX] = true;
-    while (acks->answered < acks->written && acks->is_acked[(acks->answered + 1) % NATS_ACKS_MAX]) {
-        acks->answered++;
-        acks->is_acked[acks->answered % NATS_ACKS_MAX] = false;
+    while (delivery->answered < delivery->written &&
+           acks->is_acked[(delivery->answered + 1) % NATS_ACKS_MAX]) {
+        delivery->answered++;
+        acks->is_acked[delivery->answered % NATS_ACKS_MAX] = false;
     }
     return true;
 }
@@ -49,10 +50,11 @@ static inline bool nats_acks_mark(struct nats_acks *acks, uint64_t number)
 /* Nothing is awaited any more. */
 static inline void nats_acks_forget(struct nats_acks *acks)
 {
-    for (uint64_t number = acks->answered + 1; number <= acks->written; number++) {
+    struct weir_delivery *delivery = &acks->delivery;
+    for (uint64_t number = delivery->answered + 1; number <= delivery->written; number++) {
         acks->is_acked[number % NATS_ACKS_MAX] = false;
     }
-    acks->answered = acks->written;
+    delivery->answered = delivery->written;
 }
 
 #endif

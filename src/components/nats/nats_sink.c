@@ -16,22 +16,17 @@
 #include "nats_api.h"
 #include "nats_probe.h"
 
-#include <errno.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <weir/json.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/wake.h"
+#include "base/thread.h"
 
-enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 5000, WAIT_MS = 100, ANSWERS_MAX = 256 };
+enum { WAIT_MS = 100, ANSWERS_MAX = 256 };
 enum { HEADER_OVERHEAD_BYTES = 16 };
 #define NS_PER_MS 1000000LL
 
@@ -91,36 +86,17 @@ struct nats_origin {
 struct nats_sink {
     const struct nats_sink_config *config;
     struct weir_ctx *ctx;
-    int stop_fd;
-    bool running;
-    pthread_t thread;
-    uint64_t sealed;             /* control */
+    struct weir_thread thread;
     struct nats_origin *origins; /* by lane: what its last output was made from */
 
-    pthread_rwlock_t connected; /* guards the client; taken before `lock` */
+    pthread_rwlock_t connected; /* guards the client; taken before the lock of `acks` */
     struct nats_client *client;
 
-    pthread_mutex_t lock; /* guards what follows */
-    struct nats_acks acks;
-    uint64_t watched;   /* the thread's: `answered` when it was last seen to move, … */
-    int64_t watched_ns; /* … and when that was */
+    struct nats_acks acks; /* its lock guards what follows */
+    uint64_t watched;      /* the thread's: `answered` when it was last seen to move, … */
+    int64_t watched_ns;    /* … and when that was */
     uint64_t duplicates;
-    bool lanes_wait, control_waits;
-    struct weir_err failure;
 };
-
-static bool sink_pause(struct nats_sink *self, int timeout_ms)
-{
-    struct pollfd wait = {.fd = self->stop_fd, .events = POLLIN};
-    return poll(&wait, 1, timeout_ms) > 0;
-}
-
-static void sink_wake_lanes(struct nats_sink *self)
-{
-    for (unsigned i = 0; i < self->ctx->lanes; i++) {
-        weir_wake(weir_lane_wake_fd(self->ctx, i));
-    }
-}
 
 /* --- answers; the thread -----------------------------------------------------------------------*/
 
@@ -165,41 +141,26 @@ static void read_answer(struct nats_sink *self, natsMsg *message, struct answer 
     weir_arena_done(&arena);
 }
 
+static bool sink_has_room(const struct nats_sink *self)
+{
+    const struct weir_delivery *delivery = &self->acks.delivery;
+    return delivery->written - delivery->answered <= NATS_ACKS_MAX / 2;
+}
+
 static void sink_take_answers(struct nats_sink *self, const struct answer *answers, size_t count)
 {
-    bool wake_lanes, wake_control;
-    pthread_mutex_lock(&self->lock);
+    struct weir_delivery *delivery = &self->acks.delivery;
+    weir_delivery_lock(delivery);
     for (size_t i = 0; i < count; i++) {
         if (!nats_acks_mark(&self->acks, answers[i].number)) {
             continue; /* of an epoch that was aborted */
         }
         self->duplicates += answers[i].is_duplicate;
-        if (answers[i].err.status != WEIR_OK && self->failure.status == WEIR_OK) {
-            self->failure = answers[i].err;
+        if (answers[i].err.status != WEIR_OK) {
+            weir_delivery_blame(delivery, &answers[i].err);
         }
     }
-    uint64_t open = self->acks.written - self->acks.answered;
-    wake_lanes = self->lanes_wait && open <= NATS_ACKS_MAX / 2;
-    self->lanes_wait = self->lanes_wait && !wake_lanes;
-    wake_control = self->failure.status != WEIR_OK ||
-                   (self->control_waits && self->acks.answered >= self->sealed);
-    pthread_mutex_unlock(&self->lock);
-    if (wake_lanes) {
-        sink_wake_lanes(self);
-    }
-    if (wake_control) {
-        weir_wake(weir_control_wake_fd(self->ctx));
-    }
-}
-
-static void sink_fail(struct nats_sink *self, const struct weir_err *err)
-{
-    pthread_mutex_lock(&self->lock);
-    if (self->failure.status == WEIR_OK) {
-        self->failure = *err;
-    }
-    pthread_mutex_unlock(&self->lock);
-    weir_wake(weir_control_wake_fd(self->ctx));
+    weir_delivery_unlock_and_tell(delivery, sink_has_room(self));
 }
 
 static void sink_fail_unheard(struct nats_sink *self)
@@ -209,7 +170,7 @@ static void sink_fail_unheard(struct nats_sink *self)
     (void)!weir_fail(&err, WEIR_UNAVAILABLE, "no stream keeps %s",
                      subject != NULL ? subject : "the subject of a record");
     weir_err_hint(&err, "Records are held back until one does.");
-    sink_fail(self, &err);
+    weir_delivery_fail(&self->acks.delivery, &err);
 }
 
 /* False: the connection is gone. */
@@ -243,23 +204,20 @@ static bool sink_receive(struct nats_sink *self, struct answer answers[ANSWERS_M
 /* An answer that does not come: the message or the answer was lost. */
 static void sink_check_silence(struct nats_sink *self)
 {
-    bool failed = false;
+    struct weir_delivery *delivery = &self->acks.delivery;
     int64_t now_ns = weir_clock_monotonic_ns(self->ctx->clock);
-    pthread_mutex_lock(&self->lock);
-    uint64_t oldest = self->acks.answered;
-    if (self->acks.written == oldest || oldest != self->watched || self->watched_ns == 0) {
+    weir_delivery_lock(delivery);
+    uint64_t oldest = delivery->answered;
+    if (delivery->written == oldest || oldest != self->watched || self->watched_ns == 0) {
         self->watched = oldest;
         self->watched_ns = now_ns;
-    } else if (now_ns - self->watched_ns > self->config->ack_timeout * NS_PER_MS &&
-               self->failure.status == WEIR_OK) {
-        (void)!weir_fail(&self->failure, WEIR_UNAVAILABLE, "no acknowledgement within %lld ms",
+    } else if (now_ns - self->watched_ns > self->config->ack_timeout * NS_PER_MS) {
+        struct weir_err err = {0};
+        (void)!weir_fail(&err, WEIR_UNAVAILABLE, "no acknowledgement within %lld ms",
                          (long long)self->config->ack_timeout);
-        failed = true;
+        weir_delivery_blame(delivery, &err);
     }
-    pthread_mutex_unlock(&self->lock);
-    if (failed) {
-        weir_wake(weir_control_wake_fd(self->ctx));
-    }
+    weir_delivery_unlock_and_tell(delivery, false);
 }
 
 /* --- the connection; the thread ----------------------------------------------------------------*/
@@ -304,8 +262,8 @@ static struct nats_client *sink_connect(struct nats_sink *self, bool *was_connec
     char name[NATS_NAME_MAX];
     snprintf(name, sizeof(name), "weir %s %s", self->ctx->pipeline, self->ctx->path);
     bool told = false;
-    int backoff_ms = BACKOFF_MIN_MS;
-    while (!sink_pause(self, 0)) {
+    int waited_ms = 0;
+    while (!weir_thread_pause(&self->thread, 0)) {
         struct weir_err err = {0};
         struct nats_client *client = nats_client_open(&self->config->address, name, &err);
         weir_status status = client == NULL ? err.status : sink_ensure(self, client, &err);
@@ -319,16 +277,15 @@ static struct nats_client *sink_connect(struct nats_sink *self, bool *was_connec
         nats_client_free(client);
         /* What is refused at first is a mistake; later it is a server that restarts. */
         if (weir_status_class(status) == WEIR_CLASS_FATAL && !*was_connected) {
-            sink_fail(self, &err);
+            weir_delivery_fail(&self->acks.delivery, &err);
         }
         if (!told) {
             WEIR_LOG_WARN(self->ctx->log, "not connected", WEIR_F_ERR(&err));
             told = true;
         }
-        if (sink_pause(self, backoff_ms)) {
+        if (weir_thread_back_off(&self->thread, &waited_ms)) {
             break;
         }
-        backoff_ms = backoff_ms * 2 < BACKOFF_MAX_MS ? backoff_ms * 2 : BACKOFF_MAX_MS;
     }
     return NULL;
 }
@@ -348,15 +305,14 @@ static void sink_set_client(struct nats_sink *self, struct nats_client *client)
 /* What is under way has no answer: whether it was stored is not known. */
 static void sink_lose(struct nats_sink *self, struct weir_err *err)
 {
+    struct weir_delivery *delivery = &self->acks.delivery;
     WEIR_LOG_WARN(self->ctx->log, "connection lost", WEIR_F_ERR(err));
-    pthread_mutex_lock(&self->lock);
-    bool failed = self->acks.written > self->acks.answered || err->status == WEIR_DENIED;
-    nats_acks_forget(&self->acks);
-    if (failed && self->failure.status == WEIR_OK) {
-        self->failure = *err;
+    weir_delivery_lock(delivery);
+    if (delivery->written > delivery->answered || err->status == WEIR_DENIED) {
+        weir_delivery_blame(delivery, err);
     }
-    pthread_mutex_unlock(&self->lock);
-    weir_wake(weir_control_wake_fd(self->ctx));
+    nats_acks_forget(&self->acks);
+    weir_delivery_unlock_and_tell(delivery, false);
 }
 
 static void *sink_main(void *argument)
@@ -367,10 +323,10 @@ static void *sink_main(void *argument)
     bool was_connected = false;
     while ((client = sink_connect(self, &was_connected)) != NULL) {
         sink_set_client(self, client);
-        sink_wake_lanes(self);
+        weir_delivery_wake_lanes(&self->acks.delivery);
         struct weir_err err = {0};
         bool is_there = true, ended = false;
-        while (is_there && !(ended = sink_pause(self, 0))) {
+        while (is_there && !(ended = weir_thread_pause(&self->thread, 0))) {
             is_there = sink_receive(self, answers) && nats_client_denied(client, &err) == WEIR_OK;
             sink_check_silence(self);
         }
@@ -393,23 +349,10 @@ nats_sink_open(void *instance, const void *config, struct weir_ctx *ctx, struct 
     struct nats_sink *self = instance;
     self->config = config;
     self->ctx = ctx;
-    pthread_mutex_init(&self->lock, NULL);
+    weir_delivery_init(&self->acks.delivery, ctx);
     pthread_rwlock_init(&self->connected, NULL);
     self->origins = weir_calloc(ctx->lanes, sizeof(*self->origins));
-    self->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (self->stop_fd < 0) {
-        return weir_fail(err, WEIR_FATAL, "no descriptor: %s", strerror(errno));
-    }
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&self->thread, NULL, sink_main, self);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (code != 0) {
-        return weir_fail(err, WEIR_FATAL, "cannot start a thread: %s", strerror(code));
-    }
-    self->running = true;
-    return WEIR_OK;
+    return weir_thread_start(&self->thread, sink_main, self, err);
 }
 
 static void nats_sink_close(void *instance)
@@ -418,20 +361,14 @@ static void nats_sink_close(void *instance)
     if (self->ctx == NULL) {
         return;
     }
-    if (self->running) {
-        weir_wake(self->stop_fd);
-        pthread_join(self->thread, NULL);
-    }
-    if (self->stop_fd >= 0) {
-        close(self->stop_fd);
-    }
+    weir_thread_stop(&self->thread);
     if (self->duplicates > 0) {
         WEIR_LOG_INFO(self->ctx->log, "the server dropped messages that it had",
                       WEIR_F("messages", self->duplicates));
     }
     weir_free(self->origins);
     pthread_rwlock_destroy(&self->connected);
-    pthread_mutex_destroy(&self->lock);
+    weir_delivery_done(&self->acks.delivery);
     *self = (struct nats_sink){0};
 }
 
@@ -657,18 +594,19 @@ static size_t message_bytes(const struct weir_record *record)
 /* Publishes up to `count` records, as many as may be under way. */
 static size_t sink_publish(struct nats_sink *self, struct weir_record *const *records, size_t count)
 {
-    pthread_mutex_lock(&self->lock);
-    uint64_t number = self->acks.written;
+    struct weir_delivery *delivery = &self->acks.delivery;
+    weir_delivery_lock(delivery);
+    uint64_t number = delivery->written;
     /* Nothing behind what is to be written again: it would come before it. */
-    size_t room = self->failure.status == WEIR_OK ? nats_acks_take(&self->acks, count) : 0;
-    self->lanes_wait = self->lanes_wait || room < count;
-    pthread_mutex_unlock(&self->lock);
+    size_t room = delivery->failure.status == WEIR_OK ? nats_acks_take(&self->acks, count) : 0;
+    delivery->lanes_wait = delivery->lanes_wait || room < count;
+    weir_delivery_unlock(delivery);
     for (size_t i = 0; i < room; i++) {
         natsStatus code = publish(self, records[i], ++number);
         if (code != NATS_OK) {
             struct weir_err err = {0};
             (void)!nats_fail(&err, "publishing", code);
-            sink_fail(self, &err);
+            weir_delivery_fail(delivery, &err);
         }
     }
     return room;
@@ -724,46 +662,30 @@ static weir_status nats_sink_write(void *instance,
 static weir_status nats_sink_poll(void *instance, struct weir_err *err)
 {
     struct nats_sink *self = instance;
-    pthread_mutex_lock(&self->lock);
-    if (self->failure.status != WEIR_OK) {
-        *err = self->failure;
-    }
-    pthread_mutex_unlock(&self->lock);
-    return err->status;
+    return weir_delivery_poll(&self->acks.delivery, err);
 }
 
 static void nats_sink_seal(void *instance)
 {
     struct nats_sink *self = instance;
-    pthread_mutex_lock(&self->lock);
-    self->sealed = self->acks.written;
-    pthread_mutex_unlock(&self->lock);
+    weir_delivery_seal(&self->acks.delivery);
 }
 
 static weir_status nats_sink_confirm(void *instance, struct weir_err *err)
 {
     struct nats_sink *self = instance;
-    pthread_mutex_lock(&self->lock);
-    bool is_done = self->acks.answered >= self->sealed;
-    self->control_waits = !is_done;
-    if (self->failure.status != WEIR_OK) {
-        *err = self->failure;
-    }
-    pthread_mutex_unlock(&self->lock);
-    return err->status != WEIR_OK ? err->status : is_done ? WEIR_OK : WEIR_AGAIN;
+    return weir_delivery_confirm(&self->acks.delivery, err);
 }
 
 static weir_status nats_sink_abort(void *instance, struct weir_err *err)
 {
     (void)err;
     struct nats_sink *self = instance;
-    pthread_mutex_lock(&self->lock);
+    weir_delivery_lock(&self->acks.delivery);
     nats_acks_forget(&self->acks);
-    self->sealed = self->acks.answered;
     memset(self->origins, 0, self->ctx->lanes * sizeof(*self->origins)); /* inputs come again */
-    self->failure = (struct weir_err){0};
-    self->lanes_wait = self->control_waits = false;
-    pthread_mutex_unlock(&self->lock);
+    weir_delivery_forget(&self->acks.delivery);
+    weir_delivery_unlock(&self->acks.delivery);
     return WEIR_OK;
 }
 

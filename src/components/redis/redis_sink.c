@@ -21,18 +21,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/thread.h"
 #include "base/wake.h"
+#include "sink/delivery.h"
 
 enum { BUFFER_BYTES = 1 << 20, OUTSTANDING_MAX = 20000, ARGUMENTS_MAX = 10000 };
-enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 5000, ANSWER_TIMEOUT_MS = 10000 };
+enum { ANSWER_TIMEOUT_MS = 10000 };
 enum { COMMAND_BYTES_MAX = 512 << 20 };
 
 struct redis_sink_config {
@@ -129,58 +129,23 @@ static const char *const allowed[] = {
 struct redis_sink {
     const struct redis_sink_config *config;
     struct weir_ctx *ctx;
-    int wake_fd, stop_fd;
-    bool running;
-    pthread_t thread;
+    int wake_fd;
+    struct weir_thread thread;
     struct redis_answers answers; /* the thread's */
-    uint64_t sealed;              /* control */
 
-    pthread_mutex_t lock; /* guards what follows */
+    struct weir_delivery delivery; /* its lock guards what follows */
     struct weir_strbuf buffer;
-    uint64_t written, sent, answered, ignored;
-    bool lanes_wait, control_waits;
-    struct weir_err failure;
+    uint64_t sent, ignored;
 };
 
-static void fd_clear(int fd)
-{
-    uint64_t count;
-    ssize_t got = read(fd, &count, sizeof(count));
-    WEIR_ASSERT(got == (ssize_t)sizeof(count) || errno == EAGAIN);
-}
-
 /* --- the thread --------------------------------------------------------------------------------*/
-
-static void sink_wake_lanes(struct redis_sink *self)
-{
-    for (unsigned i = 0; i < self->ctx->lanes; i++) {
-        weir_wake(weir_lane_wake_fd(self->ctx, i));
-    }
-}
-
-static void thread_fail(struct redis_sink *self, const struct weir_err *err)
-{
-    pthread_mutex_lock(&self->lock);
-    if (self->failure.status == WEIR_OK) {
-        self->failure = *err;
-    }
-    pthread_mutex_unlock(&self->lock);
-    weir_wake(weir_control_wake_fd(self->ctx));
-}
-
-/* True: to end. */
-static bool thread_pause(struct redis_sink *self, int timeout_ms)
-{
-    struct pollfd wait = {.fd = self->stop_fd, .events = POLLIN};
-    return poll(&wait, 1, timeout_ms) > 0;
-}
 
 /* NULL: to end. */
 static redisContext *thread_connect(struct redis_sink *self)
 {
     bool told = false;
-    int backoff_ms = BACKOFF_MIN_MS;
-    while (!thread_pause(self, 0)) {
+    int waited_ms = 0;
+    while (!weir_thread_pause(&self->thread, 0)) {
         struct weir_err err = {0};
         redisContext *context = redis_connect(&self->config->connection, &err);
         if (context != NULL) {
@@ -193,16 +158,15 @@ static redisContext *thread_connect(struct redis_sink *self)
             return context;
         }
         if (weir_status_class(err.status) != WEIR_CLASS_UNAVAILABLE) {
-            thread_fail(self, &err);
+            weir_delivery_fail(&self->delivery, &err);
         }
         if (!told) {
             WEIR_LOG_WARN(self->ctx->log, "not connected", WEIR_F_ERR(&err));
             told = true;
         }
-        if (thread_pause(self, backoff_ms)) {
+        if (weir_thread_back_off(&self->thread, &waited_ms)) {
             break;
         }
-        backoff_ms = backoff_ms * 2 < BACKOFF_MAX_MS ? backoff_ms * 2 : BACKOFF_MAX_MS;
     }
     return NULL;
 }
@@ -210,25 +174,21 @@ static redisContext *thread_connect(struct redis_sink *self)
 /* Moves what lanes have written to the connection, unless enough is under way. */
 static bool thread_take(struct redis_sink *self, redisContext *context, struct weir_strbuf *spare)
 {
-    bool wake = false;
+    struct weir_delivery *delivery = &self->delivery;
     weir_strbuf_clear(spare);
-    pthread_mutex_lock(&self->lock);
-    if (self->buffer.size > 0 && self->sent - self->answered < OUTSTANDING_MAX) {
+    weir_delivery_lock(delivery);
+    bool takes = self->buffer.size > 0 && self->sent - delivery->answered < OUTSTANDING_MAX;
+    if (takes) {
         struct weir_strbuf full = self->buffer;
         self->buffer = *spare;
         *spare = full;
-        self->sent = self->written;
-        wake = self->lanes_wait;
-        self->lanes_wait = false;
+        self->sent = delivery->written;
     }
-    bool is_waited = self->sent > self->answered;
-    pthread_mutex_unlock(&self->lock);
+    bool is_waited = self->sent > delivery->answered;
+    weir_delivery_unlock_and_tell(delivery, takes);
     if (spare->size > 0) {
         int code = redisAppendFormattedCommand(context, spare->data, spare->size);
         WEIR_ASSERT(code == REDIS_OK);
-    }
-    if (wake) {
-        sink_wake_lanes(self);
     }
     return is_waited;
 }
@@ -243,12 +203,11 @@ static void thread_judge(struct redis_sink *self, const redisReply *reply, uint6
     if (status == WEIR_REJECTED && is_fixed && redis_reply_is(reply, "WRONGTYPE")) {
         err.status = WEIR_FATAL; /* it would be the same for every record */
     }
-    pthread_mutex_lock(&self->lock);
-    if (number > self->ignored && self->failure.status == WEIR_OK) {
-        self->failure = err;
+    weir_delivery_lock(&self->delivery);
+    if (number > self->ignored) {
+        weir_delivery_blame(&self->delivery, &err);
     }
-    pthread_mutex_unlock(&self->lock);
-    weir_wake(weir_control_wake_fd(self->ctx));
+    weir_delivery_unlock_and_tell(&self->delivery, false);
 }
 
 /* Reads what is there and counts the answers. False: the connection is gone. */
@@ -261,9 +220,7 @@ static bool thread_receive(struct redis_sink *self, redisContext *context)
             return false;
         }
     } while (context->reader->len != before);
-    pthread_mutex_lock(&self->lock);
-    uint64_t answered = self->answered;
-    pthread_mutex_unlock(&self->lock);
+    uint64_t answered = self->delivery.answered; /* only this thread moves it */
     void *object = NULL;
     while (redisGetReplyFromReader(context, &object) == REDIS_OK && object != NULL) {
         answered++;
@@ -274,32 +231,27 @@ static bool thread_receive(struct redis_sink *self, redisContext *context)
     if (context->reader->ridx < 0) { /* no answer is half there */
         redis_answers_done(&self->answers);
     }
-    pthread_mutex_lock(&self->lock);
+    weir_delivery_lock(&self->delivery);
     WEIR_ASSERT(answered <= self->sent);
-    self->answered = answered;
-    bool wake = self->control_waits;
-    pthread_mutex_unlock(&self->lock);
-    if (wake) {
-        weir_wake(weir_control_wake_fd(self->ctx));
-    }
+    self->delivery.answered = answered;
+    weir_delivery_unlock_and_tell(&self->delivery, false);
     return context->err == 0;
 }
 
 /* What was under way has no answer: whether it was applied is not known. */
 static void thread_lose(struct redis_sink *self, redisContext *context, const char *why)
 {
+    struct weir_delivery *delivery = &self->delivery;
     struct weir_err err = {0};
     (void)!weir_fail(&err, WEIR_UNAVAILABLE, "the connection broke: %s",
                      why != NULL ? why : context->errstr);
     WEIR_LOG_WARN(self->ctx->log, "connection lost", WEIR_F_ERR(&err));
-    pthread_mutex_lock(&self->lock);
-    bool failed = self->sent > self->answered && self->sent > self->ignored;
-    self->answered = self->sent;
-    if (failed && self->failure.status == WEIR_OK) {
-        self->failure = err;
+    weir_delivery_lock(delivery);
+    if (self->sent > delivery->answered && self->sent > self->ignored) {
+        weir_delivery_blame(delivery, &err);
     }
-    pthread_mutex_unlock(&self->lock);
-    weir_wake(weir_control_wake_fd(self->ctx));
+    delivery->answered = self->sent;
+    weir_delivery_unlock_and_tell(delivery, false);
 }
 
 /* Until the connection breaks (false) or the sink ends (true). */
@@ -319,14 +271,14 @@ static bool thread_serve(struct redis_sink *self, redisContext *context, struct 
         struct pollfd wait[] = {
             {.fd = context->fd, .events = (short)(POLLIN | (done ? 0 : POLLOUT))},
             {.fd = self->wake_fd, .events = POLLIN},
-            {.fd = self->stop_fd, .events = POLLIN},
+            {.fd = self->thread.stop_fd, .events = POLLIN},
         };
         int ready = poll(wait, 3, is_waited ? ANSWER_TIMEOUT_MS : -1);
         if (wait[2].revents != 0) {
             return true;
         }
         if (wait[1].revents != 0) {
-            fd_clear(self->wake_fd);
+            weir_wake_take(self->wake_fd);
         }
         if (ready == 0) {
             thread_lose(self, context, "no answer within 10 s");
@@ -390,26 +342,16 @@ redis_sink_open(void *instance, const void *config, struct weir_ctx *ctx, struct
     struct redis_sink *self = instance;
     self->config = config;
     self->ctx = ctx;
-    pthread_mutex_init(&self->lock, NULL);
+    weir_delivery_init(&self->delivery, ctx);
     weir_strbuf_init(&self->buffer, COMMAND_BYTES_MAX);
     if (ctx->transactional) { /* what is written goes into the commit of its task */
         return sink_check_type(self, err);
     }
     self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    self->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (self->wake_fd < 0 || self->stop_fd < 0) {
+    if (self->wake_fd < 0) {
         return weir_fail(err, WEIR_FATAL, "no descriptor: %s", strerror(errno));
     }
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&self->thread, NULL, thread_main, self);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (code != 0) {
-        return weir_fail(err, WEIR_FATAL, "cannot start a thread: %s", strerror(code));
-    }
-    self->running = true;
-    return WEIR_OK;
+    return weir_thread_start(&self->thread, thread_main, self, err);
 }
 
 static void redis_sink_close(void *instance)
@@ -418,18 +360,12 @@ static void redis_sink_close(void *instance)
     if (self->ctx == NULL) {
         return;
     }
-    if (self->running) {
-        weir_wake(self->stop_fd);
-        pthread_join(self->thread, NULL);
-    }
+    weir_thread_stop(&self->thread);
     if (!self->ctx->transactional && self->wake_fd >= 0) {
         close(self->wake_fd);
     }
-    if (!self->ctx->transactional && self->stop_fd >= 0) {
-        close(self->stop_fd);
-    }
     weir_strbuf_done(&self->buffer);
-    pthread_mutex_destroy(&self->lock);
+    weir_delivery_done(&self->delivery);
     *self = (struct redis_sink){0};
 }
 
@@ -688,7 +624,7 @@ static weir_status redis_sink_write(void *instance,
         write_to_task(self, batch, records, count, cursor);
         return WEIR_OK;
     }
-    pthread_mutex_lock(&self->lock);
+    weir_delivery_lock(&self->delivery);
     bool was_empty = self->buffer.size == 0;
     while (*cursor < count && self->buffer.size < BUFFER_BYTES) {
         weir_strbuf_slice(&self->buffer, records[*cursor]->target);
@@ -696,11 +632,11 @@ static weir_status redis_sink_write(void *instance,
             self->buffer.failed = false;
             break;
         }
-        self->written++;
+        self->delivery.written++;
         (*cursor)++;
     }
-    self->lanes_wait = self->lanes_wait || *cursor < count;
-    pthread_mutex_unlock(&self->lock);
+    self->delivery.lanes_wait = self->delivery.lanes_wait || *cursor < count;
+    weir_delivery_unlock(&self->delivery);
     if (was_empty) {
         weir_wake(self->wake_fd);
     }
@@ -712,45 +648,30 @@ static weir_status redis_sink_write(void *instance,
 static weir_status redis_sink_poll(void *instance, struct weir_err *err)
 {
     struct redis_sink *self = instance;
-    pthread_mutex_lock(&self->lock);
-    if (self->failure.status != WEIR_OK) {
-        *err = self->failure;
-    }
-    pthread_mutex_unlock(&self->lock);
-    return err->status;
+    return weir_delivery_poll(&self->delivery, err);
 }
 
 static void redis_sink_seal(void *instance)
 {
     struct redis_sink *self = instance;
-    pthread_mutex_lock(&self->lock);
-    self->sealed = self->written;
-    pthread_mutex_unlock(&self->lock);
+    weir_delivery_seal(&self->delivery);
 }
 
 static weir_status redis_sink_confirm(void *instance, struct weir_err *err)
 {
     struct redis_sink *self = instance;
-    pthread_mutex_lock(&self->lock);
-    bool is_done = self->answered >= self->sealed;
-    self->control_waits = !is_done;
-    if (self->failure.status != WEIR_OK) {
-        *err = self->failure;
-    }
-    pthread_mutex_unlock(&self->lock);
-    return err->status != WEIR_OK ? err->status : is_done ? WEIR_OK : WEIR_AGAIN;
+    return weir_delivery_confirm(&self->delivery, err);
 }
 
 static weir_status redis_sink_abort(void *instance, struct weir_err *err)
 {
     (void)err;
     struct redis_sink *self = instance;
-    pthread_mutex_lock(&self->lock);
+    weir_delivery_lock(&self->delivery);
     weir_strbuf_clear(&self->buffer); /* in a transaction nothing is in it, or ever sent */
-    self->written = self->ignored = self->sealed = self->sent;
-    self->failure = (struct weir_err){0};
-    self->lanes_wait = self->control_waits = false;
-    pthread_mutex_unlock(&self->lock);
+    self->delivery.written = self->ignored = self->sent;
+    weir_delivery_forget(&self->delivery);
+    weir_delivery_unlock(&self->delivery);
     return WEIR_OK;
 }
 

@@ -14,9 +14,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <weir/component.h>
@@ -24,6 +22,8 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/block.h"
+#include "base/thread.h"
+#include "base/wake.h"
 
 enum { BLOCK_BYTES = 256 * 1024 };
 enum stdin_empty { EMPTY_SKIP = 1, EMPTY_KEEP };
@@ -64,9 +64,7 @@ struct stdin_source {
     struct weir_ctx *ctx;
     struct weir_block_pool *pool;
     struct weir_partition *part;
-    int stop_fd;
-    bool running;
-    pthread_t thread;
+    struct weir_thread thread;
     size_t window_bytes_max;
     int64_t next; /* lane, or paused: what is delivered next */
     bool told;    /* the end */
@@ -129,10 +127,7 @@ static void window_grow(struct stdin_source *self)
 
 static void thread_wake_lane(struct stdin_source *self)
 {
-    uint64_t one = 1;
-    /* EAGAIN: the lane is awake anyway. */
-    ssize_t written = write(weir_lane_wake_fd(self->ctx, self->part->lane), &one, sizeof(one));
-    WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+    weir_wake(weir_lane_wake_fd(self->ctx, self->part->lane));
 }
 
 /* Waits for room and finds the place for the next bytes. False: to end. */
@@ -192,7 +187,7 @@ static bool thread_take(struct stdin_source *self, ssize_t got, int code)
 static ssize_t thread_read(struct stdin_source *self, char *at, size_t size)
 {
     struct pollfd wait[] = {{.fd = STDIN_FILENO, .events = POLLIN},
-                            {.fd = self->stop_fd, .events = POLLIN}};
+                            {.fd = self->thread.stop_fd, .events = POLLIN}};
     if (poll(wait, 2, -1) < 0 || wait[1].revents != 0) {
         errno = EINTR;
         return -1;
@@ -239,6 +234,7 @@ static void *thread_main(void *argument)
 static weir_status
 stdin_open(void *instance, const void *config, struct weir_ctx *ctx, struct weir_err *err)
 {
+    (void)err;
     struct stdin_source *self = instance;
     self->config = config;
     self->ctx = ctx;
@@ -246,9 +242,7 @@ stdin_open(void *instance, const void *config, struct weir_ctx *ctx, struct weir
     pthread_mutex_init(&self->lock, NULL);
     pthread_cond_init(&self->room, NULL);
     self->window_bytes_max = (size_t)ctx->in_flight_bytes;
-    self->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return self->stop_fd >= 0 ? WEIR_OK
-                              : weir_fail(err, WEIR_FATAL, "no descriptor: %s", strerror(errno));
+    return WEIR_OK;
 }
 
 static void stdin_close(void *instance)
@@ -259,9 +253,6 @@ static void stdin_close(void *instance)
     }
     while (self->first != NULL) {
         window_shift(self);
-    }
-    if (self->stop_fd >= 0) {
-        close(self->stop_fd);
     }
     weir_block_pool_close(self->pool);
     pthread_cond_destroy(&self->room);
@@ -276,32 +267,19 @@ static weir_status stdin_start(void *instance, struct weir_err *err)
     weir_source_assign(self->ctx, &item, 1, &self->part);
     weir_source_exhausted(self->ctx);
     window_push(self, weir_block_take(self->pool, BLOCK_BYTES), 0);
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&self->thread, NULL, thread_main, self);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (code != 0) {
-        return weir_fail(err, WEIR_FATAL, "cannot start a thread: %s", strerror(code));
-    }
-    self->running = true;
-    return WEIR_OK;
+    return weir_thread_start(&self->thread, thread_main, self, err);
 }
 
 static void stdin_stop(void *instance)
 {
     struct stdin_source *self = instance;
-    if (self->running) {
-        uint64_t one = 1;
+    if (self->thread.is_running) {
         pthread_mutex_lock(&self->lock);
         self->stopping = true;
         pthread_cond_signal(&self->room);
         pthread_mutex_unlock(&self->lock);
-        ssize_t written = write(self->stop_fd, &one, sizeof(one));
-        WEIR_ASSERT(written == (ssize_t)sizeof(one));
-        pthread_cancel(self->thread);
-        pthread_join(self->thread, NULL);
-        self->running = false;
+        pthread_cancel(self->thread.id);
+        weir_thread_stop(&self->thread);
     }
     if (self->part != NULL) {
         weir_source_revoke(self->ctx, &self->part, 1, false);
@@ -398,12 +376,9 @@ static weir_status stdin_read(
     weir_intake_advance(intake, self->part, self->next);
     atomic_store_explicit(&self->part->end, self->next, memory_order_relaxed);
     if (end && !self->told) {
-        uint64_t one = 1;
         self->told = true;
         weir_intake_end(intake, self->part);
-        /* EAGAIN: control is awake anyway. */
-        ssize_t written = write(weir_control_wake_fd(self->ctx), &one, sizeof(one));
-        WEIR_ASSERT(written == (ssize_t)sizeof(one) || errno == EAGAIN);
+        weir_wake(weir_control_wake_fd(self->ctx));
     }
     return err->status != WEIR_OK ? err->status : count > 0 ? WEIR_OK : WEIR_AGAIN;
 }

@@ -20,6 +20,7 @@
 
 #include "base/assert.h"
 #include "base/limits.h"
+#include "base/wake.h"
 
 enum {
     BUFFER_BYTES = 64 * 1024, /* beyond it the lane waits */
@@ -69,16 +70,13 @@ static void stdout_close(void *instance)
 
 static void sink_fail(struct stdout_sink *self, int code)
 {
-    uint64_t one = 1;
     if (code == EPIPE) {
         (void)!weir_fail(&self->failure, WEIR_FATAL, "standard output was closed by its reader");
     } else {
         (void)!weir_fail(&self->failure, WEIR_FATAL, "cannot write standard output: %s",
                          strerror(code));
     }
-    /* EAGAIN: control is awake anyway. */
-    ssize_t woken = write(weir_control_wake_fd(self->ctx), &one, sizeof(one));
-    WEIR_ASSERT(woken == (ssize_t)sizeof(one) || errno == EAGAIN);
+    weir_wake(weir_control_wake_fd(self->ctx));
 }
 
 /* Writes what can be written, waiting at most so long for the reader. */

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The descriptor outlives the thread: it is closed after the thread is joined, so that nobody ever
+ * waits on a number that became another file's.
+ */
+#include "base/thread.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/wake.h"
+
+enum { BACK_OFF_MIN_MS = 100, BACK_OFF_MAX_MS = 5000 };
+
+weir_status weir_thread_start(struct weir_thread *self,
+                              void *(*main)(void *argument),
+                              void *argument,
+                              struct weir_err *err)
+{
+    self->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (self->stop_fd < 0) {
+        return weir_fail(err, WEIR_FATAL, "no descriptor: %s", strerror(errno));
+    }
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(&self->id, NULL, main, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (code != 0) {
+        close(self->stop_fd);
+        return weir_fail(err, WEIR_FATAL, "cannot start a thread: %s", strerror(code));
+    }
+    self->is_running = true;
+    return WEIR_OK;
+}
+
+void weir_thread_stop(struct weir_thread *self)
+{
+    if (self->is_running) {
+        weir_wake(self->stop_fd);
+        pthread_join(self->id, NULL);
+        close(self->stop_fd);
+        self->is_running = false;
+    }
+}
+
+bool weir_thread_pause(const struct weir_thread *self, int timeout_ms)
+{
+    struct pollfd wait = {.fd = self->stop_fd, .events = POLLIN};
+    return poll(&wait, 1, timeout_ms) > 0;
+}
+
+bool weir_thread_back_off(const struct weir_thread *self, int *ret_ms)
+{
+    int next_ms = *ret_ms == 0 ? BACK_OFF_MIN_MS : *ret_ms * 2;
+    *ret_ms = next_ms < BACK_OFF_MAX_MS ? next_ms : BACK_OFF_MAX_MS;
+    return weir_thread_pause(self, *ret_ms);
+}

@@ -115,6 +115,9 @@ void *weir_ctx_share(struct weir_ctx *ctx,
 bool weir_ctx_sink(struct weir_ctx *ctx, const char *name, unsigned *ret_index);
 /* control: a stop was asked for longer than shutdown_timeout ago; give up what can be given up. */
 bool weir_ctx_must_hurry(const struct weir_ctx *ctx);
+/* control: a stop was asked for, and what is not committed will be read again: a sink that cannot
+ * reach its server fails, so that the process need not wait for the time-out. */
+bool weir_ctx_may_give_up(const struct weir_ctx *ctx);
 /* any thread: the open epoch holds as much as one commit of the component's domain should; lanes
  * read no more of it, and it is committed as soon as they stand between two batches. */
 void weir_ctx_close_epoch(struct weir_ctx *ctx);

@@ -27,7 +27,7 @@ void weir_delivery_unlock(struct weir_delivery *self)
     pthread_mutex_unlock(&self->lock);
 }
 
-void weir_delivery_wake_lanes(struct weir_delivery *self)
+static void tell_lanes(const struct weir_delivery *self)
 {
     for (unsigned i = 0; i < self->ctx->lanes; i++) {
         weir_wake(weir_lane_wake_fd(self->ctx, i));
@@ -43,7 +43,7 @@ void weir_delivery_unlock_and_tell(struct weir_delivery *self, bool has_room)
     self->control_waits = self->control_waits && !wake_control;
     weir_delivery_unlock(self);
     if (wake_lanes) {
-        weir_delivery_wake_lanes(self);
+        tell_lanes(self);
     }
     if (wake_control) {
         weir_wake(weir_control_wake_fd(self->ctx));
@@ -65,11 +65,30 @@ void weir_delivery_fail(struct weir_delivery *self, const struct weir_err *err)
     weir_delivery_unlock_and_tell(self, false);
 }
 
-weir_status weir_delivery_poll(struct weir_delivery *self, struct weir_err *err)
+void weir_delivery_away(struct weir_delivery *self, const struct weir_err *err)
 {
     weir_delivery_lock(self);
+    self->away = *err;
+    weir_delivery_unlock(self);
+}
+
+void weir_delivery_back(struct weir_delivery *self)
+{
+    weir_delivery_lock(self);
+    weir_err_clear(&self->away);
+    weir_delivery_unlock(self);
+    tell_lanes(self);
+}
+
+weir_status weir_delivery_poll(struct weir_delivery *self, struct weir_err *err)
+{
+    bool may_give_up = weir_ctx_may_give_up(self->ctx);
+    weir_delivery_lock(self);
+    bool holds = self->written > self->answered || self->lanes_wait;
     if (self->failure.status != WEIR_OK) {
         *err = self->failure;
+    } else if (may_give_up && holds && self->away.status != WEIR_OK) {
+        *err = self->away;
     }
     weir_delivery_unlock(self);
     return err->status;

@@ -27,6 +27,7 @@ struct weir_delivery {
     bool lanes_wait;    /* somebody found it full */
     bool control_waits; /* for the seal to be answered, or for a failure to be seen */
     struct weir_err failure;
+    struct weir_err away; /* why there is no connection, when one was tried for and failed */
 };
 
 void weir_delivery_init(struct weir_delivery *self, struct weir_ctx *ctx);
@@ -41,8 +42,10 @@ void weir_delivery_unlock_and_tell(struct weir_delivery *self, bool has_room);
 void weir_delivery_blame(struct weir_delivery *self, const struct weir_err *err);
 /* Without the lock: the same, and control is woken. */
 void weir_delivery_fail(struct weir_delivery *self, const struct weir_err *err);
-/* Without the lock: lanes that found no connection may try again. */
-void weir_delivery_wake_lanes(struct weir_delivery *self);
+/* Without the lock. No connection can be had: when the process is to end, the epoch fails. */
+void weir_delivery_away(struct weir_delivery *self, const struct weir_err *err);
+/* Without the lock. There is a connection (again): lanes that found none try again. */
+void weir_delivery_back(struct weir_delivery *self);
 
 /* control; for struct weir_sink_ops. */
 WEIR_MUST_USE weir_status weir_delivery_poll(struct weir_delivery *self, struct weir_err *err);

@@ -100,6 +100,23 @@ def refused_records(context, version):
 
 
 @both
+def stopped_without_a_server(context, version):
+    """What cannot be committed is left to the next start, without waiting for shutdown_timeout."""
+    nats = server(context, version)
+    nats.make("OUT", "out.>")
+    weir = context.weir(pipeline(context, [{"n": i} for i in range(30_000)],
+                                 {"url": nats.address, "subject": "out.x"}, shutdown_timeout="1h"))
+    wait.until(lambda: nats.count("OUT") > 1000, 60, "messages arrive")
+    nats.kill()
+    weir.wait_log("not connected")
+    weir.term(60)
+    assert "what was not committed will be read again" in weir.text(), weir.text()
+    nats.start()
+    assert weir.start().wait_exit(120) == 0
+    expect_all(numbers(nats), 30_000)
+
+
+@both
 def full_stream(context, version):
     """`discard: new` is back-pressure: nothing is lost, and it goes on when there is room."""
     nats = server(context, version)

@@ -143,6 +143,22 @@ def weir_killed(context):
 
 
 @case
+def stopped_without_a_server(context):
+    """What cannot be committed is left to the next start, without waiting for shutdown_timeout."""
+    redis = server(context)
+    weir = context.weir(pipeline(context, [{"n": i} for i in range(100_000)],
+                                 {"url": redis.address, "stream": "out"}, shutdown_timeout="1h"))
+    wait.until(lambda: redis.call("XLEN", "out") > 1000, 60, "entries arrive")
+    redis.kill()
+    weir.wait_log("not connected")
+    weir.term(60)
+    assert "what was not committed will be read again" in weir.text(), weir.text()
+    redis.start()
+    assert weir.start().wait_exit(120) == 0
+    expect_all(numbers(redis, "out"), 100_000)
+
+
+@case
 def out_of_memory(context):
     """OOM is back-pressure: nothing is lost, and it goes on when there is room. Of a pipeline the
     server may refuse some and take later ones; all are written again, in order."""

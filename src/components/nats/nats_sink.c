@@ -275,6 +275,7 @@ static struct nats_client *sink_connect(struct nats_sink *self, bool *was_connec
             return client;
         }
         nats_client_free(client);
+        weir_delivery_away(&self->acks.delivery, &err);
         /* What is refused at first is a mistake; later it is a server that restarts. */
         if (weir_status_class(status) == WEIR_CLASS_FATAL && !*was_connected) {
             weir_delivery_fail(&self->acks.delivery, &err);
@@ -323,7 +324,7 @@ static void *sink_main(void *argument)
     bool was_connected = false;
     while ((client = sink_connect(self, &was_connected)) != NULL) {
         sink_set_client(self, client);
-        weir_delivery_wake_lanes(&self->acks.delivery);
+        weir_delivery_back(&self->acks.delivery);
         struct weir_err err = {0};
         bool is_there = true, ended = false;
         while (is_there && !(ended = weir_thread_pause(&self->thread, 0))) {
@@ -639,6 +640,14 @@ static weir_status sink_write(struct nats_sink *self,
     return WEIR_OK;
 }
 
+static weir_status sink_wait(struct nats_sink *self)
+{
+    weir_delivery_lock(&self->acks.delivery);
+    self->acks.delivery.lanes_wait = true;
+    weir_delivery_unlock(&self->acks.delivery);
+    return WEIR_AGAIN;
+}
+
 static weir_status nats_sink_write(void *instance,
                                    unsigned lane,
                                    struct weir_batch *batch,
@@ -651,8 +660,9 @@ static weir_status nats_sink_write(void *instance,
     (void)batch;
     struct nats_sink *self = instance;
     pthread_rwlock_rdlock(&self->connected);
-    weir_status status =
-        self->client == NULL ? WEIR_AGAIN : sink_write(self, records, count, cursor, err);
+    weir_status status = self->client == NULL
+                             ? sink_wait(self)
+                             : sink_write(self, records, count, cursor, err);
     pthread_rwlock_unlock(&self->connected);
     return status;
 }

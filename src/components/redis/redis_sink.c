@@ -155,8 +155,10 @@ static redisContext *thread_connect(struct redis_sink *self)
             if (told) {
                 WEIR_LOG_INFO(self->ctx->log, "connected again");
             }
+            weir_delivery_back(&self->delivery);
             return context;
         }
+        weir_delivery_away(&self->delivery, &err);
         if (weir_status_class(err.status) != WEIR_CLASS_UNAVAILABLE) {
             weir_delivery_fail(&self->delivery, &err);
         }

@@ -33,7 +33,7 @@
 
 enum { BUFFER_BYTES = 1 << 20, OUTSTANDING_MAX = 20000, ARGUMENTS_MAX = 10000 };
 enum { ANSWER_TIMEOUT_MS = 10000 };
-enum { COMMAND_BYTES_MAX = 512 << 20 };
+enum { COMMAND_BYTES_MAX = 512 << 20, SPARE_BYTES_MAX = 1 << 20 };
 
 struct redis_sink_config {
     struct redis_connection connection;
@@ -126,9 +126,15 @@ static const char *const allowed[] = {
     "PEXPIREAT",
 };
 
+/* What a lane makes commands in; kept from one record to the next. */
+struct redis_desk {
+    struct weir_strbuf out, scratch;
+};
+
 struct redis_sink {
     const struct redis_sink_config *config;
     struct weir_ctx *ctx;
+    struct redis_desk *desks; /* by lane */
     int wake_fd;
     struct weir_thread thread;
     struct redis_answers answers; /* the thread's */
@@ -346,6 +352,11 @@ redis_sink_open(void *instance, const void *config, struct weir_ctx *ctx, struct
     self->ctx = ctx;
     weir_delivery_init(&self->delivery, ctx);
     weir_strbuf_init(&self->buffer, COMMAND_BYTES_MAX);
+    self->desks = weir_calloc(ctx->lanes, sizeof(*self->desks));
+    for (unsigned i = 0; i < ctx->lanes; i++) {
+        weir_strbuf_init(&self->desks[i].out, COMMAND_BYTES_MAX);
+        weir_strbuf_init(&self->desks[i].scratch, COMMAND_BYTES_MAX);
+    }
     if (ctx->transactional) { /* what is written goes into the commit of its task */
         return sink_check_type(self, err);
     }
@@ -366,6 +377,11 @@ static void redis_sink_close(void *instance)
     if (!self->ctx->transactional && self->wake_fd >= 0) {
         close(self->wake_fd);
     }
+    for (unsigned i = 0; i < self->ctx->lanes; i++) {
+        weir_strbuf_done(&self->desks[i].out);
+        weir_strbuf_done(&self->desks[i].scratch);
+    }
+    weir_free(self->desks);
     weir_strbuf_done(&self->buffer);
     weir_delivery_done(&self->delivery);
     *self = (struct redis_sink){0};
@@ -566,6 +582,15 @@ static weir_status make(struct redis_sink *self,
     return make_entry(self, run, record, stream, out, scratch, err);
 }
 
+/* One long record is no reason to keep that much for each lane. */
+static void desk_clear(struct weir_strbuf *buf)
+{
+    if (buf->capacity > SPARE_BYTES_MAX) {
+        weir_strbuf_done(buf);
+    }
+    weir_strbuf_clear(buf);
+}
+
 /* The whole command becomes the record's target. */
 static weir_status redis_sink_prepare(void *instance,
                                       struct weir_run *run,
@@ -573,23 +598,21 @@ static weir_status redis_sink_prepare(void *instance,
                                       struct weir_err *err)
 {
     struct redis_sink *self = instance;
-    struct weir_strbuf out, scratch;
-    weir_strbuf_init(&out, COMMAND_BYTES_MAX);
-    weir_strbuf_init(&scratch, COMMAND_BYTES_MAX);
-    weir_status status = make(self, run, record, &out, &scratch, err);
-    if (status == WEIR_OK && (out.failed || scratch.failed)) {
+    struct weir_batch *batch = weir_run_batch(run);
+    struct redis_desk *desk = &self->desks[weir_batch_partition(batch)->lane];
+    weir_status status = make(self, run, record, &desk->out, &desk->scratch, err);
+    if (status == WEIR_OK && (desk->out.failed || desk->scratch.failed)) {
         status =
             weir_fail(err, WEIR_TOO_LARGE, "the command has more than %d bytes", COMMAND_BYTES_MAX);
     }
     if (status == WEIR_OK) {
-        record->target =
-            weir_arena_copy(weir_batch_arena(weir_run_batch(run)), weir_strbuf_view(&out));
+        record->target = weir_arena_copy(weir_batch_arena(batch), weir_strbuf_view(&desk->out));
         if (record->target.data == NULL) {
             status = weir_fail(err, WEIR_LIMIT, "the batch has no memory left");
         }
     }
-    weir_strbuf_done(&out);
-    weir_strbuf_done(&scratch);
+    desk_clear(&desk->out);
+    desk_clear(&desk->scratch);
     return status;
 }
 

@@ -16,34 +16,16 @@
  */
 #include "nats_reader.h"
 
-#include <errno.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/wake.h"
 
 enum { WAIT_MS = 100, HEARTBEAT_MS = 2000, EXPIRES_MS = 30000, CHUNK_MAX = 500 };
-enum {
-    BACKOFF_MIN_MS = 100,
-    BACKOFF_MAX_MS = 5000,
-    ACK_TIMEOUT_MS = 2000,
-    GIVE_BACK_MS = 100,
-    DRAIN_MS = 1000
-};
+enum { ACK_TIMEOUT_MS = 2000, GIVE_BACK_MS = 100, DRAIN_MS = 1000 };
 #define NS_PER_MS 1000000LL
-
-/* True: to end. */
-static bool reader_pause(struct nats_reader *self, int timeout_ms)
-{
-    struct pollfd wait = {.fd = self->stop_fd, .events = POLLIN};
-    return poll(&wait, 1, timeout_ms) > 0;
-}
 
 static int64_t reader_now(const struct nats_reader *self)
 {
@@ -54,13 +36,13 @@ static int64_t reader_now(const struct nats_reader *self)
 
 static void reader_push(struct nats_reader *self, struct nats_chunk *chunk)
 {
-    if (chunk->count == 0) {
+    if (chunk->base.count == 0) {
         nats_chunk_unref(chunk);
         return;
     }
     chunk->touched_ns = reader_now(self);
     /* Long before the window is full, so that lanes have something to do while it is committed. */
-    self->unclosed += chunk->bytes;
+    self->unclosed += chunk->base.bytes;
     if (self->unclosed >= self->budget / 4) {
         self->unclosed = 0;
         weir_ctx_close_epoch(self->ctx);
@@ -286,11 +268,11 @@ static natsStatus chunk_tell(struct nats_client *client,
 {
     natsStatus code = NATS_OK;
     int size = (int)strlen(body);
-    int64_t end = chunk->start + (int64_t)chunk->count;
+    int64_t end = weir_chunk_end(&chunk->base);
     int64_t stop = to < end ? to : end;
-    for (int64_t at = from > chunk->start ? from : chunk->start; at < stop && code == NATS_OK;
-         at++) {
-        const char *subject = natsMsg_GetReply(chunk->items[at - chunk->start].message);
+    for (int64_t at = from > chunk->base.start ? from : chunk->base.start;
+         at < stop && code == NATS_OK; at++) {
+        const char *subject = natsMsg_GetReply(chunk->items[at - chunk->base.start].message);
         code = natsConnection_Publish(client->connection, subject, body, size);
     }
     return code;
@@ -325,10 +307,10 @@ reader_tell_acks(struct nats_reader *self, struct nats_client *client, int64_t f
     while (code == NATS_OK && from < to) {
         struct nats_chunk *chunk = nats_window_at(&self->window, from);
         WEIR_ASSERT(chunk != NULL);
-        int64_t end = chunk->start + (int64_t)chunk->count;
+        int64_t end = weir_chunk_end(&chunk->base);
         code = chunk_tell(client, chunk, from, to - 1, "+ACK");
         if (code == NATS_OK && end >= to) {
-            const natsMsg *last = chunk->items[to - 1 - chunk->start].message;
+            const natsMsg *last = chunk->items[to - 1 - chunk->base.start].message;
             natsMsg *answer = NULL;
             code = natsConnection_Request(&answer, client->connection, natsMsg_GetReply(last),
                                           "+ACK", 4, ACK_TIMEOUT_MS);
@@ -416,7 +398,7 @@ static weir_status reader_serve(struct nats_reader *self, struct weir_err *err)
         WEIR_LOG_INFO(self->ctx->log, "connected again");
     }
     self->was_connected = self->was_connected || status == WEIR_OK;
-    while (status == WEIR_OK && !reader_pause(self, self->is_drained ? WAIT_MS : 0)) {
+    while (status == WEIR_OK && !weir_thread_pause(&self->thread, self->is_drained ? WAIT_MS : 0)) {
         status = nats_client_denied(self->client, err);
         status = status == WEIR_OK ? reader_check_silence(self, err) : status;
         status = status == WEIR_OK ? reader_top_up(self, err) : status;
@@ -460,9 +442,9 @@ static void *reader_main(void *argument)
     struct nats_reader *self = argument;
     char name[NATS_NAME_MAX];
     snprintf(name, sizeof(name), "weir %s %s", self->ctx->pipeline, self->ctx->path);
-    int backoff_ms = BACKOFF_MIN_MS;
+    int backoff_ms = 0;
     bool told = false;
-    while (!reader_pause(self, 0)) {
+    while (!weir_thread_pause(&self->thread, 0)) {
         struct weir_err err = {0};
         struct nats_client *client = nats_client_open(self->address, name, &err);
         weir_status status = client == NULL ? err.status : WEIR_OK;
@@ -473,7 +455,7 @@ static void *reader_main(void *argument)
                 break; /* to end; control goes on using the connection */
             }
             if (self->heard_ns > 0) {
-                backoff_ms = BACKOFF_MIN_MS;
+                backoff_ms = 0;
                 told = false;
             }
             reader_set_client(self, NULL);
@@ -489,35 +471,22 @@ static void *reader_main(void *argument)
             WEIR_LOG_WARN(self->ctx->log, "not connected", WEIR_F_ERR(&err));
             told = true;
         }
-        (void)reader_pause(self, backoff_ms);
-        backoff_ms = backoff_ms * 2 < BACKOFF_MAX_MS ? backoff_ms * 2 : BACKOFF_MAX_MS;
+        (void)weir_thread_back_off(&self->thread, &backoff_ms);
     }
     return NULL;
 }
 
 /* --- its life; control -------------------------------------------------------------------------*/
 
-weir_status nats_reader_init(struct nats_reader *self, struct weir_err *err)
+void nats_reader_init(struct nats_reader *self)
 {
     nats_window_init(&self->window);
     pthread_mutex_init(&self->lock, NULL);
-    self->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return self->stop_fd >= 0 ? WEIR_OK
-                              : weir_fail(err, WEIR_FATAL, "no descriptor: %s", strerror(errno));
 }
 
 weir_status nats_reader_start(struct nats_reader *self, struct weir_err *err)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&self->thread, NULL, reader_main, self);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (code != 0) {
-        return weir_fail(err, WEIR_FATAL, "cannot start a thread: %s", strerror(code));
-    }
-    self->running = true;
-    return WEIR_OK;
+    return weir_thread_start(&self->thread, reader_main, self, err);
 }
 
 weir_status nats_reader_failed(struct nats_reader *self, struct weir_err *err)
@@ -542,12 +511,10 @@ void nats_reader_drain(struct nats_reader *self)
 
 void nats_reader_stop(struct nats_reader *self)
 {
-    if (!self->running) {
+    if (!self->thread.is_running) {
         return;
     }
-    weir_wake(self->stop_fd);
-    pthread_join(self->thread, NULL);
-    self->running = false;
+    weir_thread_stop(&self->thread);
     if (self->is_ordered) {
         return;
     }
@@ -572,7 +539,4 @@ void nats_reader_done(struct nats_reader *self)
     nats_client_free(self->client);
     nats_window_done(&self->window);
     pthread_mutex_destroy(&self->lock);
-    if (self->stop_fd >= 0) {
-        close(self->stop_fd);
-    }
 }

@@ -6,6 +6,7 @@
 #ifndef WEIR_NATS_READER_H
 #define WEIR_NATS_READER_H
 
+#include "base/thread.h"
 #include "nats_api.h"
 #include "nats_window.h"
 
@@ -33,9 +34,7 @@ struct nats_reader {
     _Atomic int64_t behind;
 
     struct nats_window window;
-    int stop_fd;
-    bool running;
-    pthread_t thread;
+    struct weir_thread thread;
     int64_t acked;        /* control: everything below is */
     atomic_bool draining; /* nothing more is asked for */
 
@@ -55,7 +54,7 @@ struct nats_reader {
 };
 
 /* The caller has filled what stands before `window`. control. */
-WEIR_MUST_USE weir_status nats_reader_init(struct nats_reader *self, struct weir_err *err);
+void nats_reader_init(struct nats_reader *self);
 WEIR_MUST_USE weir_status nats_reader_start(struct nats_reader *self, struct weir_err *err);
 /* Why it gave up, else WEIR_OK. control. */
 WEIR_MUST_USE weir_status nats_reader_failed(struct nats_reader *self, struct weir_err *err);

@@ -38,15 +38,16 @@ size_t nats_chunk_deliver(struct nats_chunk *chunk,
                           size_t max)
 {
     size_t count = 0;
-    for (size_t i = (size_t)(*next - chunk->start); i < chunk->count && count < max; i++) {
-        struct nats_chunk *ref = count == 0 ? chunk : NULL;
+    for (size_t i = (size_t)(*next - chunk->base.start); i < chunk->base.count && count < max;
+         i++) {
+        struct weir_chunk *ref = count == 0 ? &chunk->base : NULL;
         if (ref != NULL) {
-            nats_chunk_ref(ref);
+            weir_chunk_ref(ref);
         }
         struct weir_record *record = weir_intake_record(intake, part, ref);
         if (record == NULL) {
             if (ref != NULL) {
-                nats_chunk_unref(ref);
+                weir_chunk_unref(ref);
             }
             break;
         }
@@ -63,13 +64,6 @@ size_t nats_chunk_deliver(struct nats_chunk *chunk,
         count++;
     }
     return count;
-}
-
-static void release_chunks(void **refs, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        nats_chunk_unref(refs[i]);
-    }
 }
 
 /* Keys with several values become as many headers. */
@@ -111,6 +105,6 @@ read_headers(struct weir_record *record, struct weir_arena *arena, struct weir_e
 }
 
 const struct weir_batch_origin nats_chunk_origin = {
-    .release = release_chunks,
+    .release = weir_chunk_release,
     .read_headers = read_headers,
 };

@@ -28,12 +28,12 @@ struct nats_shared {
 
 /* --- opening; control --------------------------------------------------------------------------*/
 
-static weir_status shared_open(void *instance,
-                               const struct nats_source_config *config,
-                               struct weir_ctx *ctx,
-                               struct weir_err *err)
+static weir_status
+shared_open(void *instance, const void *config_of, struct weir_ctx *ctx, struct weir_err *err)
 {
+    (void)err;
     struct nats_shared *self = instance;
+    const struct nats_source_config *config = config_of;
     self->config = config;
     self->ctx = ctx;
     nats_source_durable(config, ctx->pipeline, self->durable);
@@ -48,7 +48,8 @@ static weir_status shared_open(void *instance,
         .budget = (size_t)ctx->in_flight_bytes,
         .behind = -1,
     };
-    return nats_reader_init(&self->reader, err);
+    nats_reader_init(&self->reader);
+    return WEIR_OK;
 }
 
 static void shared_close(void *instance)
@@ -135,7 +136,7 @@ static weir_status shared_commit(void *instance,
     return nats_reader_ack(&self->reader, items[0]->committed, items[0]->closing);
 }
 
-const struct nats_mode nats_shared_mode = {
+const struct weir_mode nats_shared_mode = {
     .self_size = sizeof(struct nats_shared),
     .open = shared_open,
     .close = shared_close,

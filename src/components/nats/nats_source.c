@@ -11,10 +11,9 @@
 
 #include <weir/positions.h>
 
-#include "base/alloc.h"
 #include "nats_probe.h"
 #include "nats_record.h"
-#include "nats_transaction.h"
+#include "source/leased.h"
 
 static const struct weir_choice manage_choices[] = {
     {"create", NATS_MANAGE_CREATE,
@@ -98,11 +97,6 @@ static const struct weir_rule nats_source_rules[] = {
     WEIR_RULES_END,
 };
 // clang-format on
-
-struct nats_source {
-    const struct nats_mode *mode; /* NULL: not opened */
-    void *inner;
-};
 
 void nats_source_durable(const struct nats_source_config *config,
                          const char *pipeline,
@@ -190,74 +184,12 @@ static weir_status nats_source_check(const void *config, struct weir_err *err)
 static weir_status
 nats_source_open(void *instance, const void *config, struct weir_ctx *ctx, struct weir_err *err)
 {
-    struct nats_source *self = instance;
     weir_status status = source_check_mode(config, ctx->positioned, err);
-    if (status != WEIR_OK) {
-        return status;
-    }
-    self->mode = ctx->positioned ? &nats_positioned_mode : &nats_shared_mode;
-    self->inner = weir_calloc(1, self->mode->self_size);
-    return self->mode->open(self->inner, config, ctx, err);
-}
-
-static void nats_source_close(void *instance)
-{
-    struct nats_source *self = instance;
-    if (self->mode != NULL) {
-        self->mode->close(self->inner);
-        weir_free(self->inner);
-        *self = (struct nats_source){0};
-    }
-}
-
-void *nats_source_inner(struct nats_source *self)
-{
-    return self->inner;
-}
-
-static weir_status nats_source_start(void *instance, struct weir_err *err)
-{
-    struct nats_source *self = instance;
-    return self->mode->ops.start(self->inner, err);
-}
-
-static weir_status nats_source_poll(void *instance, struct weir_err *err)
-{
-    struct nats_source *self = instance;
-    return self->mode->ops.poll(self->inner, err);
-}
-
-static weir_status nats_source_read(
-    void *instance, unsigned lane, struct weir_intake *intake, size_t max, struct weir_err *err)
-{
-    struct nats_source *self = instance;
-    return self->mode->ops.read(self->inner, lane, intake, max, err);
-}
-
-static weir_status nats_source_seek(void *instance,
-                                    struct weir_partition *const *items,
-                                    size_t count,
-                                    struct weir_err *err)
-{
-    struct nats_source *self = instance;
-    return self->mode->ops.seek(self->inner, items, count, err);
-}
-
-static weir_status nats_source_commit(void *instance,
-                                      struct weir_partition *const *items,
-                                      size_t count,
-                                      struct weir_err *err)
-{
-    struct nats_source *self = instance;
-    return self->mode->ops.commit(self->inner, items, count, err);
-}
-
-static void nats_source_stop(void *instance)
-{
-    struct nats_source *self = instance;
-    if (self->mode != NULL) {
-        self->mode->ops.stop(self->inner);
-    }
+    return status != WEIR_OK
+               ? status
+               : weir_modal_open(instance,
+                                 ctx->positioned ? &nats_positioned_mode : &nats_shared_mode,
+                                 config, ctx, err);
 }
 
 static weir_status
@@ -271,12 +203,12 @@ nats_source_domain(const void *config, bool connect, struct weir_strbuf *out, st
 }
 
 static const struct weir_source_ops nats_source_ops = {
-    .start = nats_source_start,
-    .poll = nats_source_poll,
-    .read = nats_source_read,
-    .seek = nats_source_seek,
-    .commit = nats_source_commit,
-    .stop = nats_source_stop,
+    .start = weir_modal_start,
+    .poll = weir_modal_poll,
+    .read = weir_modal_read,
+    .seek = weir_modal_seek,
+    .commit = weir_modal_commit,
+    .stop = weir_modal_stop,
     .origin = &nats_chunk_origin,
 };
 
@@ -313,15 +245,15 @@ const struct weir_component weir_component_nats_source = {
             .rules = nats_source_rules,
             .config_size = sizeof(struct nats_source_config),
         },
-    .self_size = sizeof(struct nats_source),
+    .self_size = sizeof(struct weir_modal),
     .positions = WEIR_POSITIONS_GROUP,
     .open = nats_source_open,
-    .close = nats_source_close,
+    .close = weir_modal_close,
     .check = nats_source_check,
     .probe = nats_source_probe,
     .ops = {.source = &nats_source_ops},
     .needs = NATS_NEEDS,
-    .domain = &nats_transaction_ops,
+    .domain = &weir_leased_domain_ops,
     .domain_name = nats_source_domain,
     .is_positioned = source_is_positioned,
     .position_ops = &nats_positions_ops,

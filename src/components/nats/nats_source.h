@@ -6,6 +6,7 @@
 #define WEIR_NATS_SOURCE_H
 
 #include "nats_api.h"
+#include "source/modal.h"
 
 enum { NATS_MODE_AUTO, NATS_MODE_SHARED, NATS_MODE_POSITIONED };
 enum { NATS_LOSS_STOP, NATS_LOSS_SKIP };
@@ -29,21 +30,6 @@ void nats_source_durable(const struct nats_source_config *config,
 struct nats_consumer_spec nats_source_consumer(const struct nats_source_config *config,
                                                const char *durable);
 
-/* A way to read. The functions are those of weir_source_ops; self is of self_size bytes. */
-struct nats_mode {
-    size_t self_size;
-    weir_status (*open)(void *self,
-                        const struct nats_source_config *config,
-                        struct weir_ctx *ctx,
-                        struct weir_err *err);
-    void (*close)(void *self);
-    struct weir_source_ops ops;
-};
-
-extern const struct nats_mode nats_shared_mode, nats_positioned_mode;
-
-/* The instance of its mode. */
-struct nats_source;
-void *nats_source_inner(struct nats_source *self);
+extern const struct weir_mode nats_shared_mode, nats_positioned_mode;
 
 #endif

@@ -14,10 +14,19 @@
 
 enum { ITEM_OVERHEAD_BYTES = 250 }; /* what the client library keeps of a message */
 
+static void chunk_free(struct weir_chunk *base)
+{
+    struct nats_chunk *chunk = (struct nats_chunk *)base;
+    for (size_t i = 0; i < base->count; i++) {
+        natsMsg_Destroy(chunk->items[i].message);
+    }
+    weir_free(chunk);
+}
+
 struct nats_chunk *nats_chunk_new(size_t capacity)
 {
     struct nats_chunk *chunk = weir_calloc(1, sizeof(*chunk) + capacity * sizeof(struct nats_item));
-    atomic_init(&chunk->refs, 1);
+    weir_chunk_init(&chunk->base, chunk_free);
     chunk->capacity = capacity;
     chunk->lowest = UINT64_MAX;
     return chunk;
@@ -25,28 +34,16 @@ struct nats_chunk *nats_chunk_new(size_t capacity)
 
 void nats_chunk_add(struct nats_chunk *chunk, natsMsg *message, uint64_t sequence, int64_t time_ms)
 {
-    WEIR_ASSERT(chunk->count < chunk->capacity);
-    chunk->items[chunk->count++] = (struct nats_item){message, sequence, time_ms};
-    chunk->bytes += (size_t)natsMsg_GetDataLength(message) + ITEM_OVERHEAD_BYTES;
+    WEIR_ASSERT(chunk->base.count < chunk->capacity);
+    chunk->items[chunk->base.count++] = (struct nats_item){message, sequence, time_ms};
+    chunk->base.bytes += (size_t)natsMsg_GetDataLength(message) + ITEM_OVERHEAD_BYTES;
     chunk->lowest = sequence < chunk->lowest ? sequence : chunk->lowest;
     chunk->highest = sequence > chunk->highest ? sequence : chunk->highest;
 }
 
-void nats_chunk_ref(struct nats_chunk *chunk)
-{
-    /* Relaxed: whoever takes one more holds one, or the window's lock. */
-    atomic_fetch_add_explicit(&chunk->refs, 1, memory_order_relaxed);
-}
-
 void nats_chunk_unref(struct nats_chunk *chunk)
 {
-    /* Acquire and release: the last one frees what the others have read. */
-    if (atomic_fetch_sub_explicit(&chunk->refs, 1, memory_order_acq_rel) == 1) {
-        for (size_t i = 0; i < chunk->count; i++) {
-            natsMsg_Destroy(chunk->items[i].message);
-        }
-        weir_free(chunk);
-    }
+    weir_chunk_unref(&chunk->base);
 }
 
 void nats_window_init(struct nats_window *window)
@@ -66,36 +63,22 @@ void nats_window_done(struct nats_window *window)
 void nats_window_push(struct nats_window *window, struct nats_chunk *chunk)
 {
     pthread_mutex_lock(&window->lock);
-    chunk->start = window->filled;
-    window->filled += (int64_t)chunk->count;
-    window->bytes += chunk->bytes;
-    if (window->last == NULL) {
-        window->first = chunk;
-    } else {
-        window->last->next = chunk;
-    }
-    window->last = chunk;
+    weir_window_push(&window->chunks, &chunk->base);
     pthread_mutex_unlock(&window->lock);
 }
 
 struct nats_chunk *nats_window_at(struct nats_window *window, int64_t number)
 {
     pthread_mutex_lock(&window->lock);
-    struct nats_chunk *chunk = window->first;
-    while (chunk != NULL && number >= chunk->start + (int64_t)chunk->count) {
-        chunk = chunk->next;
-    }
-    if (chunk != NULL) {
-        nats_chunk_ref(chunk);
-    }
+    struct weir_chunk *chunk = weir_window_at(&window->chunks, number);
     pthread_mutex_unlock(&window->lock);
-    return chunk;
+    return (struct nats_chunk *)chunk;
 }
 
 struct nats_chunk *nats_window_after(struct nats_window *window, const struct nats_chunk *chunk)
 {
     /* By number: the one we know may have left the window meanwhile. */
-    return nats_window_at(window, chunk == NULL ? 0 : chunk->start + (int64_t)chunk->count);
+    return nats_window_at(window, chunk == NULL ? 0 : weir_chunk_end(&chunk->base));
 }
 
 static bool chunk_has(const struct nats_chunk *chunk, uint64_t sequence)
@@ -103,7 +86,7 @@ static bool chunk_has(const struct nats_chunk *chunk, uint64_t sequence)
     if (sequence < chunk->lowest || sequence > chunk->highest) {
         return false;
     }
-    for (size_t i = 0; i < chunk->count; i++) {
+    for (size_t i = 0; i < chunk->base.count; i++) {
         if (chunk->items[i].sequence == sequence) {
             return true;
         }
@@ -115,9 +98,9 @@ bool nats_window_has(struct nats_window *window, uint64_t sequence)
 {
     bool found = false;
     pthread_mutex_lock(&window->lock);
-    for (const struct nats_chunk *chunk = window->first; chunk != NULL && !found;
+    for (const struct weir_chunk *chunk = window->chunks.first; chunk != NULL && !found;
          chunk = chunk->next) {
-        found = chunk_has(chunk, sequence);
+        found = chunk_has((const struct nats_chunk *)chunk, sequence);
     }
     pthread_mutex_unlock(&window->lock);
     return found;
@@ -126,14 +109,15 @@ bool nats_window_has(struct nats_window *window, uint64_t sequence)
 int64_t nats_window_find(struct nats_window *window, uint64_t sequence)
 {
     pthread_mutex_lock(&window->lock);
-    int64_t number = window->filled;
-    for (const struct nats_chunk *chunk = window->first; chunk != NULL; chunk = chunk->next) {
+    int64_t number = window->chunks.filled;
+    for (const struct weir_chunk *base = window->chunks.first; base != NULL; base = base->next) {
+        const struct nats_chunk *chunk = (const struct nats_chunk *)base;
         if (chunk->highest >= sequence) {
             size_t i = 0;
             while (chunk->items[i].sequence < sequence) {
                 i++;
             }
-            number = chunk->start + (int64_t)i;
+            number = base->start + (int64_t)i;
             break;
         }
     }
@@ -144,16 +128,7 @@ int64_t nats_window_find(struct nats_window *window, uint64_t sequence)
 void nats_window_cut(struct nats_window *window, int64_t number)
 {
     pthread_mutex_lock(&window->lock);
-    while (window->first != NULL &&
-           window->first->start + (int64_t)window->first->count <= number) {
-        struct nats_chunk *chunk = window->first;
-        window->first = chunk->next;
-        if (window->first == NULL) {
-            window->last = NULL;
-        }
-        window->bytes -= chunk->bytes;
-        nats_chunk_unref(chunk);
-    }
+    weir_window_cut(&window->chunks, number);
     pthread_cond_signal(&window->room);
     pthread_mutex_unlock(&window->lock);
 }
@@ -167,10 +142,10 @@ bool nats_window_wait(struct nats_window *window, size_t limit, int timeout_ms)
     until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&window->lock);
     int code = 0;
-    while (window->bytes > limit && code == 0) {
+    while (window->chunks.bytes > limit && code == 0) {
         code = pthread_cond_timedwait(&window->room, &window->lock, &until);
     }
-    bool has_room = window->bytes <= limit;
+    bool has_room = window->chunks.bytes <= limit;
     pthread_mutex_unlock(&window->lock);
     return has_room;
 }
@@ -178,7 +153,7 @@ bool nats_window_wait(struct nats_window *window, size_t limit, int timeout_ms)
 size_t nats_window_bytes(struct nats_window *window)
 {
     pthread_mutex_lock(&window->lock);
-    size_t bytes = window->bytes;
+    size_t bytes = window->chunks.bytes;
     pthread_mutex_unlock(&window->lock);
     return bytes;
 }
@@ -186,7 +161,7 @@ size_t nats_window_bytes(struct nats_window *window)
 int64_t nats_window_filled(struct nats_window *window)
 {
     pthread_mutex_lock(&window->lock);
-    int64_t filled = window->filled;
+    int64_t filled = window->chunks.filled;
     pthread_mutex_unlock(&window->lock);
     return filled;
 }

@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Messages between their delivery by the server and their acknowledgement, numbered from 0 in the
- * order of delivery. The reader's thread appends chunks, lanes look at them, control removes what
- * is committed.
- *
- *     acknowledged │ first … delivered to the lane │ next … read ahead │ filled
- *
- * Chunks are counted: the window holds one reference, each batch that points into one another.
+ * order of delivery: a window (source/window.h) with a lock of its own, and a way to wait for room.
  */
 #ifndef WEIR_NATS_WINDOW_H
 #define WEIR_NATS_WINDOW_H
 
 #include <nats/nats.h>
 #include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdint.h>
+
+#include "source/window.h"
 
 struct nats_item {
     natsMsg *message;
@@ -24,10 +18,8 @@ struct nats_item {
 };
 
 struct nats_chunk {
-    struct nats_chunk *next;
-    atomic_uint refs;
-    int64_t start; /* number of the first item */
-    size_t count, capacity, bytes;
+    struct weir_chunk base; /* first: what the window holds */
+    size_t capacity;
     uint64_t lowest, highest; /* sequences */
     int64_t touched_ns;       /* the server heard last that these are worked on; the reader's */
     struct nats_item items[];
@@ -36,15 +28,13 @@ struct nats_chunk {
 struct nats_window {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t room;
-    struct nats_chunk *first, *last;
-    int64_t filled;
-    size_t bytes;
+    struct weir_window chunks;
 };
 
+/* One reference. */
 struct nats_chunk *nats_chunk_new(size_t capacity);
 /* Takes the message over; the chunk must have room. */
 void nats_chunk_add(struct nats_chunk *chunk, natsMsg *message, uint64_t sequence, int64_t time_ms);
-void nats_chunk_ref(struct nats_chunk *chunk);
 void nats_chunk_unref(struct nats_chunk *chunk);
 
 void nats_window_init(struct nats_window *window);

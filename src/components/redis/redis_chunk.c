@@ -12,21 +12,12 @@
 
 enum { ENTRY_OVERHEAD_BYTES = 200 };
 
-void redis_chunk_unref(struct redis_chunk *chunk)
+static void chunk_free(struct weir_chunk *base)
 {
-    /* Acquire and release: the last one frees what the others have read. */
-    if (atomic_fetch_sub_explicit(&chunk->refs, 1, memory_order_acq_rel) == 1) {
-        redis_answer_unref(chunk->answer);
-        weir_strbuf_done(&chunk->text);
-        weir_free(chunk);
-    }
-}
-
-static void chunk_release(void **refs, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        redis_chunk_unref(refs[i]);
-    }
+    struct redis_chunk *chunk = (struct redis_chunk *)base;
+    redis_answer_unref(chunk->answer);
+    weir_strbuf_done(&chunk->text);
+    weir_free(chunk);
 }
 
 bool redis_reply_is_list(const redisReply *reply)
@@ -94,7 +85,7 @@ void redis_chunk_add(const struct redis_source_config *config,
                      const redisReply *item)
 {
     const redisReply *fields = item->element[1];
-    struct redis_entry *entry = &chunk->entries[chunk->count++];
+    struct redis_entry *entry = &chunk->entries[chunk->base.count++];
     *entry =
         (struct redis_entry){.id = item->element[0], .key = field_find(fields, config->key_field)};
     if (config->field != NULL) {
@@ -104,9 +95,9 @@ void redis_chunk_add(const struct redis_source_config *config,
         write_object(&chunk->text, fields);
         entry->value.size = chunk->text.size - before;
     }
-    chunk->bytes += ENTRY_OVERHEAD_BYTES;
+    chunk->base.bytes += ENTRY_OVERHEAD_BYTES;
     for (size_t k = 0; k < fields->elements; k++) {
-        chunk->bytes += fields->element[k]->len + sizeof(redisReply);
+        chunk->base.bytes += fields->element[k]->len + sizeof(redisReply);
     }
 }
 
@@ -115,11 +106,11 @@ void redis_chunk_finish(const struct redis_source_config *config, struct redis_c
 {
     WEIR_ASSERT(!chunk->text.failed);
     const char *at = chunk->text.data;
-    for (size_t i = 0; i < chunk->count && config->field == NULL; i++) {
+    for (size_t i = 0; i < chunk->base.count && config->field == NULL; i++) {
         chunk->entries[i].value.data = at;
         at += chunk->entries[i].value.size;
     }
-    chunk->bytes += chunk->text.capacity;
+    chunk->base.bytes += chunk->text.capacity;
 }
 
 /* The first part of an id is the server's time in ms. */
@@ -138,40 +129,36 @@ static int64_t id_time_ms(const redisReply *id)
 struct redis_chunk *redis_chunk_new(struct redis_answer *answer, size_t room)
 {
     struct redis_chunk *chunk = weir_calloc(1, sizeof(*chunk) + room * sizeof(struct redis_entry));
-    *chunk = (struct redis_chunk){.answer = answer};
+    weir_chunk_init(&chunk->base, chunk_free);
+    chunk->answer = answer;
     redis_answer_ref(answer);
-    atomic_init(&chunk->refs, 1);
     weir_strbuf_init(&chunk->text, SIZE_MAX / 2);
     return chunk;
 }
 
-void redis_chunk_ref(struct redis_chunk *chunk)
-{
-    atomic_fetch_add_explicit(&chunk->refs, 1, memory_order_relaxed); /* whoever calls has one */
-}
-
-size_t redis_chunk_deliver(struct redis_chunk *chunk,
+size_t redis_chunk_deliver(struct weir_chunk *base,
                            struct weir_intake *intake,
                            struct weir_partition *part,
                            int64_t *next,
                            size_t max)
 {
+    const struct redis_chunk *chunk = (const struct redis_chunk *)base;
     size_t count = 0;
-    size_t from = *next > chunk->start ? (size_t)(*next - chunk->start) : 0;
-    for (size_t i = from; i < chunk->count && count < max; i++) {
+    size_t from = *next > base->start ? (size_t)(*next - base->start) : 0;
+    for (size_t i = from; i < base->count && count < max; i++) {
         const struct redis_entry *entry = &chunk->entries[i];
-        struct redis_chunk *ref = count == 0 ? chunk : NULL;
+        struct weir_chunk *ref = count == 0 ? base : NULL;
         if (ref != NULL) {
-            redis_chunk_ref(chunk);
+            weir_chunk_ref(ref);
         }
         struct weir_record *record = weir_intake_record(intake, part, ref);
         if (record == NULL) {
             if (ref != NULL) {
-                redis_chunk_unref(chunk);
+                weir_chunk_unref(ref);
             }
             break;
         }
-        record->position = chunk->start + (int64_t)i;
+        record->position = base->start + (int64_t)i;
         record->flags = WEIR_RECORD_RAW;
         record->time_ms = id_time_ms(entry->id);
         record->key = entry->key;
@@ -188,4 +175,4 @@ bool redis_reply_is_entry(const redisReply *reply)
            redis_reply_is_list(reply->element[1]);
 }
 
-const struct weir_batch_origin redis_chunk_origin = {.release = chunk_release};
+const struct weir_batch_origin redis_chunk_origin = {.release = weir_chunk_release};

@@ -6,10 +6,9 @@
 #ifndef WEIR_REDIS_CHUNK_H
 #define WEIR_REDIS_CHUNK_H
 
-#include <stdatomic.h>
-
 #include "redis_answer.h"
 #include "redis_source.h"
+#include "source/window.h"
 
 /* An entry of an answer. Key and value lie in the answer, or in the chunk's text. */
 struct redis_entry {
@@ -18,12 +17,9 @@ struct redis_entry {
 };
 
 struct redis_chunk {
-    struct redis_chunk *next;
-    atomic_uint refs;
+    struct weir_chunk base; /* first: what the window holds */
     struct redis_answer *answer;
     struct weir_strbuf text; /* entries as JSON objects */
-    int64_t start;
-    size_t count, bytes;
     struct redis_entry entries[];
 };
 
@@ -35,10 +31,8 @@ void redis_chunk_add(const struct redis_source_config *config,
                      const redisReply *item);
 /* After the last. */
 void redis_chunk_finish(const struct redis_source_config *config, struct redis_chunk *chunk);
-void redis_chunk_ref(struct redis_chunk *chunk);
-void redis_chunk_unref(struct redis_chunk *chunk);
 /* Hands entries [*next, …) of the chunk to the lane, at most max; moves *next. */
-size_t redis_chunk_deliver(struct redis_chunk *chunk,
+size_t redis_chunk_deliver(struct weir_chunk *chunk,
                            struct weir_intake *intake,
                            struct weir_partition *part,
                            int64_t *next,

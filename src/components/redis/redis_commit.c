@@ -50,7 +50,8 @@ void redis_part_name(struct redis_part *part,
 {
     const char *stream = config->stream;
     char name[REDIS_KEYS_NAME_MAX];
-    part->index = index;
+    part->base.index = index;
+    part->base.topic = part->stream;
     part->group = group;
     if (config->partitions > 0) {
         snprintf(part->stream, sizeof(part->stream), "%s:{%d}", stream, index);
@@ -297,11 +298,12 @@ struct redis_position redis_part_next(const struct redis_part *part, int64_t cou
     struct redis_position next = part->at;
     next.epoch++;
     next.count = count;
-    for (const struct redis_chunk *chunk = part->first;
+    for (const struct weir_chunk *chunk = part->window.first;
          count > part->at.count && chunk != NULL && chunk->start < count; chunk = chunk->next) {
         int64_t entries = count - chunk->start;
         entries = entries < (int64_t)chunk->count ? entries : (int64_t)chunk->count;
-        snprintf(next.id, sizeof(next.id), "%s", chunk->entries[entries - 1].id->str);
+        const struct redis_entry *last = &((const struct redis_chunk *)chunk)->entries[entries - 1];
+        snprintf(next.id, sizeof(next.id), "%s", last->id->str);
     }
     return next;
 }
@@ -531,7 +533,7 @@ static void settle(struct redis_commit_item *item)
         part->at = item->next;
         part->state_next += part->frame_count > 0;
     } else if (item->outcome != REDIS_OUTCOME_REFUSED) {
-        part->is_over = true;
+        part->base.is_over = true;
     }
 }
 

@@ -19,8 +19,11 @@
 
 #include "redis_chunk.h"
 #include "redis_lease.h"
+#include "source/leased.h"
 
 enum { REDIS_POSITION_MAX = 160 };
+/* What a task's commit should hold at most. It grows a batch beyond. */
+enum { REDIS_COMMIT_BYTES = 2 << 20, REDIS_COMMIT_COMMANDS = 10000 };
 
 struct redis_position {
     uint64_t nonce, token, epoch;
@@ -29,19 +32,17 @@ struct redis_position {
 };
 
 struct redis_part {
-    int32_t index;
+    struct weir_leased_part base; /* first; topic is `stream` */
     const char *group;
     char stream[REDIS_NAME_MAX + 24];
     char tag[REDIS_NAME_MAX + 24];
     char position_key[REDIS_KEY_MAX], state_key[REDIS_KEY_MAX];
 
     /* control */
-    struct weir_partition *part; /* NULL: not this process's */
-    struct redis_position at;    /* what stands at the server */
-    bool is_groupless;           /* the group was deleted: to be made again */
-    bool is_over;                /* a commit found so, or cannot tell: to be revoked as lost */
-    uint64_t state_next;         /* first part of the id of the next frames */
-    struct weir_strbuf frames;   /* commands of the open epoch */
+    struct redis_position at;  /* what stands at the server */
+    bool is_groupless;         /* the group was deleted: to be made again */
+    uint64_t state_next;       /* first part of the id of the next frames */
+    struct weir_strbuf frames; /* commands of the open epoch */
     size_t frame_count;
 
     /* lane; control while no lane writes */
@@ -50,11 +51,9 @@ struct redis_part {
     int64_t next; /* number of the entry that is delivered next */
 
     /* the source's lock */
-    struct redis_chunk *first, *last;
-    size_t window_bytes;
-    bool is_read;   /* it is this process's, to read from: `part` is valid */
-    int64_t filled; /* number of the next entry that comes */
-    int64_t shift;  /* of our numbers against the server's count of entries added */
+    struct weir_window window;
+    bool is_read;  /* it is this process's, to read from: base.part is valid */
+    int64_t shift; /* of our numbers against the server's count of entries added */
     char read_id[REDIS_ID_MAX];
 };
 

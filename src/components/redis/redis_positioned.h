@@ -1,27 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the transaction needs to know of a source that reads by position. control.
+ * A source that reads streams by position: what reading ahead (redis_ahead.c) and owning streams
+ * and committing (redis_positioned.c) share.
  */
 #ifndef WEIR_REDIS_POSITIONED_H
 #define WEIR_REDIS_POSITIONED_H
 
 #include "redis_commit.h"
+#include "redis_reader.h"
 
-struct redis_positioned;
+struct redis_positioned {
+    struct weir_leased leased; /* first */
+    const struct redis_source_config *config;
+    struct weir_ctx *ctx;
+    char group[REDIS_NAME_MAX + 1];
+    char name[REDIS_KEYS_NAME_MAX]; /* of the keys */
+    struct redis_part *parts;
+    uint32_t part_count;
+    const char **tags;
+    uint64_t nonce;
+    struct redis_lease_medium medium;
+    struct redis_reader reader;      /* its lock guards the windows */
+    redisContext *asker, *committer; /* control */
+};
 
-/* Commits `closing` of those partitions that moved, or have outputs or frames; stands (may be
- * NULL): which do, when not all do. Fails otherwise. */
-weir_status redis_positioned_commit(struct redis_positioned *self,
-                                    struct weir_partition *const *items,
-                                    size_t count,
-                                    bool *stands,
-                                    int64_t timeout_ms,
-                                    struct weir_err *err);
-/* Forgets the outputs and frames of the open epoch. */
-void redis_positioned_abort(struct redis_positioned *self);
-/* The part of that number; its lease may be another's. */
-struct redis_part *redis_positioned_part(struct redis_positioned *self, int32_t index);
-/* A connection for questions; NULL and err on failure. */
-redisContext *redis_positioned_asker(struct redis_positioned *self, struct weir_err *err);
+/* Reads all streams that this process has, while there is room: the reader's `serve`. */
+weir_status redis_read_ahead(void *instance, redisContext *context, struct weir_err *err);
 
 #endif

@@ -16,22 +16,15 @@
  */
 #include "redis_chunk.h"
 
-#include <errno.h>
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/alloc.h"
 #include "base/assert.h"
 #include "base/wake.h"
+#include "redis_reader.h"
 
-enum { BLOCK_MS = 500, BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 5000, GAUGE_MS = 1000 };
+enum { BLOCK_MS = 500, GAUGE_MS = 1000 };
 enum { CLAIM_IDLE_MS = 30000, CLAIM_COUNT = 100, ACK_COUNT = 1000 };
 
 struct redis_shared {
@@ -40,24 +33,15 @@ struct redis_shared {
     struct weir_partition *part;
     char group[REDIS_NAME_MAX + 1], consumer[REDIS_NAME_MAX + 1];
     bool is_nameless; /* the consumer's name is of this start only */
-    int stop_fd;
-    bool running;
-    pthread_t thread;
-    struct redis_answers answers; /* the thread's */
-    redisContext *acks;           /* control */
-    int64_t gauged_ns;            /* control */
-    int64_t next;                 /* lane, or paused: what is delivered next */
+    struct redis_reader reader;
+    redisContext *acks; /* control */
+    int64_t gauged_ns;  /* control */
+    int64_t next;       /* lane, or paused: what is delivered next */
 
-    pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t room;
-    struct redis_chunk *first, *last;
-    int64_t filled; /* number of the next entry that comes in */
-    int64_t acked;  /* entries before it are acknowledged */
-    bool asking;    /* an answer under way may name entries that are acknowledged meanwhile */
-    size_t window_bytes;
-    bool stopping;
-    redisContext *reading; /* the thread's; shut down by control to stop it */
-    struct weir_err failure;
+    /* The reader's lock. */
+    struct weir_window window;
+    int64_t acked; /* entries before it are acknowledged */
+    bool asking;   /* an answer under way may name entries that are acknowledged meanwhile */
 };
 
 static int64_t claim_idle_ms(const struct redis_source_config *config)
@@ -69,9 +53,10 @@ static int64_t claim_idle_ms(const struct redis_source_config *config)
 
 static bool window_has(const struct redis_shared *self, const redisReply *id)
 {
-    for (const struct redis_chunk *chunk = self->first; chunk != NULL; chunk = chunk->next) {
+    for (const struct weir_chunk *chunk = self->window.first; chunk != NULL; chunk = chunk->next) {
+        const struct redis_entry *entries = ((const struct redis_chunk *)chunk)->entries;
         for (size_t i = 0; i < chunk->count; i++) {
-            const redisReply *other = chunk->entries[i].id;
+            const redisReply *other = entries[i].id;
             if (other->len == id->len && memcmp(other->str, id->str, id->len) == 0) {
                 return true;
             }
@@ -80,39 +65,14 @@ static bool window_has(const struct redis_shared *self, const redisReply *id)
     return false;
 }
 
-static void window_push(struct redis_shared *self, struct redis_chunk *chunk)
-{
-    chunk->start = self->filled;
-    self->filled += (int64_t)chunk->count;
-    self->window_bytes += chunk->bytes;
-    if (self->last == NULL) {
-        self->first = chunk;
-    } else {
-        self->last->next = chunk;
-    }
-    self->last = chunk;
-}
-
-static void window_shift(struct redis_shared *self)
-{
-    struct redis_chunk *chunk = self->first;
-    self->first = chunk->next;
-    if (self->first == NULL) {
-        self->last = NULL;
-    }
-    self->window_bytes -= chunk->bytes;
-    redis_chunk_unref(chunk);
-}
-
 /* Entries that are acknowledged leave the window, but not while an answer may still name them: they
  * would be taken for new ones. */
 static void window_trim(struct redis_shared *self)
 {
-    while (!self->asking && self->first != NULL &&
-           self->first->start + (int64_t)self->first->count <= self->acked) {
-        window_shift(self);
+    if (!self->asking) {
+        weir_window_cut(&self->window, self->acked);
     }
-    pthread_cond_signal(&self->room);
+    pthread_cond_signal(&self->reader.room);
 }
 
 /* --- the thread --------------------------------------------------------------------------------*/
@@ -120,23 +80,10 @@ static void window_trim(struct redis_shared *self)
 /* Around a question about pending entries, until its answer is in the window. */
 static void thread_set_asking(struct redis_shared *self, bool asking)
 {
-    pthread_mutex_lock(&self->lock);
+    pthread_mutex_lock(&self->reader.lock);
     self->asking = asking;
     window_trim(self);
-    pthread_mutex_unlock(&self->lock);
-}
-
-/* True: to end. */
-static bool thread_pause(struct redis_shared *self, int timeout_ms)
-{
-    struct pollfd wait = {.fd = self->stop_fd, .events = POLLIN};
-    return poll(&wait, 1, timeout_ms) > 0;
-}
-
-/* The reply that was got last was looked at. */
-static void thread_drop(struct redis_shared *self)
-{
-    redis_answer_unref(redis_answers_take(&self->answers));
+    pthread_mutex_unlock(&self->reader.lock);
 }
 
 /* Entries of the reply that was got last. With `known`, those that are in the window already are
@@ -144,7 +91,7 @@ static void thread_drop(struct redis_shared *self)
 static size_t
 thread_push(struct redis_shared *self, const redisReply *list, bool known, size_t *ret_lost)
 {
-    struct redis_chunk *chunk = redis_chunk_new(self->answers.filling, list->elements);
+    struct redis_chunk *chunk = redis_chunk_new(self->reader.answers.filling, list->elements);
     for (size_t i = 0; i < list->elements; i++) {
         const redisReply *item = list->element[i];
         if (!redis_reply_is_entry(item)) {
@@ -153,23 +100,23 @@ thread_push(struct redis_shared *self, const redisReply *list, bool known, size_
         }
         bool is_new = true;
         if (known) {
-            pthread_mutex_lock(&self->lock);
+            pthread_mutex_lock(&self->reader.lock);
             is_new = !window_has(self, item->element[0]);
-            pthread_mutex_unlock(&self->lock);
+            pthread_mutex_unlock(&self->reader.lock);
         }
         if (is_new) {
             redis_chunk_add(self->config, chunk, item);
         }
     }
     redis_chunk_finish(self->config, chunk);
-    size_t count = chunk->count;
+    size_t count = chunk->base.count;
     if (count == 0) {
-        redis_chunk_unref(chunk);
+        weir_chunk_unref(&chunk->base);
         return 0;
     }
-    pthread_mutex_lock(&self->lock);
-    window_push(self, chunk);
-    pthread_mutex_unlock(&self->lock);
+    pthread_mutex_lock(&self->reader.lock);
+    weir_window_push(&self->window, &chunk->base);
+    pthread_mutex_unlock(&self->reader.lock);
     weir_wake(weir_lane_wake_fd(self->ctx, self->part->lane));
     return count;
 }
@@ -210,13 +157,13 @@ static weir_status thread_make_group(struct redis_shared *self,
 /* Waits until the window has room. False: to end. */
 static bool thread_wait_room(struct redis_shared *self)
 {
-    pthread_mutex_lock(&self->lock);
-    while (!self->stopping && self->first != NULL &&
-           self->window_bytes > (size_t)self->ctx->in_flight_bytes) {
-        pthread_cond_wait(&self->room, &self->lock);
+    pthread_mutex_lock(&self->reader.lock);
+    while (!self->reader.stopping && self->window.first != NULL &&
+           self->window.bytes > (size_t)self->ctx->in_flight_bytes) {
+        pthread_cond_wait(&self->reader.room, &self->reader.lock);
     }
-    bool go_on = !self->stopping;
-    pthread_mutex_unlock(&self->lock);
+    bool go_on = !self->reader.stopping;
+    pthread_mutex_unlock(&self->reader.lock);
     return go_on;
 }
 
@@ -250,13 +197,13 @@ thread_read_own(struct redis_shared *self, redisContext *context, struct weir_er
         if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
             thread_set_asking(self, false);
             status = thread_mend(self, context, reply, err);
-            thread_drop(self);
+            redis_reader_drop(&self->reader);
             continue;
         }
         const redisReply *list = reply->elements == 1 ? reply->element[0]->element[1] : NULL;
         if (list == NULL || list->elements == 0) {
             thread_set_asking(self, false);
-            thread_drop(self);
+            redis_reader_drop(&self->reader);
             break;
         }
         snprintf(from, sizeof(from), "%s", list->element[list->elements - 1]->element[0]->str);
@@ -270,7 +217,7 @@ thread_read_own(struct redis_shared *self, redisContext *context, struct weir_er
         }
         (void)thread_push(self, list, true, &lost);
         thread_set_asking(self, false);
-        thread_drop(self);
+        redis_reader_drop(&self->reader);
         status = thread_lost(self, lost, err);
     }
     return status;
@@ -290,14 +237,14 @@ thread_claim(struct redis_shared *self, redisContext *context, struct weir_err *
         if (!redis_reply_is_list(reply) || reply->elements < 2) {
             thread_set_asking(self, false);
             status = thread_mend(self, context, reply, err);
-            thread_drop(self);
+            redis_reader_drop(&self->reader);
             break;
         }
         snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
         size_t lost = reply->elements > 2 ? reply->element[2]->elements : 0;
         size_t count = thread_push(self, reply->element[1], true, &lost);
         thread_set_asking(self, false);
-        thread_drop(self);
+        redis_reader_drop(&self->reader);
         if (count > 0) {
             WEIR_LOG_INFO(self->ctx->log, "entries of other consumers taken over",
                           WEIR_F("stream", self->config->stream), WEIR_F("entries", count));
@@ -320,18 +267,17 @@ thread_read(struct redis_shared *self, redisContext *context, struct weir_err *e
         size_t lost = 0;
         (void)thread_push(self, reply->element[0]->element[1], false, &lost);
     }
-    thread_drop(self);
+    redis_reader_drop(&self->reader);
     return status;
 }
 
-static weir_status
-thread_serve(struct redis_shared *self, redisContext *context, struct weir_err *err)
+static weir_status thread_serve(void *instance, redisContext *context, struct weir_err *err)
 {
+    struct redis_shared *self = instance;
     char start[REDIS_ID_MAX];
     redis_start_id(&self->config->start, start);
-    redis_answers_use(&self->answers, context);
     weir_status status = thread_make_group(self, context, start, err);
-    thread_drop(self);
+    redis_reader_drop(&self->reader);
     if (status == WEIR_OK) {
         status = thread_read_own(self, context, err);
     }
@@ -349,69 +295,15 @@ thread_serve(struct redis_shared *self, redisContext *context, struct weir_err *
     return status;
 }
 
-/* False: to end. */
-static bool thread_set_reading(struct redis_shared *self, redisContext *context)
-{
-    pthread_mutex_lock(&self->lock);
-    self->reading = context;
-    bool go_on = !self->stopping;
-    pthread_mutex_unlock(&self->lock);
-    return go_on;
-}
-
-static void *thread_main(void *argument)
-{
-    struct redis_shared *self = argument;
-    int backoff_ms = BACKOFF_MIN_MS;
-    bool told = false;
-    while (!thread_pause(self, 0)) {
-        struct weir_err err = {0};
-        redisContext *context = redis_connect(&self->config->connection, &err);
-        weir_status status = err.status;
-        if (context != NULL) {
-            if (told) {
-                WEIR_LOG_INFO(self->ctx->log, "connected again");
-            }
-            told = false;
-            backoff_ms = BACKOFF_MIN_MS;
-            status =
-                thread_set_reading(self, context) ? thread_serve(self, context, &err) : WEIR_OK;
-            (void)thread_set_reading(self, NULL);
-            redisFree(context);
-            redis_answers_done(&self->answers);
-        }
-        if (thread_pause(self, 0)) {
-            break; /* whatever went wrong: the connection was cut to end it */
-        }
-        if (weir_status_class(status) == WEIR_CLASS_FATAL) {
-            pthread_mutex_lock(&self->lock);
-            self->failure = err;
-            pthread_mutex_unlock(&self->lock);
-            weir_wake(weir_control_wake_fd(self->ctx));
-            break;
-        }
-        if (!told) {
-            WEIR_LOG_WARN(self->ctx->log, "not connected", WEIR_F_ERR(&err));
-            told = true;
-        }
-        (void)thread_pause(self, backoff_ms);
-        backoff_ms = backoff_ms * 2 < BACKOFF_MAX_MS ? backoff_ms * 2 : BACKOFF_MAX_MS;
-    }
-    return NULL;
-}
-
 /* --- opening; control --------------------------------------------------------------------------*/
 
-static weir_status shared_open(void *instance,
-                               const struct redis_source_config *config,
-                               struct weir_ctx *ctx,
-                               struct weir_err *err)
+static weir_status
+shared_open(void *instance, const void *config, struct weir_ctx *ctx, struct weir_err *err)
 {
+    (void)err;
     struct redis_shared *self = instance;
     self->config = config;
     self->ctx = ctx;
-    pthread_mutex_init(&self->lock, NULL);
-    pthread_cond_init(&self->room, NULL);
     snprintf(self->group, sizeof(self->group), "%s",
              self->config->group != NULL ? self->config->group : ctx->pipeline);
     const char *name = self->config->consumer != NULL ? self->config->consumer : ctx->instance;
@@ -423,29 +315,24 @@ static weir_status shared_open(void *instance,
         weir_ctx_random(ctx, &nonce, sizeof(nonce));
         snprintf(self->consumer, sizeof(self->consumer), "weir-%016llx", (unsigned long long)nonce);
     }
-    self->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return self->stop_fd >= 0 ? WEIR_OK
-                              : weir_fail(err, WEIR_FATAL, "no descriptor: %s", strerror(errno));
+    self->reader = (struct redis_reader){
+        .ctx = ctx,
+        .connection = &self->config->connection,
+        .source = self,
+        .serve = thread_serve,
+    };
+    redis_reader_init(&self->reader);
+    return WEIR_OK;
 }
 
 static void shared_close(void *instance)
 {
     struct redis_shared *self = instance;
-    if (self->ctx == NULL) {
-        return;
-    }
-    while (self->first != NULL) {
-        window_shift(self);
-    }
+    weir_window_cut(&self->window, INT64_MAX);
     if (self->acks != NULL) {
         redisFree(self->acks);
     }
-    if (self->stop_fd >= 0) {
-        close(self->stop_fd);
-    }
-    pthread_cond_destroy(&self->room);
-    pthread_mutex_destroy(&self->lock);
-    *self = (struct redis_shared){0};
+    redis_reader_done(&self->reader);
 }
 
 static weir_status shared_start(void *instance, struct weir_err *err)
@@ -453,16 +340,7 @@ static weir_status shared_start(void *instance, struct weir_err *err)
     struct redis_shared *self = instance;
     const struct weir_assignment item = {.topic = self->config->stream, .source_data = self};
     weir_source_assign(self->ctx, &item, 1, &self->part);
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&self->thread, NULL, thread_main, self);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (code != 0) {
-        return weir_fail(err, WEIR_FATAL, "cannot start a thread: %s", strerror(code));
-    }
-    self->running = true;
-    return WEIR_OK;
+    return redis_reader_start(&self->reader, err);
 }
 
 static weir_status source_connect_acks(struct redis_shared *self, struct weir_err *err)
@@ -497,18 +375,7 @@ static void source_remove_consumer(struct redis_shared *self)
 static void shared_stop(void *instance)
 {
     struct redis_shared *self = instance;
-    if (self->running) {
-        weir_wake(self->stop_fd);
-        pthread_mutex_lock(&self->lock);
-        self->stopping = true;
-        if (self->reading != NULL) {
-            shutdown(self->reading->fd, SHUT_RDWR);
-        }
-        pthread_cond_signal(&self->room);
-        pthread_mutex_unlock(&self->lock);
-        pthread_join(self->thread, NULL);
-        self->running = false;
-    }
+    redis_reader_stop(&self->reader);
     if (self->part != NULL) {
         weir_source_revoke(self->ctx, &self->part, 1, false);
         self->part = NULL;
@@ -518,32 +385,12 @@ static void shared_stop(void *instance)
 
 /* --- reading; lane -----------------------------------------------------------------------------*/
 
-/* The chunk that holds `next`, with a reference; NULL: not there yet. */
-static struct redis_chunk *window_look(struct redis_shared *self)
+static struct weir_chunk *window_look(struct redis_shared *self)
 {
-    pthread_mutex_lock(&self->lock);
-    struct redis_chunk *chunk = self->first;
-    while (chunk != NULL && self->next >= chunk->start + (int64_t)chunk->count) {
-        chunk = chunk->next;
-    }
-    if (chunk != NULL) {
-        redis_chunk_ref(chunk);
-    }
-    pthread_mutex_unlock(&self->lock);
+    pthread_mutex_lock(&self->reader.lock);
+    struct weir_chunk *chunk = weir_window_at(&self->window, self->next);
+    pthread_mutex_unlock(&self->reader.lock);
     return chunk;
-}
-
-/* The window is what bounds reading ahead, and only a commit makes room in it. */
-static void window_hurry(struct redis_shared *self)
-{
-    pthread_mutex_lock(&self->lock);
-    bool is_short = self->first != NULL &&
-                    self->window_bytes > (size_t)self->ctx->in_flight_bytes / 2 &&
-                    (self->next - self->first->start) * 2 > self->filled - self->first->start;
-    pthread_mutex_unlock(&self->lock);
-    if (is_short) {
-        weir_ctx_close_epoch(self->ctx);
-    }
 }
 
 static weir_status shared_read(
@@ -555,13 +402,19 @@ static weir_status shared_read(
         return WEIR_AGAIN;
     }
     size_t count = 0, got = 1;
-    struct redis_chunk *chunk = NULL;
+    struct weir_chunk *chunk = NULL;
     while (count < max && got > 0 && (chunk = window_look(self)) != NULL) {
         got = redis_chunk_deliver(chunk, intake, self->part, &self->next, max - count);
         count += got;
-        redis_chunk_unref(chunk);
+        weir_chunk_unref(chunk);
     }
-    window_hurry(self);
+    pthread_mutex_lock(&self->reader.lock);
+    bool is_short =
+        weir_window_is_short(&self->window, (size_t)self->ctx->in_flight_bytes, self->next);
+    pthread_mutex_unlock(&self->reader.lock);
+    if (is_short) {
+        weir_ctx_close_epoch(self->ctx);
+    }
     return count > 0 ? WEIR_OK : WEIR_AGAIN;
 }
 
@@ -581,10 +434,11 @@ shared_seek(void *instance, struct weir_partition *const *items, size_t count, s
 static size_t put_acks(struct redis_shared *self, int64_t from, int64_t to, struct weir_strbuf *out)
 {
     size_t commands = 0;
-    pthread_mutex_lock(&self->lock);
-    for (const struct redis_chunk *chunk = self->first; chunk != NULL && chunk->start < to;
+    pthread_mutex_lock(&self->reader.lock);
+    for (const struct weir_chunk *chunk = self->window.first; chunk != NULL && chunk->start < to;
          chunk = chunk->next) {
-        int64_t end = chunk->start + (int64_t)chunk->count;
+        const struct redis_entry *entries = ((const struct redis_chunk *)chunk)->entries;
+        int64_t end = weir_chunk_end(chunk);
         int64_t at = from > chunk->start ? from : chunk->start;
         int64_t stop = to < end ? to : end;
         while (at < stop) {
@@ -594,12 +448,12 @@ static size_t put_acks(struct redis_shared *self, int64_t from, int64_t to, stru
             redis_put(out, weir_slice_of(self->config->stream));
             redis_put(out, weir_slice_of(self->group));
             for (int64_t i = 0; i < part; i++, at++) {
-                redis_put(out, redis_reply_slice(chunk->entries[at - chunk->start].id));
+                redis_put(out, redis_reply_slice(entries[at - chunk->start].id));
             }
             commands++;
         }
     }
-    pthread_mutex_unlock(&self->lock);
+    pthread_mutex_unlock(&self->reader.lock);
     return commands;
 }
 
@@ -636,10 +490,10 @@ static weir_status shared_commit(void *instance,
         self->acks = NULL;
         return err->status = status == WEIR_REJECTED ? WEIR_FATAL : status;
     }
-    pthread_mutex_lock(&self->lock);
+    pthread_mutex_lock(&self->reader.lock);
     self->acked = items[0]->closing;
     window_trim(self);
-    pthread_mutex_unlock(&self->lock);
+    pthread_mutex_unlock(&self->reader.lock);
     return WEIR_OK;
 }
 
@@ -662,30 +516,26 @@ static void source_gauge(struct redis_shared *self)
         }
     }
     freeReplyObject(reply);
-    pthread_mutex_lock(&self->lock);
-    int64_t filled = self->filled;
-    pthread_mutex_unlock(&self->lock);
+    pthread_mutex_lock(&self->reader.lock);
+    int64_t filled = self->window.filled;
+    pthread_mutex_unlock(&self->reader.lock);
     atomic_store_explicit(&self->part->end, lag < 0 ? -1 : filled + lag, memory_order_relaxed);
 }
 
 static weir_status shared_poll(void *instance, struct weir_err *err)
 {
     struct redis_shared *self = instance;
-    pthread_mutex_lock(&self->lock);
-    if (self->failure.status != WEIR_OK) {
-        *err = self->failure;
-    }
-    pthread_mutex_unlock(&self->lock);
+    weir_status status = redis_reader_failed(&self->reader, err);
     int64_t now_ns = weir_clock_monotonic_ns(self->ctx->clock);
-    if (err->status == WEIR_OK && self->acks != NULL && self->acks->err == 0 &&
-        self->part != NULL && now_ns - self->gauged_ns >= (int64_t)GAUGE_MS * 1000000) {
+    if (status == WEIR_OK && self->acks != NULL && self->acks->err == 0 && self->part != NULL &&
+        now_ns - self->gauged_ns >= (int64_t)GAUGE_MS * 1000000) {
         self->gauged_ns = now_ns;
         source_gauge(self);
     }
-    return err->status;
+    return status;
 }
 
-const struct redis_mode redis_shared_mode = {
+const struct weir_mode redis_shared_mode = {
     .self_size = sizeof(struct redis_shared),
     .open = shared_open,
     .close = shared_close,

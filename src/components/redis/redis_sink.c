@@ -16,7 +16,7 @@
  */
 #include "redis_commit.h"
 #include "redis_lease.h"
-#include "redis_transaction.h"
+#include "source/leased.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -747,7 +747,7 @@ const struct weir_component weir_component_redis_sink = {
         },
     .self_size = sizeof(struct redis_sink),
     .durable = true,
-    .domain = &redis_transaction_ops,
+    .domain = &weir_leased_domain_ops,
     .needs = REDIS_NEEDS,
     .leases = &redis_lease_ops,
     .open = redis_sink_open,

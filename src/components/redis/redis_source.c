@@ -12,7 +12,7 @@
 #include "base/alloc.h"
 #include "redis_chunk.h"
 #include "redis_lease.h"
-#include "redis_transaction.h"
+#include "source/leased.h"
 
 static const struct weir_choice start_choices[] = {
     {"earliest", REDIS_START_EARLIEST, "The first entry of the stream."},
@@ -71,11 +71,6 @@ static const struct weir_field redis_source_fields[] = {
 #undef S
 // clang-format on
 
-struct redis_source {
-    const struct redis_mode *mode; /* NULL: not opened */
-    void *inner;
-};
-
 void redis_start_id(const struct weir_moment *start, char id[REDIS_ID_MAX])
 {
     if (start->word == REDIS_START_LATEST) {
@@ -128,74 +123,12 @@ static weir_status redis_source_check(const void *config, struct weir_err *err)
 static weir_status
 redis_source_open(void *instance, const void *config, struct weir_ctx *ctx, struct weir_err *err)
 {
-    struct redis_source *self = instance;
     weir_status status = source_check_mode(config, ctx->positioned, err);
-    if (status != WEIR_OK) {
-        return status;
-    }
-    self->mode = ctx->positioned ? &redis_positioned_mode : &redis_shared_mode;
-    self->inner = weir_calloc(1, self->mode->self_size);
-    return self->mode->open(self->inner, config, ctx, err);
-}
-
-static void redis_source_close(void *instance)
-{
-    struct redis_source *self = instance;
-    if (self->mode != NULL) {
-        self->mode->close(self->inner);
-        weir_free(self->inner);
-        *self = (struct redis_source){0};
-    }
-}
-
-void *redis_source_inner(struct redis_source *self)
-{
-    return self->inner;
-}
-
-static weir_status redis_source_start(void *instance, struct weir_err *err)
-{
-    struct redis_source *self = instance;
-    return self->mode->ops.start(self->inner, err);
-}
-
-static weir_status redis_source_poll(void *instance, struct weir_err *err)
-{
-    struct redis_source *self = instance;
-    return self->mode->ops.poll(self->inner, err);
-}
-
-static weir_status redis_source_read(
-    void *instance, unsigned lane, struct weir_intake *intake, size_t max, struct weir_err *err)
-{
-    struct redis_source *self = instance;
-    return self->mode->ops.read(self->inner, lane, intake, max, err);
-}
-
-static weir_status redis_source_seek(void *instance,
-                                     struct weir_partition *const *items,
-                                     size_t count,
-                                     struct weir_err *err)
-{
-    struct redis_source *self = instance;
-    return self->mode->ops.seek(self->inner, items, count, err);
-}
-
-static weir_status redis_source_commit(void *instance,
-                                       struct weir_partition *const *items,
-                                       size_t count,
-                                       struct weir_err *err)
-{
-    struct redis_source *self = instance;
-    return self->mode->ops.commit(self->inner, items, count, err);
-}
-
-static void redis_source_stop(void *instance)
-{
-    struct redis_source *self = instance;
-    if (self->mode != NULL) {
-        self->mode->ops.stop(self->inner);
-    }
+    return status != WEIR_OK
+               ? status
+               : weir_modal_open(instance,
+                                 ctx->positioned ? &redis_positioned_mode : &redis_shared_mode,
+                                 config, ctx, err);
 }
 
 static weir_status
@@ -206,12 +139,12 @@ source_domain(const void *config, bool connect, struct weir_strbuf *out, struct 
 }
 
 static const struct weir_source_ops redis_source_ops = {
-    .start = redis_source_start,
-    .poll = redis_source_poll,
-    .read = redis_source_read,
-    .seek = redis_source_seek,
-    .commit = redis_source_commit,
-    .stop = redis_source_stop,
+    .start = weir_modal_start,
+    .poll = weir_modal_poll,
+    .read = weir_modal_read,
+    .seek = weir_modal_seek,
+    .commit = weir_modal_commit,
+    .stop = weir_modal_stop,
     .origin = &redis_chunk_origin,
 };
 
@@ -239,13 +172,13 @@ const struct weir_component weir_component_redis_source = {
             .fields = redis_source_fields,
             .config_size = sizeof(struct redis_source_config),
         },
-    .self_size = sizeof(struct redis_source),
+    .self_size = sizeof(struct weir_modal),
     .positions = WEIR_POSITIONS_GROUP,
-    .domain = &redis_transaction_ops,
+    .domain = &weir_leased_domain_ops,
     .needs = REDIS_NEEDS,
     .leases = &redis_lease_ops,
     .open = redis_source_open,
-    .close = redis_source_close,
+    .close = weir_modal_close,
     .check = redis_source_check,
     .domain_name = source_domain,
     .is_positioned = source_is_positioned,

@@ -8,6 +8,7 @@
 #include <weir/positions.h>
 
 #include "redis_client.h"
+#include "source/modal.h"
 
 enum { REDIS_START_EARLIEST = 1, REDIS_START_LATEST };
 enum { REDIS_LOSS_STOP, REDIS_LOSS_SKIP };
@@ -25,23 +26,8 @@ struct redis_source_config {
 /* The id behind which reading begins; "$" for the end. */
 void redis_start_id(const struct weir_moment *start, char id[REDIS_ID_MAX]);
 
-/* A way to read. The functions are those of weir_source_ops; self is of self_size bytes. */
-struct redis_mode {
-    size_t self_size;
-    weir_status (*open)(void *self,
-                        const struct redis_source_config *config,
-                        struct weir_ctx *ctx,
-                        struct weir_err *err);
-    void (*close)(void *self);
-    struct weir_source_ops ops;
-};
-
-extern const struct redis_mode redis_shared_mode, redis_positioned_mode;
+extern const struct weir_mode redis_shared_mode, redis_positioned_mode;
 
 extern const struct weir_positions_ops redis_positions_ops;
-
-/* The instance of its mode. */
-struct redis_source;
-void *redis_source_inner(struct redis_source *self);
 
 #endif

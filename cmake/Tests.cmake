@@ -8,12 +8,16 @@
 #   tests/<suite>/*_tool.c          programs that tests call, in $WEIR_TOOLS
 #
 # Fuzzers are built by their test, with sanitizers of their own, so one build has it.
+# What a newer Redis could do differently is tested with both: redis8.source is redis.source with the server
+# that scripts/deps has built.
 # Only the builds with WEIR_BROKER_TESTS have the tests of the suites that start servers. Those wait more than
 # they work: scripts/test runs three tests at a time on two processors, these first.
 set(WEIR_TEST_PREFIX "" CACHE STRING "Put before the name of each test")
 option(WEIR_BROKER_TESTS "Register the tests that start servers" ON)
 set(tests_dir "${CMAKE_SOURCE_DIR}/tests")
 set(server_suites "^(broker|redis|nats)$")
+set(redis8_server "${CMAKE_SOURCE_DIR}/build/deps/redis-server-8.0.6/redis-server")
+set(redis8_tests cluster positioned sentinel sink source state trouble)
 
 function(weir_test_name SOURCE OUT)
     string(REGEX REPLACE "test_([^/]*)\\.(c|py)$" "\\1" name "${SOURCE}")
@@ -60,6 +64,17 @@ function(weir_python_test SOURCE)
     endif()
 endfunction()
 
+function(weir_redis8_test TEST)
+    set(name "${WEIR_TEST_PREFIX}redis8.${TEST}")
+    add_test(NAME ${name} COMMAND Python3::Interpreter "${tests_dir}/redis/test_${TEST}.py")
+    get_test_property("${WEIR_TEST_PREFIX}redis.${TEST}" ENVIRONMENT environment)
+    get_test_property("${WEIR_TEST_PREFIX}redis.${TEST}" ENVIRONMENT_MODIFICATION modification)
+    list(APPEND environment "WEIR_REDIS=${redis8_server}" "WEIR_TEST_DIR=${CMAKE_BINARY_DIR}/test-data/redis8")
+    set_tests_properties(${name} PROPERTIES LABELS redis TIMEOUT 5400 COST 100
+        WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}" ENVIRONMENT "${environment}"
+        ENVIRONMENT_MODIFICATION "${modification}")
+endfunction()
+
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 file(GLOB_RECURSE c_sources RELATIVE "${tests_dir}" CONFIGURE_DEPENDS
     "${tests_dir}/unit/test_*.c" "${tests_dir}/sim/test_*.c" "${tests_dir}/oracle/test_*.c"
@@ -74,6 +89,12 @@ foreach(source IN LISTS python_sources)
     if((WEIR_BROKER_TESTS OR NOT suite MATCHES "${server_suites}") AND
        (WEIR_TEST_PREFIX STREQUAL "" OR NOT suite STREQUAL "fuzz"))
         weir_python_test("${source}")
+    endif()
+endforeach()
+
+foreach(test IN LISTS redis8_tests)
+    if(TEST "${WEIR_TEST_PREFIX}redis.${test}")
+        weir_redis8_test("${test}")
     endif()
 endforeach()
 

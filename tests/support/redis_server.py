@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real Redis of a test on a free port of 127.0.0.1, and a client that speaks its protocol: the checkers
 share no code with the program."""
+import os
 import pathlib
 import shutil
 import signal
@@ -62,6 +63,14 @@ class Client:
         return None if count < 0 else [self.answer() for _ in range(count)]
 
 
+def binary():
+    """The system's server, or the one that WEIR_REDIS names (scripts/deps keeps a newer one)."""
+    path = os.environ.get("WEIR_REDIS") or shutil.which("redis-server")
+    if path is None or not os.access(path, os.X_OK):
+        raise harness.Missing(f"no redis-server ({path}): run scripts/deps --tests")
+    return path
+
+
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as free:
         return free.getsockname()[1]
@@ -72,9 +81,7 @@ class Server:
         """`settings`: of the server, with underscores for dashes; tls_port=0 takes a free one."""
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
-        self.binary = shutil.which("redis-server")
-        if self.binary is None:
-            raise harness.Missing("no redis-server: run scripts/deps --tests")
+        self.binary = binary()
         self.port = free_port()
         if settings.get("tls_port") == 0:
             settings["tls_port"] = self.tls_port = free_port()

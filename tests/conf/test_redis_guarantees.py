@@ -8,6 +8,7 @@ import subprocess
 import unittest
 
 REDIS = {"redis": {"url": "r:6379", "stream": "in"}}
+SENTINEL = {"addresses": ["s1", "s2"], "master": "main"}
 KAFKA = {"kafka": {"brokers": "k:9092", "topic": "t"}}
 OUT = {"redis": {"url": "r:6379", "stream": "out"}}
 WINDOW = [{"window": {"tumbling": "1m", "key": ".k", "aggregate": {"n": "count"}}}]
@@ -27,6 +28,11 @@ PAIRS = [
     ({"redis": REDIS["redis"] | {"mode": "positioned"}}, KAFKA, {}, "at-least-once",
      "positions are committed in its group"),
     ({"redis": REDIS["redis"] | {"partitions": 3}}, OUT, {}, "exactly-once", COMMITTED),
+    ({"redis": {"sentinel": SENTINEL, "stream": "in"}}, {"redis": {"stream": "out"}},
+     {"guarantee": "exactly-once"}, "exactly-once", COMMITTED),
+    ({"redis": {"sentinel": SENTINEL, "stream": "in", "mode": "positioned"}},
+     {"redis": {"sentinel": SENTINEL | {"master": "other"}, "stream": "out"}}, {}, "at-least-once",
+     "positions are committed in its group"),
     (KAFKA, OUT, {}, "at-least-once", "positions are committed in its group"),
     ({"file": {"path": "i"}}, OUT, {}, "at-least-once", "state log"),
     ({"stdin": None}, OUT, {}, "at-most-once", "cannot be read again"),

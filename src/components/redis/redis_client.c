@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Connections to one Redis server. The class of an error reply is decided by its first word, which
+ * A connection to one Redis server; redis_topology.c knows which. The class of an error reply is decided by its first word, which
  * is the only part of it that the server keeps stable: a server that loads, fails over or has no
  * memory is *unavailable*, so what was under way is tried again; a login that fails or a command
  * that the user may not give ends the pipeline, because no retry mends it.
@@ -16,12 +16,7 @@
 
 #include "base/assert.h"
 
-enum {
-    CONNECT_TIMEOUT_MS = 3000,
-    COMMAND_TIMEOUT_MS = 10000,
-    PORT_DEFAULT = 6379,
-    DATABASE_MAX = 1 << 20
-};
+enum { CONNECT_TIMEOUT_MS = 3000, DATABASE_MAX = 1 << 20 };
 
 const struct weir_field redis_auth_fields[] = {
     WEIR_F_STR(struct redis_auth,
@@ -41,12 +36,6 @@ const struct weir_field redis_auth_fields[] = {
 
 /* --- the address -------------------------------------------------------------------------------*/
 
-struct redis_address {
-    char host[REDIS_NAME_MAX + 1];
-    int port, database;
-    bool is_tls;
-};
-
 static bool parse_number(const char **at, int max, int *ret)
 {
     char *end;
@@ -57,49 +46,37 @@ static bool parse_number(const char **at, int max, int *ret)
     return fits;
 }
 
-static weir_status parse_address(const struct redis_connection *connection,
-                                 struct redis_address *ret,
-                                 struct weir_err *err)
+bool redis_address_next(const char **at, int port, struct redis_address *ret)
 {
-    const char *at = connection->url;
-    *ret = (struct redis_address){.port = PORT_DEFAULT, .is_tls = connection->tls != NULL};
-    if (strncmp(at, "redis://", 8) == 0) {
-        at += 8;
-    } else if (strncmp(at, "rediss://", 9) == 0) {
-        at += 9;
+    *ret = (struct redis_address){.port = port};
+    if (strncmp(*at, "redis://", 8) == 0) {
+        *at += 8;
+    } else if (strncmp(*at, "rediss://", 9) == 0) {
+        *at += 9;
         ret->is_tls = true;
     }
-    bool bracketed = *at == '[';
-    at += bracketed;
-    size_t size = strcspn(at, bracketed ? "]" : ":/");
-    bool is_legal = size > 0 && size < sizeof(ret->host) && memchr(at, '@', size) == NULL &&
-                    (!bracketed || at[size] == ']');
+    bool bracketed = **at == '[';
+    *at += bracketed;
+    size_t size = strcspn(*at, bracketed ? "]" : ":/,");
+    bool is_legal = size > 0 && size < sizeof(ret->host) && memchr(*at, '@', size) == NULL &&
+                    (!bracketed || (*at)[size] == ']');
     if (is_legal) {
-        memcpy(ret->host, at, size);
-        at += size + bracketed;
-        if (*at == ':') {
-            at++;
-            is_legal = parse_number(&at, 65535, &ret->port);
+        memcpy(ret->host, *at, size);
+        *at += size + bracketed;
+        if (**at == ':') {
+            (*at)++;
+            is_legal = parse_number(at, 65535, &ret->port);
         }
-        if (is_legal && *at == '/') {
-            at++;
-            is_legal = *at == '\0' || parse_number(&at, DATABASE_MAX, &ret->database);
+        if (is_legal && **at == '/') {
+            (*at)++;
+            is_legal =
+                **at == '\0' || **at == ',' || parse_number(at, DATABASE_MAX, &ret->database);
         }
     }
-    if (!is_legal || *at != '\0') {
-        weir_status status = weir_fail(err, WEIR_CONFIG, "this is no address of a Redis server");
-        weir_err_hint(err, "Write HOST:PORT or redis://HOST:PORT/DATABASE; user and password stand "
-                           "under `auth`.");
-        weir_err_path(err, "url");
-        return status;
-    }
-    return WEIR_OK;
-}
-
-weir_status redis_connection_check(const struct redis_connection *connection, struct weir_err *err)
-{
-    struct redis_address address;
-    return parse_address(connection, &address, err);
+    bool is_over = **at == '\0';
+    is_legal = is_legal && (is_over || (**at == ',' && (*at)[1] != '\0'));
+    *at += is_legal && !is_over;
+    return is_legal;
 }
 
 /* --- errors ------------------------------------------------------------------------------------*/
@@ -119,8 +96,8 @@ static const struct {
     {"NOREPLICAS", WEIR_UNAVAILABLE},
     {"UNBLOCKED", WEIR_UNAVAILABLE},
     {"NOGROUP", WEIR_UNAVAILABLE},
-    {"MOVED", WEIR_CONFIG},
-    {"ASK", WEIR_CONFIG},
+    {"MOVED", WEIR_UNAVAILABLE},
+    {"ASK", WEIR_UNAVAILABLE},
     {"NOPERM", WEIR_DENIED},
     {"NOAUTH", WEIR_DENIED},
     {"WRONGPASS", WEIR_DENIED},
@@ -148,31 +125,25 @@ redis_fail(struct weir_err *err, const char *what, redisContext *context, const 
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         status = redis_reply_is(reply, codes[i].code) ? codes[i].status : status;
     }
-    status = weir_fail(err, status, "%s: %s", what, reply->str);
-    if (status == WEIR_CONFIG) {
-        weir_err_hint(err, "This is a node of a cluster, and the key lies on another one; weir "
-                           "speaks to single servers.");
-    }
-    return status;
+    return weir_fail(err, status, "%s: %s", what, reply->str);
 }
 
 /* --- connecting --------------------------------------------------------------------------------*/
 
-static weir_status connection_encrypt(const struct redis_connection *connection,
-                                      const struct redis_address *address,
+static weir_status connection_encrypt(const struct weir_tls *tls,
+                                      const char *host,
                                       redisContext *context,
                                       struct weir_err *err)
 {
     static const struct weir_tls defaults = {.verify = true, .min_version = WEIR_TLS_1_2};
-    const struct weir_tls *tls = connection->tls != NULL ? connection->tls : &defaults;
-    SSL *session = weir_tls_session_new(tls, address->host, err);
+    SSL *session = weir_tls_session_new(tls != NULL ? tls : &defaults, host, err);
     if (session == NULL) {
         return err->status;
     }
     SSL_up_ref(session); /* the context frees its own, also when it fails */
     weir_status status = WEIR_OK;
     if (redisInitiateSSL(context, session) != REDIS_OK) {
-        status = weir_tls_fail(session, address->host, err);
+        status = weir_tls_fail(session, host, err);
     }
     SSL_free(session);
     return status;
@@ -190,13 +161,12 @@ context_ask(redisContext *context, const char *what, redisReply *reply, struct w
     return status;
 }
 
-static weir_status connection_log_in(const struct redis_connection *connection,
+static weir_status connection_log_in(const struct redis_auth *auth,
                                      const struct redis_address *address,
                                      redisContext *context,
                                      struct weir_err *err)
 {
     weir_status status = WEIR_OK;
-    const struct redis_auth *auth = connection->auth;
     if (auth != NULL) {
         const char *user = auth->user != NULL ? auth->user : "default";
         status = context_ask(context, "logging in",
@@ -210,114 +180,87 @@ static weir_status connection_log_in(const struct redis_connection *connection,
                              : status;
 }
 
+/* A word of the answer to HELLO; "": an old server has none. */
+static const char *hello_find(const redisReply *hello, const char *name)
+{
+    for (size_t i = 0; hello->type == REDIS_REPLY_ARRAY && i + 1 < hello->elements; i += 2) {
+        if (strcmp(hello->element[i]->str, name) == 0) {
+            return hello->element[i + 1]->str;
+        }
+    }
+    return "";
+}
+
+/* Is the server what it is meant to be? HELLO needs no permission. */
+static weir_status connection_know(const struct redis_address *address,
+                                   enum redis_role role,
+                                   redisContext *context,
+                                   struct weir_err *err)
+{
+    redisReply *hello = redisCommand(context, "HELLO");
+    if (hello == NULL) {
+        return redis_fail(err, "HELLO", context, NULL);
+    }
+    weir_status status = WEIR_OK;
+    bool is_clustered = strcmp(hello_find(hello, "mode"), "cluster") == 0;
+    if (is_clustered && role != REDIS_ROLE_CLUSTER) {
+        status = weir_fail(err, WEIR_CONFIG, "%s:%d is a node of a cluster", address->host,
+                           address->port);
+        weir_err_hint(err, "weir speaks to single servers, and to primaries behind sentinels.");
+    } else if (!is_clustered && role == REDIS_ROLE_CLUSTER) {
+        status =
+            weir_fail(err, WEIR_CONFIG, "%s:%d is in no cluster", address->host, address->port);
+        weir_err_hint(err, "Leave `cluster` out.");
+    } else if (role == REDIS_ROLE_PRIMARY && strcmp(hello_find(hello, "role"), "master") != 0) {
+        status = weir_fail(err, WEIR_UNAVAILABLE, "%s:%d is not the primary (yet, or any more)",
+                           address->host, address->port);
+    }
+    freeReplyObject(hello);
+    return status;
+}
+
 static struct timeval time_of(int64_t ms)
 {
     return (struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 }
 
-redisContext *redis_connect(const struct redis_connection *connection, struct weir_err *err)
+redisContext *redis_connect_address(const struct redis_address *address,
+                                    const struct redis_auth *auth,
+                                    const struct weir_tls *tls,
+                                    enum redis_role role,
+                                    int64_t timeout_ms,
+                                    struct weir_err *err)
 {
-    return redis_connect_within(connection, COMMAND_TIMEOUT_MS, err);
-}
-
-redisContext *redis_connect_within(const struct redis_connection *connection,
-                                   int64_t timeout_ms,
-                                   struct weir_err *err)
-{
-    struct redis_address address;
-    if (parse_address(connection, &address, err) != WEIR_OK) {
-        return NULL;
-    }
     int64_t connect_ms = timeout_ms < CONNECT_TIMEOUT_MS ? timeout_ms : CONNECT_TIMEOUT_MS;
     const struct timeval connecting = time_of(connect_ms), asking = time_of(timeout_ms);
     redisOptions options = {.connect_timeout = &connecting, .command_timeout = &asking};
-    REDIS_OPTIONS_SET_TCP(&options, address.host, address.port);
+    REDIS_OPTIONS_SET_TCP(&options, address->host, address->port);
     redisContext *context = redisConnectWithOptions(&options);
     weir_status status = WEIR_OK;
     if (context == NULL || context->err != 0) {
-        status = weir_fail(err, WEIR_UNAVAILABLE, "cannot connect to %s:%d: %s", address.host,
-                           address.port, context == NULL ? "no memory" : context->errstr);
+        status = weir_fail(err, WEIR_UNAVAILABLE, "cannot connect to %s:%d: %s", address->host,
+                           address->port, context == NULL ? "no memory" : context->errstr);
     }
-    if (status == WEIR_OK && address.is_tls) {
-        status = connection_encrypt(connection, &address, context, err);
+    bool is_tls = address->is_tls || tls != NULL;
+    if (status == WEIR_OK && is_tls) {
+        status = connection_encrypt(tls, address->host, context, err);
     }
     if (status == WEIR_OK) {
-        status = connection_log_in(connection, &address, context, err);
-        if (status == WEIR_UNAVAILABLE && address.is_tls && context->err != 0) {
+        status = connection_log_in(auth, address, context, err);
+        if (status == WEIR_UNAVAILABLE && is_tls && context->err != 0) {
             /* With TLS 1.3 that is how a server says no to a client, if one hears it at all. */
             weir_err_hint(err, "If it wants a certificate of its clients, write `tls.cert` and "
                                "`tls.key`.");
         }
+    }
+    if (status == WEIR_OK && role != REDIS_ROLE_SENTINEL) {
+        status = connection_know(address, role, context, err);
     }
     if (status != WEIR_OK && context != NULL) {
         redisFree(context);
         context = NULL;
     }
     return context;
-}
-
-weir_status redis_connection_domain(const struct redis_connection *connection,
-                                    bool connect,
-                                    struct weir_strbuf *out,
-                                    struct weir_err *err)
-{
-    struct redis_address address;
-    if (parse_address(connection, &address, err) != WEIR_OK) {
-        return err->status;
-    }
-    if (!connect) {
-        weir_strbuf_printf(out, "redis:%s:%d/%d", address.host, address.port, address.database);
-        return WEIR_OK;
-    }
-    redisContext *context = redis_connect(connection, err);
-    if (context == NULL) {
-        return err->status;
-    }
-    static const char *const question[] = {"INFO", "server"};
-    redisReply *reply = redis_ask(context, "INFO", REDIS_REPLY_STRING, err, 2, question);
-    const char *id = reply == NULL ? NULL : strstr(reply->str, "run_id:");
-    if (id != NULL) {
-        weir_strbuf_printf(out, "redis:%.*s/%d", (int)strcspn(id, "\r\n"), id, address.database);
-    }
-    freeReplyObject(reply);
-    redisFree(context);
-    return err->status;
-}
-
-/* A command with an entry id that is none is refused for that, and for nothing else, by a server
- * that would let us: permissions are looked at first, and nothing is done. */
-weir_status redis_probe(const struct redis_connection *connection,
-                        const char *stream,
-                        bool writes,
-                        struct weir_err *err)
-{
-    redisContext *context = redis_connect(connection, err);
-    if (context == NULL) {
-        return err->status;
-    }
-    weir_status status = WEIR_OK;
-    if (stream != NULL) {
-        redisReply *reply =
-            writes ? redisCommand(context, "XADD %s ? field value", stream)
-                   : redisCommand(context, "XREADGROUP GROUP weir weir STREAMS %s ?", stream);
-        bool may_not = reply == NULL || redis_reply_is(reply, "NOPERM");
-        if (may_not) {
-            status = redis_fail(err, writes ? "writing" : "reading", context, reply);
-            weir_err_path(err, "stream");
-        }
-        freeReplyObject(reply);
-    }
-    if (stream != NULL && status == WEIR_OK) {
-        redisReply *reply = redisCommand(context, "TYPE %s", stream);
-        if (reply != NULL && reply->type == REDIS_REPLY_STATUS && strcmp(reply->str, "none") != 0 &&
-            strcmp(reply->str, "stream") != 0) {
-            status = weir_fail(err, WEIR_CONFIG, "%s is no stream but a %s", stream, reply->str);
-            weir_err_path(err, "stream");
-        }
-        freeReplyObject(reply);
-    }
-    redisFree(context);
-    return status;
 }
 
 /* --- commands ----------------------------------------------------------------------------------*/

@@ -17,21 +17,35 @@ struct redis_auth {
     const char *user, *password; /* user: may be NULL */
 };
 
-struct redis_connection {
-    const char *url;
+struct redis_sentinel {
+    struct weir_strs addresses;
+    const char *master;
+    int64_t database;
     struct redis_auth *auth;
     struct weir_tls *tls;
 };
 
-extern const struct weir_field redis_auth_fields[];
+struct redis_connection {
+    const char *url;                 /* NULL: sentinel */
+    struct redis_sentinel *sentinel; /* may be NULL */
+    struct redis_auth *auth;
+    struct weir_tls *tls;
+    bool cluster;
+};
+
+extern const struct weir_field redis_auth_fields[], redis_sentinel_fields[];
 
 /* The rows that every Redis component has; S has a member `struct redis_connection connection`. */
 #define REDIS_CONNECTION_FIELDS(S)                                                                 \
-    WEIR_F_NAMED(S, connection.url, "url", STR, const char *,                                      \
-                 .flags = WEIR_REQUIRED | WEIR_ADDRESS, .min = 1, .max = REDIS_NAME_MAX,           \
-                 .example = "localhost:6379",                                                      \
+    WEIR_F_NAMED(S, connection.url, "url", STR, const char *, .flags = WEIR_ADDRESS, .min = 1,     \
+                 .max = REDIS_NAME_MAX, .unset = "`sentinel` says", .example = "localhost:6379",   \
                  .help = "The server: HOST:PORT, redis://HOST:PORT/DATABASE, or rediss:// for "    \
-                         "TLS."),                                                                  \
+                         "TLS. Of a cluster, some of its nodes, with commas between."),            \
+        WEIR_F_NAMED(S, connection.sentinel, "sentinel", OBJECT_PTR, struct redis_sentinel *,      \
+                     .children = redis_sentinel_fields,                                            \
+                     .item_size = sizeof(struct redis_sentinel), .flags = WEIR_ADDRESS,            \
+                     .help = "Instead of `url`: asks these which server is the primary, again at " \
+                             "each connection."),                                                  \
         WEIR_F_TLS(S, connection.tls),                                                             \
         WEIR_F_NAMED(S, connection.auth, "auth", OBJECT_PTR, struct redis_auth *,                  \
                      .children = redis_auth_fields, .item_size = sizeof(struct redis_auth),        \
@@ -39,23 +53,28 @@ extern const struct weir_field redis_auth_fields[];
 
 #define REDIS_NEEDS                                                                                \
     "redis: a crash of the server loses nothing with `appendfsync always`, and with `everysec` "   \
-    "at "                                                                                          \
-    "most its last second, as a whole"
+    "at most its last second, as a whole; a replica that takes over lacks what had not reached "   \
+    "it: `min-replicas-to-write 1` bounds that"
 
-/* For struct weir_component.check: is the URL one? */
-weir_status redis_connection_check(const struct redis_connection *connection, struct weir_err *err);
-/* For struct weir_component.probe: the server lets us in, and the stream (may be NULL) is none of
- * another type and may be read or written. Changes nothing. Any thread. */
-weir_status redis_probe(const struct redis_connection *connection,
-                        const char *stream,
-                        bool writes,
-                        struct weir_err *err);
-/* A connection in blocking mode, logged in, with time-outs; NULL and err on failure. Any thread. */
-redisContext *redis_connect(const struct redis_connection *connection, struct weir_err *err);
-/* The same with a time for each answer; redis_connect gives 10 s. */
-redisContext *redis_connect_within(const struct redis_connection *connection,
-                                   int64_t timeout_ms,
-                                   struct weir_err *err);
+/* A server's address; redis_topology.h has those that sentinels and clusters name. */
+struct redis_address {
+    char host[REDIS_NAME_MAX + 1];
+    int port, database;
+    bool is_tls;
+};
+/* Reads one of a list with commas and moves *at behind it; false: it is none, or the list is over
+ * (**at is '\0' before). */
+bool redis_address_next(const char **at, int port, struct redis_address *ret);
+
+enum redis_role { REDIS_ROLE_ANY, REDIS_ROLE_PRIMARY, REDIS_ROLE_CLUSTER, REDIS_ROLE_SENTINEL };
+/* A connection to that very server, in blocking mode, logged in, with a time for each answer; NULL
+ * and err on failure, WEIR_UNAVAILABLE when it is a replica and a primary is wanted. Any thread. */
+redisContext *redis_connect_address(const struct redis_address *address,
+                                    const struct redis_auth *auth,
+                                    const struct weir_tls *tls,
+                                    enum redis_role role,
+                                    int64_t timeout_ms,
+                                    struct weir_err *err);
 /* Fills err from an error reply; a lost connection when reply is NULL. */
 weir_status
 redis_fail(struct weir_err *err, const char *what, redisContext *context, const redisReply *reply);

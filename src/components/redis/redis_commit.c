@@ -609,7 +609,7 @@ weir_status redis_commit(const struct redis_connection *connection,
            (!is_sent || weir_clock_monotonic_ns(clock) < deadline_ns)) {
         if (*context == NULL) {
             weir_err_clear(&broken);
-            *context = redis_connect(connection, &broken);
+            *context = redis_connect(connection, NULL, REDIS_ANSWER_MS, &broken);
         }
         if (*context == NULL && !is_sent) {
             refuse_all(items, count, &broken);

@@ -40,23 +40,9 @@ redisReply *redis_eval(redisContext *context,
     return redis_ask(context, what, 0, err, 3 + count, line);
 }
 
-static bool medium_connect(struct redis_lease_medium *self, struct weir_err *err)
-{
-    if (self->context != NULL && self->context->err != 0) {
-        redis_lease_medium_done(self);
-    }
-    if (self->context == NULL) {
-        self->context = redis_connect_within(self->connection, self->ttl_ms / PATIENCE, err);
-    }
-    return self->context != NULL;
-}
-
 void redis_lease_medium_done(struct redis_lease_medium *self)
 {
-    if (self->context != NULL) {
-        redisFree(self->context);
-        self->context = NULL;
-    }
+    redis_nodes_drop(&self->nodes);
 }
 
 static void print_nonce(char text[NUMBER_MAX], uint64_t nonce)
@@ -64,7 +50,7 @@ static void print_nonce(char text[NUMBER_MAX], uint64_t nonce)
     snprintf(text, NUMBER_MAX, "%016llx", (unsigned long long)nonce);
 }
 
-/* After an error nobody knows what the server would still send. */
+/* Where the first key is. After an error nobody knows what the server would still send. */
 static redisReply *medium_eval(struct redis_lease_medium *self,
                                struct weir_err *err,
                                const char *script,
@@ -72,9 +58,13 @@ static redisReply *medium_eval(struct redis_lease_medium *self,
                                size_t count,
                                const char *const *arguments)
 {
-    redisReply *reply = redis_eval(self->context, "leases", err, script, keys, count, arguments);
+    self->nodes.connection = self->connection;
+    self->nodes.timeout_ms = self->ttl_ms / PATIENCE;
+    redisContext *context = redis_nodes_get(&self->nodes, arguments[0], err);
+    redisReply *reply =
+        context == NULL ? NULL : redis_eval(context, "leases", err, script, keys, count, arguments);
     if (reply == NULL) {
-        redis_lease_medium_done(self);
+        redis_nodes_drop(&self->nodes);
     }
     return reply;
 }
@@ -89,9 +79,6 @@ static weir_status medium_beat(void *instance, struct weir_leases *leases, struc
                                  "redis.call('PEXPIRE', KEYS[1], 10 * ARGV[2])\n"
                                  "return redis.call('ZRANGE', KEYS[1], 0, -1)";
     struct redis_lease_medium *self = instance;
-    if (!medium_connect(self, err)) {
-        return err->status;
-    }
     char key[REDIS_KEY_MAX], nonce[NUMBER_MAX], ttl[NUMBER_MAX];
     redis_key(key, self->name, self->name, "members");
     print_nonce(nonce, self->nonce);
@@ -118,9 +105,6 @@ medium_take(void *instance, uint32_t index, uint64_t *ret_token, struct weir_err
         "redis.call('SET', KEYS[1], ARGV[1] .. ':' .. token, 'PX', ARGV[2])\n"
         "return token";
     struct redis_lease_medium *self = instance;
-    if (!medium_connect(self, err)) {
-        return err->status;
-    }
     char lease[REDIS_KEY_MAX], token[REDIS_KEY_MAX], nonce[NUMBER_MAX], ttl[NUMBER_MAX];
     redis_key(lease, self->name, self->tags[index], "lease");
     redis_key(token, self->name, self->tags[index], "token");
@@ -143,9 +127,6 @@ static weir_status medium_tenure(struct redis_lease_medium *self,
                                  const char *script,
                                  struct weir_err *err)
 {
-    if (!medium_connect(self, err)) {
-        return err->status;
-    }
     char lease[REDIS_KEY_MAX], value[2 * NUMBER_MAX], ttl[NUMBER_MAX];
     redis_key(lease, self->name, self->tags[index], "lease");
     snprintf(value, sizeof(value), "%016llx:%llu", (unsigned long long)self->nonce,
@@ -184,9 +165,6 @@ static weir_status medium_leave(void *instance, struct weir_err *err)
     static const char script[] = "#!lua flags=allow-oom\n"
                                  "return redis.call('ZREM', KEYS[1], ARGV[1])";
     struct redis_lease_medium *self = instance;
-    if (!medium_connect(self, err)) {
-        return err->status;
-    }
     char key[REDIS_KEY_MAX], nonce[NUMBER_MAX];
     redis_key(key, self->name, self->name, "members");
     print_nonce(nonce, self->nonce);

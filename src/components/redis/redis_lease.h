@@ -13,7 +13,7 @@
 #define WEIR_REDIS_LEASE_H
 
 #include "base/lease.h"
-#include "redis_client.h"
+#include "redis_topology.h"
 
 enum { REDIS_KEY_MAX = 3 * REDIS_NAME_MAX + 64 };
 
@@ -23,7 +23,7 @@ struct redis_lease_medium {
     const char *const *tags; /* of each lease */
     uint64_t nonce;
     int64_t ttl_ms;
-    redisContext *context; /* NULL: not connected */
+    struct redis_nodes nodes;
 };
 
 extern const struct weir_lease_medium redis_lease_medium;

@@ -113,7 +113,7 @@ static redisContext *positioned_asker(struct redis_positioned *self, struct weir
         self->asker = NULL;
     }
     if (self->asker == NULL) {
-        self->asker = redis_connect(&self->config->connection, err);
+        self->asker = redis_connect(&self->config->connection, NULL, REDIS_ANSWER_MS, err);
     }
     return self->asker;
 }

@@ -37,7 +37,7 @@ asker_open(struct asker *self, const struct weir_positions_call *call, struct we
     for (size_t i = 0; i < self->count; i++) {
         redis_part_name(&self->parts[i], self->config, self->group, (int32_t)i);
     }
-    self->context = redis_connect(&self->config->connection, err);
+    self->context = redis_connect(&self->config->connection, NULL, REDIS_ANSWER_MS, err);
     if (self->context == NULL) {
         return err->status;
     }

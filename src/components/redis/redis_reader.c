@@ -40,7 +40,7 @@ static void *reader_main(void *argument)
     bool told = false;
     while (reader_set(self, NULL)) {
         struct weir_err err = {0};
-        redisContext *context = redis_connect(self->connection, &err);
+        redisContext *context = redis_connect(self->connection, self->key, REDIS_ANSWER_MS, &err);
         weir_status status = err.status;
         if (context != NULL) {
             if (told) {

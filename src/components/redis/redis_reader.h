@@ -12,12 +12,13 @@
 
 #include "base/thread.h"
 #include "redis_answer.h"
-#include "redis_client.h"
+#include "redis_topology.h"
 
 struct redis_reader {
     /* The source fills these. */
     struct weir_ctx *ctx;
     const struct redis_connection *connection;
+    const char *key; /* of what is read */
     void *source;
     /* The thread's. Reads until the connection breaks, or redis_reader_wait says that it is to end.
      * Answers come in memory of their own (redis_answer.h). */

@@ -318,6 +318,7 @@ shared_open(void *instance, const void *config, struct weir_ctx *ctx, struct wei
     self->reader = (struct redis_reader){
         .ctx = ctx,
         .connection = &self->config->connection,
+        .key = self->config->stream,
         .source = self,
         .serve = thread_serve,
     };
@@ -350,7 +351,8 @@ static weir_status source_connect_acks(struct redis_shared *self, struct weir_er
         self->acks = NULL;
     }
     if (self->acks == NULL) {
-        self->acks = redis_connect(&self->config->connection, err);
+        self->acks = redis_connect(&self->config->connection, self->config->stream,
+                                   REDIS_ANSWER_MS, err);
     }
     return self->acks != NULL ? WEIR_OK : err->status;
 }

@@ -153,7 +153,7 @@ static redisContext *thread_connect(struct redis_sink *self)
     int waited_ms = 0;
     while (!weir_thread_pause(&self->thread, 0)) {
         struct weir_err err = {0};
-        redisContext *context = redis_connect(&self->config->connection, &err);
+        redisContext *context = redis_connect(&self->config->connection, NULL, REDIS_ANSWER_MS, &err);
         if (context != NULL) {
             int flags = fcntl(context->fd, F_GETFL);
             WEIR_ASSERT(flags >= 0 && fcntl(context->fd, F_SETFL, flags | O_NONBLOCK) == 0);
@@ -324,7 +324,7 @@ static void *thread_main(void *argument)
 static weir_status sink_check_type(struct redis_sink *self, struct weir_err *err)
 {
     const char *stream = self->config->stream.text;
-    redisContext *context = stream == NULL ? NULL : redis_connect(&self->config->connection, err);
+    redisContext *context = stream == NULL ? NULL : redis_connect(&self->config->connection, stream, REDIS_ANSWER_MS, err);
     if (context == NULL && weir_status_class(err->status) == WEIR_CLASS_FATAL) {
         return err->status;
     }

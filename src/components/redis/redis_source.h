@@ -7,7 +7,7 @@
 
 #include <weir/positions.h>
 
-#include "redis_client.h"
+#include "redis_topology.h"
 #include "source/modal.h"
 
 enum { REDIS_START_EARLIEST = 1, REDIS_START_LATEST };

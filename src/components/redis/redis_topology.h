@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Which server to speak to: the one that the URL names, the primary that sentinels name, or the
+ * node of a cluster that has the slot of a key.
+ *
+ * Nothing is remembered beyond a connection: whoever connects asks anew, so there is no map that
+ * could be old. A fail-over or a slot that moved shows as a broken connection, READONLY or MOVED;
+ * all of them are WEIR_UNAVAILABLE, and the answer to that is to connect again.
+ */
+#ifndef WEIR_REDIS_TOPOLOGY_H
+#define WEIR_REDIS_TOPOLOGY_H
+
+#include "redis_client.h"
+
+enum { REDIS_SLOTS = 16384, REDIS_ANSWER_MS = 10000 };
+
+/* The slot of a key: of what stands in its first braces, if anything does. */
+unsigned redis_slot(struct weir_slice key);
+
+/* For struct weir_component.check: does it say where the server is? */
+weir_status redis_connection_check(const struct redis_connection *connection, struct weir_err *err);
+/* For struct weir_component.domain_name. */
+weir_status redis_connection_domain(const struct redis_connection *connection,
+                                    bool connect,
+                                    struct weir_strbuf *out,
+                                    struct weir_err *err);
+/* For struct weir_component.probe: the server lets us in, and the stream (may be NULL) is none of
+ * another type and may be read or written. Changes nothing. Any thread. */
+weir_status redis_probe(const struct redis_connection *connection,
+                        const char *stream,
+                        bool writes,
+                        struct weir_err *err);
+/* A connection to the server that has the key (NULL: any node of a cluster), in blocking mode,
+ * logged in, with a time for each answer. NULL and err on failure. Any thread. */
+redisContext *redis_connect(const struct redis_connection *connection,
+                            const char *key,
+                            int64_t timeout_ms,
+                            struct weir_err *err);
+
+/* Connections to the servers of several keys: one, unless they lie in a cluster. One thread at a
+ * time. */
+struct redis_nodes {
+    const struct redis_connection *connection;
+    int64_t timeout_ms;
+    struct redis_node *items;
+    size_t count;
+    uint16_t *slots; /* index of items + 1; 0: nobody has it. NULL: not known, or no cluster */
+};
+
+/* The one of the key, connected; NULL and err on failure: then drop. */
+redisContext *redis_nodes_get(struct redis_nodes *self, const char *key, struct weir_err *err);
+/* Closes all and forgets where keys are. */
+void redis_nodes_drop(struct redis_nodes *self);
+
+#endif

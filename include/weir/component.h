@@ -385,7 +385,8 @@ struct weir_domain_ops {
     void (*close)(void *self);
     /* control: outputs may be written after it. */
     weir_status (*begin)(void *self, struct weir_err *err);
-    /* control, lanes running but not writing. WEIR_OK: committed. WEIR_ABORTED, WEIR_UNAVAILABLE:
+    /* control, lanes running but not writing. WEIR_OK: committed. WEIR_AGAIN: not answered yet; to
+     * be called again, soon, with the same commit. WEIR_ABORTED, WEIR_UNAVAILABLE:
      * certainly not committed, abort() follows. WEIR_UNKNOWN: neither this commit nor the last one
      * stands for all partitions; `committed` of each says what does. WEIR_FENCED: leave, rejoin as
      * a new member. Others: stop. With all but WEIR_OK and WEIR_UNKNOWN, partitions whose `stands`

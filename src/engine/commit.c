@@ -43,14 +43,8 @@ static weir_status commit_check_lease(const struct weir_engine *engine, struct w
                                              : weir_fail(err, WEIR_ABORTED, "the lease is lost");
 }
 
-weir_status weir_engine_commit_domain(struct weir_engine *engine, struct weir_err *err)
+static int64_t commit_timeout_ms(const struct weir_engine *engine)
 {
-    struct weir_commit_source sources[WEIR_SOURCES_MAX];
-    for (unsigned i = 0; i < engine->outer_count; i++) {
-        sources[i].self = engine->sources[i].self;
-        sources[i].items = weir_engine_list_parts(engine, i, &sources[i].count);
-        sources[i].stands = weir_calloc(sources[i].count + 1, sizeof(bool));
-    }
     int64_t timeout_ms = engine->config->transaction_timeout;
     if (engine->stopping) {
         int64_t left_ms =
@@ -58,25 +52,56 @@ weir_status weir_engine_commit_domain(struct weir_engine *engine, struct weir_er
         left_ms = left_ms < COMMIT_LEAST_MS ? COMMIT_LEAST_MS : left_ms;
         timeout_ms = left_ms < timeout_ms ? left_ms : timeout_ms;
     }
-    const struct weir_commit commit = {.epoch = engine->epoch,
-                                       .timeout_ms = timeout_ms,
-                                       .last = engine->stopping,
-                                       .sources = sources,
-                                       .source_count = engine->outer_count};
+    return timeout_ms;
+}
+
+static weir_status commit_start(struct weir_engine *engine, struct weir_err *err)
+{
     weir_status status = commit_check_lease(engine, err);
     if (status == WEIR_OK) {
         status = weir_shard_append(engine, engine->epoch, err);
     }
-    if (status == WEIR_OK) {
-        status = engine->plan.domain->commit(engine->domain, &commit, err);
-    }
-    if (status != WEIR_OK && status != WEIR_UNKNOWN) {
-        engine_apply_standing(engine, &commit);
+    if (status != WEIR_OK) {
+        return status;
     }
     for (unsigned i = 0; i < engine->outer_count; i++) {
-        weir_free((void *)(uintptr_t)sources[i].items);
-        weir_free(sources[i].stands);
+        struct weir_commit_source *source = &engine->commit_sources[i];
+        source->self = engine->sources[i].self;
+        source->items = weir_engine_list_parts(engine, i, &source->count);
+        source->stands = weir_calloc(source->count + 1, sizeof(bool));
     }
+    engine->commit = (struct weir_commit){.epoch = engine->epoch,
+                                          .timeout_ms = commit_timeout_ms(engine),
+                                          .sources = engine->commit_sources,
+                                          .source_count = engine->outer_count};
+    engine->committing = true;
+    return WEIR_OK;
+}
+
+void weir_engine_forget_commit(struct weir_engine *engine)
+{
+    for (unsigned i = 0; engine->committing && i < engine->outer_count; i++) {
+        weir_free((void *)(uintptr_t)engine->commit_sources[i].items);
+        weir_free(engine->commit_sources[i].stands);
+    }
+    engine->committing = false;
+}
+
+weir_status weir_engine_commit_domain(struct weir_engine *engine, struct weir_err *err)
+{
+    weir_status status = engine->committing ? WEIR_OK : commit_start(engine, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    engine->commit.last = engine->stopping;
+    status = engine->plan.domain->commit(engine->domain, &engine->commit, err);
+    if (status == WEIR_AGAIN) {
+        return status;
+    }
+    if (status != WEIR_OK && status != WEIR_UNKNOWN) {
+        engine_apply_standing(engine, &engine->commit);
+    }
+    weir_engine_forget_commit(engine);
     return status;
 }
 

@@ -271,6 +271,9 @@ struct weir_engine {
     enum weir_epoch_state state;
     int64_t opened_ns, interval_ns, retry_at_ns;
     int64_t commit_started_ns; /* when the closing epoch was sealed; 0: none is */
+    bool committing;           /* the domain has not answered yet: tasks stay until it has */
+    struct weir_commit commit; /* … what it was asked for */
+    struct weir_commit_source commit_sources[WEIR_SOURCES_MAX];
     bool dirty;                /* something to commit even if no record moved */
     unsigned aborts_in_row;
     /* While a record that the target refuses is sought: how many records an epoch may have (0: not
@@ -383,6 +386,8 @@ bool weir_gate_pass(struct weir_lane *lane);
 void weir_epoch_tick(struct weir_engine *engine, int64_t now_ns);
 /* Commits everything written so far before it returns, or aborts. control. */
 void weir_epoch_commit_now(struct weir_engine *engine, int64_t deadline_ns);
+/* Waits for the domain's answer to a commit under way; it has a time-out of its own. control. */
+void weir_epoch_await_commit(struct weir_engine *engine);
 void weir_epoch_abort(struct weir_engine *engine, const struct weir_err *why);
 /* What was sealed of a task is committed. control. */
 void weir_epoch_apply_task(struct weir_engine *engine, struct weir_task *task);
@@ -410,9 +415,13 @@ struct weir_partition **
 weir_engine_list_parts(struct weir_engine *engine, unsigned source, size_t *ret_count);
 /* Asks the sinks for their extents, for the log's next entry. control. */
 WEIR_MUST_USE weir_status weir_engine_put_marks(struct weir_engine *engine, struct weir_err *err);
-/* Commits the sealed epoch in the domain; stores it where positions are kept. control. */
+/* Commits the sealed epoch in the domain, to be called again as long as it answers WEIR_AGAIN
+ * (`committing`). control. */
 WEIR_MUST_USE weir_status weir_engine_commit_domain(struct weir_engine *engine,
                                                     struct weir_err *err);
+/* The domain is closed before it answered. control. */
+void weir_engine_forget_commit(struct weir_engine *engine);
+/* Stores the sealed epoch where positions are kept. control. */
 WEIR_MUST_USE weir_status weir_engine_store_positions(struct weir_engine *engine,
                                                       struct weir_err *err);
 

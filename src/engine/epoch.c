@@ -3,7 +3,7 @@
  * The epoch: everything between two commits. It commits whole or leaves no trace.
  *
  *     OPEN ──seal──▶ (domain commits at once) ──▶ OPEN
- *      │    └──────▶ CONFIRMING ──sinks durable, positions stored──▶ OPEN
+ *      │    └──────▶ CONFIRMING ──sinks durable, positions stored, domain has answered──▶ OPEN
  *      └─abort, or a commit that failed──▶ WAITING ──begin──▶ OPEN
  *
  * With a domain (a Kafka transaction) the lanes cannot write while it commits; they go on into
@@ -173,6 +173,7 @@ static void epoch_seal(struct weir_engine *engine)
     atomic_store_explicit(&engine->settled, 0, memory_order_relaxed);
     atomic_store_explicit(&engine->epoch_full, false, memory_order_release);
     engine->commit_started_ns = weir_clock_monotonic_ns(engine->clock);
+    engine->dirty = false; /* what comes meanwhile is the next epoch's */
     engine->epoch++;
 }
 
@@ -209,7 +210,6 @@ static void epoch_applied(struct weir_engine *engine)
     }
     weir_engine_count_epoch(engine, true, took_ns);
     engine->commit_started_ns = 0;
-    engine->dirty = false;
     weir_shard_tend_file(engine);
     if (engine->aborts_in_row > 1) {
         WEIR_LOG_INFO(&engine->log, "committing again", WEIR_F("epoch", engine->epoch - 1));
@@ -264,6 +264,10 @@ static void epoch_bisect(struct weir_engine *engine, const struct weir_err *why)
 
 void weir_epoch_abort(struct weir_engine *engine, const struct weir_err *why)
 {
+    weir_epoch_await_commit(engine); /* what it makes visible is not ours to abort */
+    if (engine->state == WEIR_EPOCH_WAITING) {
+        return;
+    }
     atomic_store_explicit(&engine->reading, false, memory_order_release);
     atomic_store_explicit(&engine->writable, false, memory_order_release);
     bool stopped = weir_gate_close(engine, true, INT64_MAX);
@@ -311,6 +315,7 @@ void weir_epoch_abort(struct weir_engine *engine, const struct weir_err *why)
     }
     atomic_store_explicit(&engine->closing_out, false, memory_order_release);
     engine->run++;
+    engine->dirty = true; /* as it may have been at the seal */
     engine->sealed_records = 0;
     engine->left_behind = engine->left_behind || engine->stopping; /* nothing reads it again */
     if (status == WEIR_OK && !weir_fault_is(WEIR_FAULT_SKIP_REWIND)) {
@@ -347,16 +352,22 @@ static void epoch_commit_failed(struct weir_engine *engine, const struct weir_er
     }
 }
 
-static void epoch_commit_domain(struct weir_engine *engine)
+/* False while the domain has not answered. */
+static bool epoch_commit_domain(struct weir_engine *engine)
 {
     struct weir_err err = {0};
     weir_status status = weir_engine_commit_domain(engine, &err);
+    if (status == WEIR_AGAIN) {
+        engine->state = WEIR_EPOCH_CONFIRMING;
+        return false;
+    }
     if (status != WEIR_OK) {
         epoch_commit_failed(engine, &err);
-        return;
+        return true;
     }
     epoch_applied(engine);
     epoch_begin(engine);
+    return true;
 }
 
 /* WEIR_OK when every sink has made the sealed epoch durable. */
@@ -378,13 +389,12 @@ static weir_status epoch_confirm_sinks(struct weir_engine *engine, struct weir_e
 static bool epoch_confirm(struct weir_engine *engine)
 {
     struct weir_err err = {0};
-    weir_status status = epoch_confirm_sinks(engine, &err);
+    weir_status status = engine->committing ? WEIR_OK : epoch_confirm_sinks(engine, &err);
     if (status == WEIR_AGAIN) {
         return false;
     }
     if (status == WEIR_OK && engine->domain != NULL) {
-        epoch_commit_domain(engine);
-        return true;
+        return epoch_commit_domain(engine);
     }
     if (status == WEIR_OK) {
         status = weir_engine_store_positions(engine, &err);
@@ -448,7 +458,7 @@ static bool epoch_close(struct weir_engine *engine, int64_t deadline_ns)
     }
     if (engine->domain != NULL && !engine->has_outside) {
         weir_gate_open(engine);
-        epoch_commit_domain(engine);
+        (void)epoch_commit_domain(engine);
     } else {
         weir_gate_open(engine);
         engine->state = WEIR_EPOCH_CONFIRMING;
@@ -474,7 +484,7 @@ int64_t weir_epoch_deadline_ns(const struct weir_engine *engine)
 
 void weir_epoch_tick(struct weir_engine *engine, int64_t now_ns)
 {
-    if (engine->state != WEIR_EPOCH_WAITING && epoch_answer_lanes(engine)) {
+    if (engine->state != WEIR_EPOCH_WAITING && !engine->committing && epoch_answer_lanes(engine)) {
         return;
     }
     switch (engine->state) {
@@ -512,6 +522,21 @@ void weir_epoch_tick(struct weir_engine *engine, int64_t now_ns)
     }
 }
 
+static void epoch_pause(const struct weir_engine *engine)
+{
+    if (engine->threads_running) {
+        struct pollfd wait = {.fd = engine->wake_fd, .events = POLLIN};
+        (void)!poll(&wait, 1, 1);
+    }
+}
+
+void weir_epoch_await_commit(struct weir_engine *engine)
+{
+    while (engine->committing && engine->state == WEIR_EPOCH_CONFIRMING && !epoch_confirm(engine)) {
+        epoch_pause(engine);
+    }
+}
+
 void weir_epoch_commit_now(struct weir_engine *engine, int64_t deadline_ns)
 {
     int rounds = 0;
@@ -532,10 +557,7 @@ void weir_epoch_commit_now(struct weir_engine *engine, int64_t deadline_ns)
             one_more = false;
         }
         weir_engine_serve_sinks(engine);
-        if (engine->threads_running) {
-            struct pollfd wait = {.fd = engine->wake_fd, .events = POLLIN};
-            (void)!poll(&wait, 1, 1);
-        }
+        epoch_pause(engine);
         if (weir_clock_monotonic_ns(engine->clock) > deadline_ns || ++rounds > 1000000) {
             break;
         }

@@ -201,6 +201,7 @@ void weir_engine_close(struct weir_engine *engine)
             engine->sources[i].component->ops.source->stop(engine->sources[i].self);
         }
     }
+    weir_engine_forget_commit(engine);
     weir_engine_drop_tasks(engine);
     if (engine->domain != NULL) {
         engine->plan.domain->close(engine->domain);

@@ -127,6 +127,7 @@ void weir_source_revoke(struct weir_ctx *ctx,
         weir_clock_monotonic_ns(engine->clock) + REVOKE_PATIENCE_MS * WEIR_NS_PER_MS;
     if (engine->state == WEIR_EPOCH_CONFIRMING && engine->domain != NULL) {
         weir_epoch_commit_now(engine, deadline_ns); /* until then the lanes cannot finish a batch */
+        weir_epoch_await_commit(engine);
     }
     bool whole = weir_gate_close(engine, false, deadline_ns);
     if (!whole) {
@@ -144,6 +145,7 @@ void weir_source_revoke(struct weir_ctx *ctx,
     } else if (!engine->finished) {
         engine->dirty = engine->dirty || !weir_epoch_is_clean(engine);
         weir_epoch_commit_now(engine, deadline_ns);
+        weir_epoch_await_commit(engine);
     }
     for (size_t i = 0; i < count; i++) {
         struct weir_task *task = (struct weir_task *)items[i];

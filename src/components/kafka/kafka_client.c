@@ -452,7 +452,7 @@ int64_t kafka_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-static bool is_passing(rd_kafka_resp_err_t code)
+bool kafka_is_passing(rd_kafka_resp_err_t code)
 {
     static const rd_kafka_resp_err_t passing[] = {
         RD_KAFKA_RESP_ERR__TIMED_OUT,
@@ -485,7 +485,7 @@ static bool is_passing(rd_kafka_resp_err_t code)
 
 bool kafka_ask_again(rd_kafka_resp_err_t code, int64_t until_ms)
 {
-    if (!is_passing(code) || kafka_now_ms() >= until_ms) {
+    if (!kafka_is_passing(code) || kafka_now_ms() >= until_ms) {
         return false;
     }
     (void)!poll(NULL, 0, PAUSE_MS); /* nothing tells when the answer will be another */

@@ -77,9 +77,10 @@ kafka_client_refused(const struct kafka_client *client, rd_kafka_t *rk, struct w
 
 /* The status of a librdkafka error that concerns a request, not a record. */
 weir_status kafka_status(rd_kafka_resp_err_t code);
-/* For questions that are asked again: a leader or coordinator on the move, a broker that is gone
- * for the moment. Pauses; false: the answer is final, or it is later than until_ms (kafka_now_ms).
- */
+/* A leader or coordinator on the move, a broker that is gone for the moment: worth asking again. */
+bool kafka_is_passing(rd_kafka_resp_err_t code);
+/* For questions that are asked again at once. Pauses; false: the answer is final, or it is later
+ * than until_ms (kafka_now_ms). */
 bool kafka_ask_again(rd_kafka_resp_err_t code, int64_t until_ms);
 int64_t kafka_now_ms(void);
 /* The committed positions of the list, for all of it or not at all, asked for until then. */

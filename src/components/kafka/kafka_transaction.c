@@ -13,7 +13,10 @@
  *     initialised anew (which fences whatever is under way), and the committed offsets are read
  *     back. Their metadata "w1:<nonce>:<epoch>" tells whether this epoch is what stands.
  *   - The same after any transaction during which a request timed out or a connection broke, even
- *     if librdkafka's own retry succeeded.
+ *     if librdkafka's own retry succeeded. Such a transaction is not aborted, it is fenced.
+ *
+ * A commit is a sequence of stages, none of which waits for a broker that does not answer longer
+ * than a fraction of a second at a time: control calls again.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -27,8 +30,12 @@
 #include "kafka_source.h"
 #include "kafka_state_log.h"
 
-enum { INIT_SLICE_MS = 1000, READ_BACK_MS = 20000, METADATA_MAX = 64 };
-enum { SLICE_MS = 500, CLOSE_MS = 5000, SENDING_MARGIN_MS = 2000 };
+/* No call takes longer than a slice: between them control serves everything else. */
+enum { SLICE_MS = 100, QUESTION_MS = 500 };
+enum { READ_BACK_MS = 20000, ABORT_MS = 2000, SENDING_MARGIN_MS = 2000, METADATA_MAX = 64 };
+
+/* How far a commit is. */
+enum stage { STAGE_NONE, STAGE_SENDING, STAGE_COMMITTING, STAGE_RENEWING, STAGE_ASKING };
 
 struct kafka_transaction {
     struct weir_ctx *ctx;
@@ -42,24 +49,30 @@ struct kafka_transaction {
     bool initialised, begun;
     bool suspect; /* a request's fate is uncertain: initialise anew before the next transaction */
     unsigned troubles_seen;
+    enum stage stage;
+    int64_t until_ms; /* when the stage is given up */
+    size_t sent;      /* sources whose positions are sent */
+    struct sending *sending;
+    char unknown_nonce[17]; /* of the producer whose commit is unknown */
+    char why[384]; /* … and what the commit failed with */
 };
 
-/* Committing and aborting can be gone on with after a time-out, so they are done in slices between
- * which a shutdown whose time is over gets a hearing. */
-static rd_kafka_error_t *in_slices(struct kafka_transaction *self,
-                                   rd_kafka_error_t *(*call)(rd_kafka_t *rk, int timeout_ms),
-                                   int64_t timeout_ms)
+/* Requests timed out or connections broke since the transaction began. */
+static bool transaction_has_troubles(const struct kafka_transaction *self)
 {
-    int64_t deadline_ns = weir_clock_monotonic_ns(self->ctx->clock) + timeout_ms * 1000000;
-    for (;;) {
-        rd_kafka_error_t *error = call(self->producer->rk, SLICE_MS);
-        if (error == NULL || !rd_kafka_error_is_retriable(error) ||
-            weir_clock_monotonic_ns(self->ctx->clock) > deadline_ns ||
-            weir_ctx_must_hurry(self->ctx)) {
-            return error;
-        }
-        rd_kafka_error_destroy(error);
+    return atomic_load_explicit(&self->producer->client.troubles, memory_order_relaxed) !=
+           self->troubles_seen;
+}
+
+/* Without an instance nobody else has our id: the broker gave up the transaction for its age. The
+ * membership of the group stands, and a producer initialised anew is all that is needed. */
+static weir_status transaction_survives(struct kafka_transaction *self, struct weir_err *err)
+{
+    if (err->status == WEIR_FENCED && self->ctx->instance == NULL) {
+        self->suspect = true;
+        err->status = WEIR_UNAVAILABLE;
     }
+    return err->status;
 }
 
 /* No sink writes to this cluster: only positions and state do. */
@@ -110,20 +123,6 @@ static weir_status transaction_open(void *instance,
     return WEIR_OK;
 }
 
-static void transaction_close(void *instance)
-{
-    struct kafka_transaction *self = instance;
-    if (self->begun) {
-        rd_kafka_error_t *error = in_slices(self, rd_kafka_abort_transaction, CLOSE_MS);
-        if (error != NULL) {
-            rd_kafka_error_destroy(error); /* the time-out or the next start aborts it */
-        }
-    }
-    kafka_state_log_close(&self->state_log);
-    weir_free(self->sources);
-    weir_free(self->sinks);
-}
-
 /* A new handle with the same id; initialising it fences everything the old one has under way. */
 static weir_status transaction_renew(struct kafka_transaction *self, struct weir_err *err)
 {
@@ -133,7 +132,7 @@ static weir_status transaction_renew(struct kafka_transaction *self, struct weir
 
 static weir_status transaction_init(struct kafka_transaction *self, struct weir_err *err)
 {
-    rd_kafka_error_t *error = rd_kafka_init_transactions(self->producer->rk, INIT_SLICE_MS);
+    rd_kafka_error_t *error = rd_kafka_init_transactions(self->producer->rk, SLICE_MS);
     if (error == NULL) {
         uint64_t bits;
         weir_ctx_random(self->ctx, &bits, sizeof(bits));
@@ -173,10 +172,12 @@ static weir_status transaction_begin(void *instance, struct weir_err *err)
     rd_kafka_error_t *error = rd_kafka_begin_transaction(self->producer->rk);
     if (error != NULL) {
         self->suspect = true;
-        status = kafka_fail(err, "cannot begin a transaction", error);
+        (void)!kafka_fail(err, "cannot begin a transaction", error);
+        status = transaction_survives(self, err);
         return status == WEIR_FENCED ? status : (err->status = WEIR_UNAVAILABLE);
     }
     self->begun = true;
+    self->stage = STAGE_NONE;
     self->troubles_seen =
         atomic_load_explicit(&self->producer->client.troubles, memory_order_relaxed);
     return WEIR_OK;
@@ -275,20 +276,18 @@ static struct sending *sending_start(rd_kafka_t *rk,
     return self;
 }
 
-/* False: it has not returned, and is left behind with the producer. */
+/* False: it has not returned yet. True: it has, and is freed. */
 static bool sending_wait(struct sending *self, rd_kafka_error_t **ret_error, int64_t timeout_ms)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += timeout_ms % 1000 * 1000000;
+    until.tv_nsec += timeout_ms * 1000000;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     pthread_mutex_lock(&self->lock);
     while (!self->done && pthread_cond_timedwait(&self->changed, &self->lock, &until) == 0) {
     }
     bool done = self->done;
-    self->left = !done;
     *ret_error = self->error;
     pthread_mutex_unlock(&self->lock);
     if (done) {
@@ -297,10 +296,39 @@ static bool sending_wait(struct sending *self, rd_kafka_error_t **ret_error, int
     return done;
 }
 
-static weir_status send_positions(struct kafka_transaction *self,
-                                  const struct weir_commit *commit,
-                                  const struct weir_commit_source *source,
-                                  struct weir_err *err)
+/* True: it is left behind, with the producer. False: it has returned meanwhile, and is freed. */
+static bool sending_leave(struct sending *self)
+{
+    pthread_mutex_lock(&self->lock);
+    bool done = self->done;
+    self->left = !done;
+    pthread_mutex_unlock(&self->lock);
+    if (done) {
+        if (self->error != NULL) {
+            rd_kafka_error_destroy(self->error);
+        }
+        sending_free(self);
+    }
+    return !done;
+}
+
+/* Nothing is committed without EndTxn; initialising anew aborts what was begun. */
+static weir_status transaction_stop_sending(struct kafka_transaction *self, struct weir_err *err)
+{
+    struct sending *sending = self->sending;
+    self->sending = NULL;
+    self->suspect = true;
+    if (sending == NULL || !sending_leave(sending)) {
+        return WEIR_OK;
+    }
+    self->initialised = self->begun = false;
+    return kafka_producer_abandon(self->producer, err);
+}
+
+static weir_status begin_sending(struct kafka_transaction *self,
+                                 const struct weir_commit *commit,
+                                 const struct weir_commit_source *source,
+                                 struct weir_err *err)
 {
     rd_kafka_t *consumer = kafka_source_handle(source->self);
     rd_kafka_consumer_group_metadata_t *group = rd_kafka_consumer_group_metadata(consumer);
@@ -312,33 +340,63 @@ static weir_status send_positions(struct kafka_transaction *self,
         }
         return weir_fail(err, WEIR_ABORTED, "this process is not a member of the group now");
     }
+    self->sending = sending_start(self->producer->rk, commit_list(self, commit, source), group,
+                                  (int)commit->timeout_ms);
+    self->until_ms = kafka_now_ms() + commit->timeout_ms + SENDING_MARGIN_MS;
+    return WEIR_OK;
+}
+
+static weir_status send_positions(struct kafka_transaction *self,
+                                  const struct weir_commit *commit,
+                                  const struct weir_commit_source *source,
+                                  struct weir_err *err)
+{
+    if (self->sending == NULL && begin_sending(self, commit, source, err) != WEIR_OK) {
+        return err->status;
+    }
     rd_kafka_error_t *error = NULL;
-    struct sending *sending = sending_start(self->producer->rk, commit_list(self, commit, source),
-                                            group, (int)commit->timeout_ms);
-    if (!sending_wait(sending, &error, commit->timeout_ms + SENDING_MARGIN_MS)) {
-        /* Nothing is committed without EndTxn; initialising anew aborts what was begun. */
-        self->initialised = self->begun = false;
-        weir_status lost = kafka_producer_abandon(self->producer, err);
+    if (!sending_wait(self->sending, &error, SLICE_MS)) {
+        if (kafka_now_ms() < self->until_ms && !weir_ctx_must_hurry(self->ctx)) {
+            return WEIR_AGAIN;
+        }
+        weir_status lost = transaction_stop_sending(self, err);
         return lost != WEIR_OK
                    ? lost
                    : weir_fail(err, WEIR_UNAVAILABLE, "the group's coordinator does not answer");
     }
+    self->sending = NULL;
     if (error == NULL) {
         return WEIR_OK;
     }
-    bool abortable = rd_kafka_error_txn_requires_abort(error) != 0;
-    weir_status status = kafka_fail(err, "cannot send positions", error);
-    if (!abortable) {
+    if (rd_kafka_error_txn_requires_abort(error) == 0) {
         self->suspect = true; /* timed out: whether AddOffsets arrived is unknown */
     }
-    return status;
+    (void)!kafka_fail(err, "cannot send positions", error);
+    return transaction_survives(self, err);
+}
+
+static weir_status
+commit_send(struct kafka_transaction *self, const struct weir_commit *commit, struct weir_err *err)
+{
+    while (self->sent < commit->source_count) {
+        const struct weir_commit_source *source = &commit->sources[self->sent];
+        weir_status status =
+            source->count == 0 ? WEIR_OK : send_positions(self, commit, source, err);
+        if (status != WEIR_OK) {
+            return status;
+        }
+        self->sent++;
+    }
+    weir_failpoint(WEIR_FAILPOINT_AFTER_SEND_OFFSETS);
+    weir_failpoint(WEIR_FAILPOINT_BEFORE_COMMIT);
+    self->stage = STAGE_COMMITTING;
+    self->until_ms = kafka_now_ms() + commit->timeout_ms;
+    return WEIR_OK;
 }
 
 /* --- commit ------------------------------------------------------------------------------------*/
 
-enum verdict { VERDICT_NEW, VERDICT_OLD, VERDICT_OTHER };
-
-/* What the group says about the partitions of one source; `committed` is set to it on OTHER. */
+/* What the group says about the partitions of one source; `closing` is set to it. */
 static weir_status read_back(struct kafka_transaction *self,
                              const struct weir_commit *commit,
                              const struct weir_commit_source *source,
@@ -351,16 +409,18 @@ static weir_status read_back(struct kafka_transaction *self,
     for (size_t i = 0; i < source->count; i++) {
         rd_kafka_topic_partition_list_add(list, source->items[i]->topic, source->items[i]->index);
     }
-    rd_kafka_resp_err_t code = kafka_committed(consumer, list, kafka_now_ms() + READ_BACK_MS);
+    rd_kafka_resp_err_t code = kafka_committed(consumer, list, kafka_now_ms() + QUESTION_MS);
     weir_status status = WEIR_OK;
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (kafka_is_passing(code) && kafka_now_ms() < self->until_ms) {
+        status = WEIR_AGAIN;
+    } else if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         /* Leaving and joining again reads them before anything is processed. */
         status = weir_fail(err, WEIR_FENCED,
                            "cannot read back the positions after an unknown outcome: %s",
                            rd_kafka_err2str(code));
     }
     char wanted[METADATA_MAX];
-    int size = snprintf(wanted, sizeof(wanted), "w1:%s:%llu", self->nonce,
+    int size = snprintf(wanted, sizeof(wanted), "w1:%s:%llu", self->unknown_nonce,
                         (unsigned long long)commit->epoch);
     for (int i = 0; i < list->cnt && status == WEIR_OK; i++) {
         const rd_kafka_topic_partition_t *item = &list->elems[i];
@@ -379,80 +439,55 @@ static weir_status read_back(struct kafka_transaction *self,
     return status;
 }
 
-/* The answer to EndTxn is missing: fences what is under way, then asks the group. */
-static weir_status resolve_unknown(struct kafka_transaction *self,
-                                   const struct weir_commit *commit,
-                                   struct weir_err *err)
+/* What the next start finds out anyway, and has the time for. */
+static weir_status
+commit_leave(struct kafka_transaction *self, const struct weir_commit *commit, struct weir_err *err)
 {
-    char why[sizeof(err->message)];
-    memcpy(why, err->message, sizeof(why));
-    WEIR_LOG_WARN(self->ctx->log, "outcome of a commit unknown, asking the group",
-                  WEIR_F("epoch", commit->epoch), WEIR_F("detail", (const char *)why));
-    weir_err_clear(err);
-    char nonce[sizeof(self->nonce)];
-    memcpy(nonce, self->nonce, sizeof(nonce));
-    weir_status status = transaction_renew(self, err);
-    int64_t deadline_ns =
-        weir_clock_monotonic_ns(self->ctx->clock) + 4 * self->ctx->transaction_timeout_ms * 1000000;
-    while (status == WEIR_OK && !self->initialised) {
-        status = transaction_init(self, err);
-        if (status == WEIR_AGAIN) {
-            status = weir_clock_monotonic_ns(self->ctx->clock) < deadline_ns
-                         ? WEIR_OK
-                         : weir_fail(err, WEIR_FENCED, "no transaction coordinator answers");
-        }
-    }
-    char renewed[sizeof(self->nonce)];
-    memcpy(renewed, self->nonce, sizeof(renewed));
-    memcpy(self->nonce, nonce, sizeof(nonce));
-    bool all_new = true, all_old = true;
-    for (size_t i = 0; i < commit->source_count && status == WEIR_OK; i++) {
-        status = read_back(self, commit, &commit->sources[i], &all_new, &all_old, err);
-    }
-    memcpy(self->nonce, renewed, sizeof(renewed));
-    if (status != WEIR_OK) {
-        return status;
-    }
-    if (all_new) {
+    if (!commit->last && !weir_ctx_must_hurry(self->ctx)) {
         return WEIR_OK;
     }
-    if (all_old) {
-        return weir_fail(err, WEIR_ABORTED, "the commit did not happen: %s", why);
+    self->begun = false;
+    if (err->status == WEIR_OK) {
+        (void)!weir_fail(err, WEIR_FATAL, "the outcome of a commit is unknown: %s", self->why);
     }
-    for (size_t i = 0; i < commit->source_count; i++) {
-        for (size_t k = 0; k < commit->sources[i].count; k++) {
-            commit->sources[i].items[k]->committed = commit->sources[i].items[k]->closing;
-        }
+    weir_err_hint(err, "The next start finds out which commit stands and goes on from there.");
+    return err->status = WEIR_FATAL;
+}
+
+/* The answer to EndTxn is missing: fences what is under way, then asks the group. */
+static weir_status commit_is_unknown(struct kafka_transaction *self,
+                                     const struct weir_commit *commit,
+                                     struct weir_err *err)
+{
+    _Static_assert(sizeof(self->why) == sizeof(err->message), "same text");
+    memcpy(self->why, err->message, sizeof(self->why));
+    if (commit_leave(self, commit, err) != WEIR_OK) {
+        return err->status;
     }
-    return weir_fail(err, WEIR_UNKNOWN, "another commit stands: %s", why);
+    WEIR_LOG_WARN(self->ctx->log, "outcome of a commit unknown, asking the group",
+                  WEIR_F("epoch", commit->epoch), WEIR_F("detail", (const char *)self->why));
+    weir_err_clear(err);
+    memcpy(self->unknown_nonce, self->nonce, sizeof(self->nonce));
+    self->stage = STAGE_RENEWING;
+    self->until_ms = kafka_now_ms() + 4 * self->ctx->transaction_timeout_ms;
+    return transaction_renew(self, err);
 }
 
 static weir_status
-transaction_commit(void *instance, const struct weir_commit *commit, struct weir_err *err)
+commit_end(struct kafka_transaction *self, const struct weir_commit *commit, struct weir_err *err)
 {
-    struct kafka_transaction *self = instance;
-    WEIR_ASSERT(self->begun);
-    weir_failpoint(WEIR_FAILPOINT_BEFORE_SEND_OFFSETS);
-    for (size_t i = 0; i < commit->source_count; i++) {
-        if (commit->sources[i].count > 0) {
-            weir_status status = send_positions(self, commit, &commit->sources[i], err);
-            if (status != WEIR_OK) {
-                return status;
-            }
-        }
-    }
-    weir_failpoint(WEIR_FAILPOINT_AFTER_SEND_OFFSETS);
-    weir_failpoint(WEIR_FAILPOINT_BEFORE_COMMIT);
-    rd_kafka_error_t *error = in_slices(self, rd_kafka_commit_transaction, commit->timeout_ms);
-    unsigned troubles =
-        atomic_load_explicit(&self->producer->client.troubles, memory_order_relaxed);
+    rd_kafka_error_t *error = rd_kafka_commit_transaction(self->producer->rk, SLICE_MS);
     if (error == NULL) {
         weir_failpoint(WEIR_FAILPOINT_AFTER_COMMIT);
         self->begun = false;
-        if (troubles != self->troubles_seen) {
-            self->suspect = true;
-        }
+        self->stage = STAGE_NONE;
+        self->suspect = self->suspect || transaction_has_troubles(self);
         return WEIR_OK;
+    }
+    if (rd_kafka_error_is_retriable(error) && kafka_now_ms() < self->until_ms &&
+        !weir_ctx_must_hurry(self->ctx)) {
+        rd_kafka_error_destroy(error);
+        return WEIR_AGAIN;
     }
     /* A message that could not be delivered fails the commit before EndTxn is sent: certain. */
     struct weir_err delivery = {0};
@@ -462,48 +497,140 @@ transaction_commit(void *instance, const struct weir_commit *commit, struct weir
         *err = delivery;
         return err->status;
     }
-    bool fenced =
-        rd_kafka_error_is_fatal(error) && kafka_status(rd_kafka_error_code(error)) == WEIR_FENCED;
+    bool fenced = rd_kafka_error_is_fatal(error) != 0 &&
+                  kafka_status(rd_kafka_error_code(error)) == WEIR_FENCED;
     (void)!kafka_fail(err, "commit failed", error);
-    if (fenced) {
+    if (fenced && self->ctx->instance != NULL) {
         return err->status = WEIR_FENCED;
     }
-    if (commit->last || weir_ctx_must_hurry(self->ctx)) {
-        self->begun = false; /* the next start fences and reads what stands */
-        weir_err_hint(err, "The next start finds out which commit stands and goes on from there.");
-        return err->status = WEIR_FATAL;
+    return commit_is_unknown(self, commit, err);
+}
+
+static weir_status
+commit_renew(struct kafka_transaction *self, const struct weir_commit *commit, struct weir_err *err)
+{
+    weir_status status = transaction_init(self, err);
+    if (status == WEIR_AGAIN && kafka_now_ms() >= self->until_ms) {
+        return weir_fail(err, WEIR_FENCED, "no transaction coordinator answers");
     }
-    return resolve_unknown(self, commit, err);
+    if (status == WEIR_OK) {
+        self->stage = STAGE_ASKING;
+        self->until_ms = kafka_now_ms() + READ_BACK_MS;
+        return WEIR_OK;
+    }
+    return status == WEIR_AGAIN && commit_leave(self, commit, err) != WEIR_OK ? err->status
+                                                                              : status;
+}
+
+static weir_status
+commit_ask(struct kafka_transaction *self, const struct weir_commit *commit, struct weir_err *err)
+{
+    bool all_new = true, all_old = true;
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; i < commit->source_count && status == WEIR_OK; i++) {
+        status = read_back(self, commit, &commit->sources[i], &all_new, &all_old, err);
+    }
+    if (status == WEIR_AGAIN && commit_leave(self, commit, err) != WEIR_OK) {
+        return err->status;
+    }
+    if (status != WEIR_OK) {
+        return status;
+    }
+    self->stage = STAGE_NONE;
+    if (all_new) {
+        return WEIR_OK;
+    }
+    if (all_old) {
+        return weir_fail(err, WEIR_ABORTED, "the commit did not happen: %s", self->why);
+    }
+    for (size_t i = 0; i < commit->source_count; i++) {
+        for (size_t k = 0; k < commit->sources[i].count; k++) {
+            commit->sources[i].items[k]->committed = commit->sources[i].items[k]->closing;
+        }
+    }
+    return weir_fail(err, WEIR_UNKNOWN, "another commit stands: %s", self->why);
+}
+
+static weir_status
+transaction_commit(void *instance, const struct weir_commit *commit, struct weir_err *err)
+{
+    static weir_status (*const steps[])(struct kafka_transaction *self,
+                                        const struct weir_commit *commit, struct weir_err *err) = {
+        [STAGE_SENDING] = commit_send,
+        [STAGE_COMMITTING] = commit_end,
+        [STAGE_RENEWING] = commit_renew,
+        [STAGE_ASKING] = commit_ask,
+    };
+    struct kafka_transaction *self = instance;
+    if (self->stage == STAGE_NONE) {
+        WEIR_ASSERT(self->begun);
+        weir_failpoint(WEIR_FAILPOINT_BEFORE_SEND_OFFSETS);
+        self->stage = STAGE_SENDING;
+        self->sent = 0;
+    }
+    weir_status status = WEIR_OK;
+    while (status == WEIR_OK && self->stage != STAGE_NONE) {
+        status = steps[self->stage](self, commit, err);
+    }
+    if (status != WEIR_AGAIN) {
+        self->stage = STAGE_NONE;
+    }
+    return status;
+}
+
+/* --- giving up -------------------------------------------------------------------------------*/
+
+/* A producer that is going to be initialised anew need not abort: that aborts what is open, and the
+ * broker that would have to answer may be gone. */
+static rd_kafka_error_t *abort_in_slices(struct kafka_transaction *self)
+{
+    int64_t until_ms = kafka_now_ms() + ABORT_MS;
+    rd_kafka_error_t *error = NULL;
+    while (!self->suspect) {
+        error = rd_kafka_abort_transaction(self->producer->rk, SLICE_MS);
+        self->suspect = transaction_has_troubles(self);
+        if (error == NULL || self->suspect || !rd_kafka_error_is_retriable(error) ||
+            kafka_now_ms() >= until_ms || weir_ctx_must_hurry(self->ctx)) {
+            return error;
+        }
+        rd_kafka_error_destroy(error);
+    }
+    return NULL;
 }
 
 static weir_status transaction_abort(void *instance, struct weir_err *err)
 {
     struct kafka_transaction *self = instance;
-    if (!self->begun) {
-        kafka_producer_forget_failure(self->producer);
-        return WEIR_OK;
-    }
+    self->suspect = self->suspect || self->stage == STAGE_COMMITTING; /* closed in the middle */
+    self->stage = STAGE_NONE;
+    weir_status status =
+        self->sending == NULL ? WEIR_OK : transaction_stop_sending(self, err);
+    rd_kafka_error_t *error = self->begun && status == WEIR_OK ? abort_in_slices(self) : NULL;
     self->begun = false;
-    rd_kafka_error_t *error =
-        in_slices(self, rd_kafka_abort_transaction, self->ctx->transaction_timeout_ms);
     kafka_producer_forget_failure(self->producer); /* its messages are purged */
-    unsigned troubles =
-        atomic_load_explicit(&self->producer->client.troubles, memory_order_relaxed);
-    if (troubles != self->troubles_seen) {
-        self->suspect = true;
-    }
     if (error == NULL) {
-        return WEIR_OK;
+        return status;
     }
-    bool fenced = kafka_status(rd_kafka_error_code(error)) == WEIR_FENCED;
     WEIR_LOG_WARN(self->ctx->log, "abort failed, initialising the producer anew",
                   WEIR_F("detail", (const char *)rd_kafka_error_string(error)));
-    if (fenced) {
+    if (kafka_status(rd_kafka_error_code(error)) == WEIR_FENCED && self->ctx->instance != NULL) {
         return kafka_fail(err, "fenced", error);
     }
     rd_kafka_error_destroy(error);
     self->suspect = true; /* initialising anew aborts what is open */
     return WEIR_OK;
+}
+
+static void transaction_close(void *instance)
+{
+    struct kafka_transaction *self = instance;
+    struct weir_err ignored = {0}; /* the time-out or the next start aborts it */
+    if (self->producer != NULL) {
+        (void)!transaction_abort(self, &ignored);
+    }
+    kafka_state_log_close(&self->state_log);
+    weir_free(self->sources);
+    weir_free(self->sinks);
 }
 
 /* --- the state log -----------------------------------------------------------------------------*/

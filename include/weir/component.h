@@ -493,6 +493,9 @@ struct weir_component {
      * wanted: a step keeps state, or a guarantee above at-least-once is written. NULL: always by
      * position. */
     bool (*is_positioned)(const void *config, bool wanted);
+    /* Sources: the field by which it reads several topics, NULL: it reads one. NULL: it always does.
+     */
+    const char *(*reads_several)(const void *config);
     const struct weir_lease_ops *leases; /* sources and sinks; NULL: the system keeps none */
     /* Sources: how positions are looked at and moved from outside. NULL: only what the state log
      * knows can be. */

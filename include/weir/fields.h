@@ -35,6 +35,7 @@
 #include <stdint.h>
 
 #include <weir/slice.h>
+#include <weir/status.h>
 
 /* --- member types ----------------------------------------------------------------------------- */
 
@@ -197,6 +198,8 @@ struct weir_field {
     const struct weir_field *children;     /* OBJECT, OBJECT_PTR, LIST */
     const struct weir_rule *rules;         /* of the children; may be NULL */
     size_t item_size;                      /* OBJECT, OBJECT_PTR, LIST: size of the struct */
+    /* MAP: whether the entry can be; err says why not. Any thread. NULL: every entry can. */
+    weir_status (*entry)(const char *key, const char *value, struct weir_err *err);
 };
 
 /* Relations between fields of one object, judged by what the user wrote. */

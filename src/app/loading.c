@@ -130,7 +130,9 @@ static bool loading_finish(struct weir_loading *loading, struct weir_plan *ret_p
     for (size_t i = 0; i < ret_plan->sink_count; i++) {
         check_edge(loading, &ret_plan->sinks[i]);
     }
-    if (status != WEIR_OK) {
+    if (status != WEIR_OK && ret_plan->blamed_edge != NULL) {
+        report_edge(loading, ret_plan->blamed_edge, &err);
+    } else if (status != WEIR_OK) {
         const bool is_plain = ret_plan->blame == NULL;
         const void *member = is_plain ? &loading->loaded->config.guarantee : ret_plan->blame;
         weir_loading_fault(loading, member, is_plain ? "guarantee" : "exchange", &err);

@@ -513,6 +513,21 @@ static void bind_strs(struct weir_binder *binder,
     check_count_bounds(binder, field, at, member->count, "entries");
 }
 
+static void check_entry(struct weir_binder *binder,
+                        const struct weir_field *field,
+                        struct weir_bind_at at)
+{
+    struct weir_err err = {0};
+    if (field->entry == NULL ||
+        field->entry(at.key->raw.data, at.node->value.data, &err) == WEIR_OK) {
+        return;
+    }
+    struct weir_diag *diag = weir_bind_error(binder, at.key, at.path, "%s", err.message);
+    if (err.hint[0] != '\0') {
+        weir_diag_hint(binder->diags, diag, "%s", err.hint);
+    }
+}
+
 static void bind_map(struct weir_binder *binder,
                      const struct weir_field *field,
                      struct weir_bind_at at,
@@ -541,6 +556,7 @@ static void bind_map(struct weir_binder *binder,
             struct weir_bind_at inner = {key, value, &path};
             check_secret(binder, inner);
         }
+        check_entry(binder, field, (struct weir_bind_at){key, value, &path});
         weir_bind_note_origin(binder, field, value, &member->items[member->count]);
         member->items[member->count++] = (struct weir_pair){key->raw.data, value->value.data};
     }

@@ -405,6 +405,30 @@ static weir_status plan_find_exchange(struct weir_plan *plan,
     return WEIR_OK;
 }
 
+/* A task is a partition of one topic with a state of its own: a second topic would need it, too. */
+static weir_status plan_check_topics(struct weir_plan *plan, struct weir_err *err)
+{
+    if (!plan->state_in_domain || plan->exchange != NULL) {
+        return WEIR_OK;
+    }
+    const struct weir_plan_edge *edge = &plan->sources[0];
+    const struct weir_component *component = edge->component;
+    const char *path = component->reads_several == NULL ? NULL
+                                                        : component->reads_several(edge->config);
+    if (path == NULL && plan->source_count == 1) {
+        return WEIR_OK;
+    }
+    plan->blamed_edge = path == NULL ? &plan->sources[1] : edge;
+    weir_status status =
+        weir_fail(err, WEIR_CONFIG, "the step %.100s keeps state, and so reads one topic",
+                  plan->stateful_steps[0].name);
+    weir_err_hint(err, "Write `exchange: topic` and a `name` beside it: that brings the records of a key "
+                       "together from all `topics` of one source. Or give each topic its own "
+                       "pipeline.");
+    weir_err_path(err, path == NULL ? "" : path);
+    return status;
+}
+
 /* The topic of the exchange, written and read in the transactions of the domain. */
 static weir_status plan_find_topic(struct weir_plan *plan,
                                    const struct weir_pipeline_config *config,
@@ -719,6 +743,9 @@ weir_status weir_plan_make(struct weir_plan *plan,
     }
     if (status == WEIR_OK && plan->stateful) {
         status = plan_check_state(plan, config, err);
+    }
+    if (status == WEIR_OK) {
+        status = plan_check_topics(plan, err);
     }
     if (status != WEIR_OK) {
         return status;

@@ -64,6 +64,7 @@ struct weir_plan {
     const char *exchange_topic_name; /* of the topic; in memory "64 shards" */
     const void *exchange_source_config, *exchange_sink_config; /* of the topic */
     const void *blame; /* the member of the configuration that an error is about; NULL: guarantee */
+    const struct weir_plan_edge *blamed_edge; /* … or the source, with the error's path in it */
 };
 
 struct weir_pipeline_config;

@@ -76,8 +76,8 @@ static weir_status shard_restore(struct weir_engine *engine,
         status =
             weir_fail(err, WEIR_CONFIG,
                       "steps that keep state read one topic; \"%.100s\" is another", task->topic);
-        weir_err_hint(err,
-                      "Bring the topics together in one first, or give each its own pipeline.");
+        weir_err_hint(err, "Name the `topics` and write `exchange: topic` beside the step, or give "
+                           "each topic its own pipeline.");
     } else if (engine->plan.state_in_domain) {
         status = shard_open_log(engine, item, err);
         if (status == WEIR_OK) {

@@ -7,7 +7,7 @@ Method: all of weir's connections go through a proxy that knows Kafka's framing.
 delays, or cuts off the answers to one API at a time: the broker has acted, weir does not know. It also
 holds an EndTxn *request* beyond the client's patience and releases it into a later transaction (the
 hazard of brokers before KIP-890's protocol). And answers are replaced by errors that abort the
-transaction while the partitions stay (PROTOCOLS 4). Afterwards each input is in the output exactly once.
+transaction while the partitions stay (PROTOCOLS 4), or end the producer (6). Afterwards each input is in the output exactly once.
 Each case asserts that its fault really happened."""
 import pathlib
 import sys
@@ -23,13 +23,13 @@ ROUNDS = scale(1, 8)
 TIMEOUT = "4s"  # of transactions and requests
 
 
-def through_proxy(context, disturb, guarantee="exactly-once", rate=3000):
+def through_proxy(context, disturb, guarantee="exactly-once", rate=3000, instance="u"):
     kafka, proxy = kafka_proxy.proxied(context)
     load = Load(context, kafka, 10_000, rate=rate)
     text = pipeline(context.name, kafka, load.source, load.sink, guarantee=guarantee,
                     brokers=proxy.address, transaction_timeout=TIMEOUT)
     load.start()
-    weir = context.weir(text, instance="u")
+    weir = context.weir(text, instance=instance)
     load.wait_progress(2000, alive=[weir])
     disturb(proxy, load, weir)
     proxy.heal()
@@ -81,6 +81,21 @@ def late_endtxn_request(context):
             rule.release()
             load.wait_progress(2000, seconds=120, alive=[weir])
     through_proxy(context, disturb)
+
+
+@case
+def given_up_by_the_broker(context):
+    """The broker says that our transaction is no more, as it does of one that took too long. Without an
+    instance nobody else can have our id: weir goes on as the same member of the group."""
+    invalid_producer_epoch = 47
+    inner = faults(kafka_proxy.ADD_OFFSETS_TO_TXN, "error", code=invalid_producer_epoch)
+
+    def disturb(proxy, load, weir):
+        members = sorted(load.cluster.members(context.name))
+        assert members, "weir is a member"
+        inner(proxy, load, weir)
+        assert sorted(load.cluster.members(context.name)) == members, "the same member"
+    through_proxy(context, disturb, instance=None)
 
 
 @case

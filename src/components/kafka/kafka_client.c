@@ -192,14 +192,30 @@ static weir_status conf_set_list(rd_kafka_conf_t *conf,
     return status;
 }
 
-static const char *reason_to_keep(const struct kafka_security *security, const char *property)
+static weir_status refuse_property(const char *name, const char *reason, struct weir_err *err)
+{
+    weir_status status = weir_fail(err, WEIR_CONFIG, "the property \"%s\" is weir's", name);
+    weir_err_hint(err, "Leave it out: %s.", reason);
+    return status;
+}
+
+static weir_status
+conf_set_property(rd_kafka_conf_t *conf, const char *name, const char *value, struct weir_err *err)
 {
     for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
-        if (strcmp(kept[i].name, property) == 0) {
-            return kept[i].reason;
+        if (strcmp(kept[i].name, name) == 0) {
+            return refuse_property(name, kept[i].reason, err);
         }
     }
-    return kafka_security_keeps(security, property);
+    return conf_set(conf, name, value, err);
+}
+
+weir_status kafka_property_check(const char *name, const char *value, struct weir_err *err)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    weir_status status = conf_set_property(conf, name, value, err);
+    rd_kafka_conf_destroy(conf);
+    return status;
 }
 
 static weir_status conf_set_properties(rd_kafka_conf_t *conf,
@@ -209,14 +225,10 @@ static weir_status conf_set_properties(rd_kafka_conf_t *conf,
 {
     for (size_t i = 0; i < connection->properties.count; i++) {
         const struct weir_pair *pair = &connection->properties.items[i];
-        const char *reason = reason_to_keep(security, pair->key);
-        weir_status status = WEIR_OK;
-        if (reason != NULL) {
-            status = weir_fail(err, WEIR_CONFIG, "the property \"%s\" is weir's", pair->key);
-            weir_err_hint(err, "Leave it out: %s.", reason);
-        } else {
-            status = conf_set(conf, pair->key, pair->value, err);
-        }
+        const char *reason = kafka_security_keeps(security, pair->key);
+        weir_status status = reason != NULL
+                                 ? refuse_property(pair->key, reason, err)
+                                 : conf_set_property(conf, pair->key, pair->value, err);
         if (status != WEIR_OK) {
             weir_err_path(err, pair->key);
             weir_err_path(err, "properties");
@@ -515,6 +527,33 @@ weir_status kafka_fail(struct weir_err *err, const char *what, rd_kafka_error_t 
                      rd_kafka_err2name(code));
     rd_kafka_error_destroy(error);
     return status;
+}
+
+weir_status kafka_judge(rd_kafka_t *rk,
+                        const struct weir_log *log,
+                        const rd_kafka_message_t *message,
+                        struct weir_err *err)
+{
+    rd_kafka_resp_err_t code = message->err;
+    if (code == RD_KAFKA_RESP_ERR__FATAL) {
+        char text[256];
+        code = rd_kafka_fatal_error(rk, text, sizeof(text));
+        weir_status status =
+            weir_fail(err, code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ? WEIR_FATAL : WEIR_FENCED,
+                      "%s", text);
+        if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) {
+            weir_err_hint(err, "Two processes run with the same `instance`; give each its own.");
+        }
+        return status;
+    }
+    weir_status status = kafka_status(code);
+    if (status == WEIR_DENIED) {
+        return weir_fail(err, WEIR_DENIED, "%s", rd_kafka_message_errstr(message));
+    }
+    WEIR_LOG_WARN(log, "kafka consumer",
+                  WEIR_F("type", (const char *)rd_kafka_err2name(code)),
+                  WEIR_F("detail", (const char *)rd_kafka_message_errstr(message)));
+    return WEIR_OK;
 }
 
 int32_t kafka_partition_count(rd_kafka_t *rk, const char *name)

@@ -21,6 +21,9 @@ struct kafka_connection {
     struct weir_map properties;
 };
 
+/* WEIR_CONFIG: librdkafka has no such property, or not with such a value, or it is weir's. */
+weir_status kafka_property_check(const char *name, const char *value, struct weir_err *err);
+
 /* The rows that every Kafka component has; S has a member `struct kafka_connection connection`. */
 #define KAFKA_CONNECTION_FIELDS(S)                                                                 \
     WEIR_F_NAMED(S, connection.brokers, "brokers", STRS, struct weir_strs,                         \
@@ -35,6 +38,7 @@ struct kafka_connection {
                      .help = "Logs in with SASL."),                                                \
         WEIR_F_NAMED(S, connection.properties, "properties", MAP, struct weir_map,                 \
                      .flags = WEIR_ADVANCED, .example = "{fetch.min.bytes: \"1000\"}",             \
+                     .entry = kafka_property_check,                                                \
                      .help = "Any property of librdkafka, save those that weir's guarantees "      \
                              "depend on.")
 
@@ -88,6 +92,12 @@ rd_kafka_resp_err_t
 kafka_committed(rd_kafka_t *rk, rd_kafka_topic_partition_list_t *list, int64_t until_ms);
 /* Fills err from librdkafka's error object, which is destroyed. */
 weir_status kafka_fail(struct weir_err *err, const char *what, rd_kafka_error_t *error);
+
+/* What a consumer says instead of a record: logged, or the failure that it is. Any thread. */
+weir_status kafka_judge(rd_kafka_t *rk,
+                        const struct weir_log *log,
+                        const rd_kafka_message_t *message,
+                        struct weir_err *err);
 
 /* How many partitions the topic has; 0: nobody answers within half a minute. control. */
 int32_t kafka_partition_count(rd_kafka_t *rk, const char *topic);

@@ -7,7 +7,7 @@
  * The rebalance callback runs inside that poll. It resolves every starting position to a number
  * before it assigns: librdkafka drops logical offsets silently from a transaction. On revocation
  * the engine commits or aborts before the callback returns; messages that still lie in a lane's
- * queue find no partition any more and are dropped.
+ * queue find no partition any more and are dropped (kafka_lane.c).
  *
  * auto.offset.reset is `error`: a position that the broker no longer has is data loss, which the
  * user decides about, not a silent jump.
@@ -16,7 +16,6 @@
 #include "kafka_probe.h"
 #include "kafka_state_outside.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -24,10 +23,11 @@
 #include "base/assert.h"
 #include "base/failpoint.h"
 #include "kafka_exchange.h"
+#include "kafka_lane.h"
 
 enum { START_EARLIEST = 1, START_LATEST };
 enum { LOSS_STOP, LOSS_EARLIEST };
-enum { READ_MAX = 1024, OFFSETS_TIMEOUT_MS = 5000, OFFSETS_TRIES = 6, LAG_EVERY_MS = 1000 };
+enum { OFFSETS_TIMEOUT_MS = 5000, OFFSETS_TRIES = 6, LAG_EVERY_MS = 1000 };
 enum { FORWARD_AGAIN_POLLS = 100, QUEUED_MIN_KBYTES = 256 };
 
 static const struct weir_choice start_choices[] = {
@@ -71,30 +71,6 @@ static const struct weir_field kafka_source_fields[] = {
 static const struct weir_rule kafka_source_rules[] = {
     {WEIR_RULE_EXACTLY_ONE, {"topic", "topics", "pattern"}, "Say what to read."},
     WEIR_RULES_END,
-};
-
-/* A partition that this process owns. */
-struct kafka_partition {
-    char *topic;
-    int32_t index;
-    rd_kafka_topic_t *rkt; /* lane: learned from the first message; compared, never used */
-    rd_kafka_queue_t *queue;
-    struct weir_partition *part; /* NULL: being revoked */
-    int64_t next;                /* lane: behind the last record handed on */
-    bool begun_anew;             /* control: after data loss */
-    int64_t cut;                 /* control: what lies before it was deleted (an exchange) */
-    unsigned forward_again;      /* control: for how many polls more */
-    _Atomic int64_t restart_at;  /* ≥ 0: control is to begin again there, after data loss */
-};
-
-struct kafka_lane {
-    pthread_mutex_t lock; /* guards the table against the rebalance callback */
-    rd_kafka_queue_t *queue;
-    struct kafka_partition **parts;
-    size_t count;
-    struct kafka_partition *last;
-    struct weir_err failure; /* lane: a partition's failure, told by the next read */
-    rd_kafka_message_t *messages[READ_MAX];
 };
 
 struct kafka_source {
@@ -185,27 +161,6 @@ static weir_status resolve_offsets(struct kafka_source *self,
 
 /* --- rebalancing; control, inside poll ---------------------------------------------------------*/
 
-static void lane_add(struct kafka_lane *lane, struct kafka_partition *item)
-{
-    pthread_mutex_lock(&lane->lock);
-    lane->parts = weir_realloc(lane->parts, lane->count + 1, sizeof(struct kafka_partition *));
-    lane->parts[lane->count++] = item;
-    pthread_mutex_unlock(&lane->lock);
-}
-
-static void lane_remove(struct kafka_lane *lane, struct kafka_partition *item)
-{
-    pthread_mutex_lock(&lane->lock);
-    for (size_t i = 0; i < lane->count; i++) {
-        if (lane->parts[i] == item) {
-            lane->parts[i] = lane->parts[--lane->count];
-            break;
-        }
-    }
-    lane->last = NULL;
-    pthread_mutex_unlock(&lane->lock);
-}
-
 /* Takes over partitions at the offsets of the list; lanes get their queues before librdkafka
  * begins. */
 static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list_t *list)
@@ -235,7 +190,7 @@ static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list
         item->part = parts[i];
         item->next = parts[i]->read;
         list->elems[i].offset = parts[i]->read;
-        lane_add(lane, item);
+        kafka_lane_add(lane, item);
         item->queue = rd_kafka_queue_get_partition(self->rk, item->topic, item->index);
         rd_kafka_queue_forward(item->queue, lane->queue);
     }
@@ -284,7 +239,7 @@ source_give_back(struct kafka_source *self, struct kafka_partition **items, size
     struct weir_partition **parts = weir_calloc(count, sizeof(struct weir_partition *));
     for (size_t i = 0; i < count; i++) {
         parts[i] = items[i]->part;
-        lane_remove(&self->lanes[items[i]->part->lane], items[i]);
+        kafka_lane_remove(&self->lanes[items[i]->part->lane], items[i]);
     }
     weir_source_revoke(self->ctx, parts, count, lost);
     for (size_t i = 0; i < count; i++) {
@@ -432,10 +387,8 @@ kafka_source_open(void *instance, const void *config, struct weir_ctx *ctx, stru
     rd_kafka_queue_io_event_enable(self->events, weir_control_wake_fd(ctx), &one, sizeof(one));
     self->lanes = weir_calloc(ctx->lanes, sizeof(*self->lanes));
     for (unsigned i = 0; i < ctx->lanes; i++) {
-        pthread_mutex_init(&self->lanes[i].lock, NULL);
-        self->lanes[i].queue = rd_kafka_queue_new(self->rk);
-        rd_kafka_queue_io_event_enable(self->lanes[i].queue, weir_lane_wake_fd(ctx, i), &one,
-                                       sizeof(one));
+        kafka_lane_init(&self->lanes[i], self->rk, ctx, i,
+                        self->config->on_data_loss == LOSS_EARLIEST);
     }
     return WEIR_OK;
 }
@@ -466,12 +419,7 @@ static void kafka_source_close(void *instance)
     kafka_source_stop(self);
     kafka_cutting_end(&self->cutting);
     for (unsigned i = 0; self->lanes != NULL && i < self->ctx->lanes; i++) {
-        struct kafka_lane *lane = &self->lanes[i];
-        WEIR_ASSERT(lane->count == 0);
-        rd_kafka_queue_io_event_enable(lane->queue, -1, NULL, 0);
-        rd_kafka_queue_destroy(lane->queue);
-        weir_free(lane->parts);
-        pthread_mutex_destroy(&lane->lock);
+        kafka_lane_done(&self->lanes[i]);
     }
     weir_free(self->lanes);
     if (self->events != NULL) {
@@ -589,31 +537,6 @@ static void source_note_ends(struct kafka_source *self)
     }
 }
 
-static weir_status
-source_judge(struct kafka_source *self, const rd_kafka_message_t *message, struct weir_err *err)
-{
-    rd_kafka_resp_err_t code = message->err;
-    if (code == RD_KAFKA_RESP_ERR__FATAL) {
-        char text[256];
-        code = rd_kafka_fatal_error(self->rk, text, sizeof(text));
-        weir_status status =
-            weir_fail(err, code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ? WEIR_FATAL : WEIR_FENCED,
-                      "%s", text);
-        if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID) {
-            weir_err_hint(err, "Two processes run with the same `instance`; give each its own.");
-        }
-        return status;
-    }
-    weir_status status = kafka_status(code);
-    if (status == WEIR_DENIED) {
-        return weir_fail(err, WEIR_DENIED, "%s", rd_kafka_message_errstr(message));
-    }
-    WEIR_LOG_WARN(self->ctx->log, "kafka consumer",
-                  WEIR_F("type", (const char *)rd_kafka_err2name(code)),
-                  WEIR_F("detail", (const char *)rd_kafka_message_errstr(message)));
-    return WEIR_OK;
-}
-
 /* What is committed of an exchange's topic nobody reads again. */
 static void source_cut(struct kafka_source *self)
 {
@@ -635,7 +558,7 @@ static weir_status kafka_source_poll(void *instance, struct weir_err *err)
     rd_kafka_message_t *message;
     while (status == WEIR_OK && (message = rd_kafka_consumer_poll(self->rk, 0)) != NULL) {
         if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            status = source_judge(self, message, err);
+            status = kafka_judge(self->rk, self->ctx->log, message, err);
         }
         rd_kafka_message_destroy(message);
     }
@@ -657,162 +580,11 @@ static weir_status kafka_source_poll(void *instance, struct weir_err *err)
 
 /* --- reading; lane -----------------------------------------------------------------------------*/
 
-static struct kafka_partition *lane_find(struct kafka_lane *lane, const rd_kafka_message_t *message)
-{
-    struct kafka_partition *item = lane->last;
-    if (item != NULL && item->rkt == message->rkt && item->index == message->partition) {
-        return item;
-    }
-    for (size_t i = 0; i < lane->count; i++) {
-        item = lane->parts[i];
-        if (item->index != message->partition) {
-            continue;
-        }
-        if (item->rkt == NULL && strcmp(item->topic, rd_kafka_topic_name(message->rkt)) == 0) {
-            item->rkt = message->rkt;
-        }
-        if (item->rkt == message->rkt) {
-            lane->last = item;
-            return item;
-        }
-    }
-    return NULL;
-}
-
-static void
-lane_take(struct weir_intake *intake, struct kafka_partition *item, rd_kafka_message_t *message)
-{
-    struct weir_record *record = weir_intake_record(intake, item->part, message);
-    WEIR_ASSERT(record != NULL); /* READ_MAX is far below a batch's limit; none may be left out */
-    record->position = message->offset;
-    record->flags = WEIR_RECORD_RAW;
-    record->raw = (struct weir_slice){message->payload, message->len};
-    record->key = (struct weir_slice){message->key, message->key_len};
-    rd_kafka_timestamp_type_t type;
-    record->time_ms = rd_kafka_message_timestamp(message, &type);
-    if (type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE) {
-        record->time_ms = 0;
-        record->flags |= WEIR_RECORD_NO_TIME;
-    }
-    item->next = message->offset + 1;
-}
-
-/* librdkafka goes on behind a batch that it cannot read: nothing behind it may count as read. */
-static bool is_damage(rd_kafka_resp_err_t code)
-{
-    return code == RD_KAFKA_RESP_ERR__BAD_MSG || code == RD_KAFKA_RESP_ERR__BAD_COMPRESSION ||
-           code == RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED || code == RD_KAFKA_RESP_ERR_INVALID_MSG;
-}
-
-/* Records are gone before they were read. */
-static void
-lane_data_loss(struct kafka_source *self, struct kafka_lane *lane, struct kafka_partition *item)
-{
-    int64_t low = -1, high = -1;
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(self->rk, item->topic, item->index,
-                                                                &low, &high, OFFSETS_TIMEOUT_MS);
-    int64_t lost = low > item->next ? low - item->next : -1;
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) { /* how much is gone is not known: look again */
-        atomic_store_explicit(&item->restart_at, item->next, memory_order_relaxed);
-        return;
-    }
-    if (self->config->on_data_loss == LOSS_EARLIEST) {
-        WEIR_LOG_ERROR(self->ctx->log,
-                       "records were deleted before they were read; going on with the oldest",
-                       WEIR_F("topic", (const char *)item->topic), WEIR_F("partition", item->index),
-                       WEIR_F("offset", item->next), WEIR_F("oldest", low), WEIR_F("lost", lost));
-        atomic_store_explicit(&item->restart_at, low, memory_order_relaxed);
-        return;
-    }
-    if (lost >= 0) {
-        (void)!weir_fail(&lane->failure, WEIR_DATA_LOSS,
-                         "%s, partition %d: %lld records from offset %lld on were deleted before "
-                         "they were read",
-                         item->topic, item->index, (long long)lost, (long long)item->next);
-    } else {
-        (void)!weir_fail(&lane->failure, WEIR_DATA_LOSS,
-                         "%s, partition %d: offset %lld does not exist (the topic has %lld to "
-                         "%lld); was the topic deleted and created again?",
-                         item->topic, item->index, (long long)item->next, (long long)low,
-                         (long long)high);
-    }
-    weir_err_hint(&lane->failure, "To go on with what is there, set `on_data_loss: earliest`.");
-}
-
-static void lane_event(struct kafka_source *self,
-                       struct kafka_lane *lane,
-                       struct weir_intake *intake,
-                       struct kafka_partition *item,
-                       const rd_kafka_message_t *message)
-{
-    if (item == NULL) {
-        return;
-    }
-    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-        if (message->offset >= item->next) {
-            weir_intake_advance(intake, item->part, message->offset);
-            item->next = message->offset;
-        }
-        atomic_store_explicit(&item->part->end, message->offset, memory_order_relaxed);
-    } else if (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
-               message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
-        lane_data_loss(self, lane, item);
-    } else if (is_damage(message->err)) {
-        (void)!weir_fail(&lane->failure, WEIR_CORRUPT, "%s, partition %d, offset %lld: %s",
-                         item->topic, item->index, (long long)message->offset,
-                         rd_kafka_message_errstr(message));
-    } else {
-        (void)!source_judge(self, message, &lane->failure);
-    }
-}
-
-/* True when something was taken, or failed. */
-static bool lane_serve(struct kafka_source *self,
-                       struct kafka_lane *lane,
-                       struct weir_intake *intake,
-                       size_t count)
-{
-    bool moved = false;
-    pthread_mutex_lock(&lane->lock);
-    for (size_t i = 0; i < count; i++) {
-        rd_kafka_message_t *message = lane->messages[i];
-        struct kafka_partition *item = lane_find(lane, message);
-        bool failed = lane->failure.status != WEIR_OK;
-        if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR && item != NULL && !failed &&
-            message->offset >= item->next) {
-            lane_take(intake, item, message);
-            moved = true;
-            continue;
-        }
-        if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && !failed) {
-            lane_event(self, lane, intake, item, message);
-        }
-        rd_kafka_message_destroy(message);
-    }
-    pthread_mutex_unlock(&lane->lock);
-    return moved || lane->failure.status != WEIR_OK;
-}
-
 static weir_status kafka_source_read(
     void *instance, unsigned index, struct weir_intake *intake, size_t max, struct weir_err *err)
 {
     struct kafka_source *self = instance;
-    struct kafka_lane *lane = &self->lanes[index];
-    bool moved = false;
-    while (!moved) { /* nobody wakes the lane for what lies behind stale messages and events */
-        ssize_t count = rd_kafka_consume_batch_queue(lane->queue, 0, lane->messages,
-                                                     max < READ_MAX ? max : READ_MAX);
-        if (count <= 0) {
-            return WEIR_AGAIN;
-        }
-        moved = lane_serve(self, lane, intake, (size_t)count);
-    }
-    if (lane->failure.status != WEIR_OK) {
-        *err = lane->failure;
-        lane->failure = (struct weir_err){0};
-        return err->status;
-    }
-    return WEIR_OK;
+    return kafka_lane_read(&self->lanes[index], intake, max, err);
 }
 
 /* --- positions; control ------------------------------------------------------------------------*/
@@ -934,6 +706,12 @@ kafka_source_domain(const void *config, bool connect, struct weir_strbuf *out, s
     return kafka_domain_name(&self->connection, connect, out, err);
 }
 
+static const char *kafka_source_reads_several(const void *config)
+{
+    const struct kafka_source_config *self = config;
+    return self->topics.count > 1 ? "topics" : NULL;
+}
+
 static weir_status kafka_source_check(const void *config, struct weir_err *err)
 {
     const struct kafka_source_config *self = config;
@@ -990,6 +768,7 @@ const struct weir_component weir_component_kafka_source = {
     .close = kafka_source_close,
     .domain_name = kafka_source_domain,
     .check = kafka_source_check,
+    .reads_several = kafka_source_reads_several,
     .probe = kafka_source_probe,
     .ops = {.source = &kafka_source_ops},
     .position_ops = &kafka_positions_ops,

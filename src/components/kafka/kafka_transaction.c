@@ -601,7 +601,10 @@ static rd_kafka_error_t *abort_in_slices(struct kafka_transaction *self)
 static weir_status transaction_abort(void *instance, struct weir_err *err)
 {
     struct kafka_transaction *self = instance;
-    self->suspect = self->suspect || self->stage == STAGE_COMMITTING; /* closed in the middle */
+    /* Closed in the middle of a commit; or what timed out may still be answered, which librdkafka
+     * does not expect of a transaction that has ended (2.15.1: an assertion). */
+    self->suspect = self->suspect || self->stage == STAGE_COMMITTING ||
+                    weir_status_class(self->producer->failure.status) == WEIR_CLASS_UNAVAILABLE;
     self->stage = STAGE_NONE;
     weir_status status =
         self->sending == NULL ? WEIR_OK : transaction_stop_sending(self, err);

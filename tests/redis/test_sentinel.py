@@ -93,6 +93,75 @@ def primary_steps_down(context):
     weir.term()
 
 
+POSITIONED = {"source": {"mode": "positioned", "lease": "1s"}, "guarantee": "exactly-once"}
+
+
+@case
+def exactly_once(context):
+    """Killed, and told to step down: each entry that the primary has has one output, in order."""
+    flow = Flow(context)
+    flow.add(scale(10_000, 100_000))
+    weir = flow.weir(**POSITIONED)
+    for number in range(scale(2, 20)):
+        flow.wait_out(flow.count * (number + 1) // scale(4, 40))
+        old = flow.redis.primary
+        if number % 2 == 0:
+            old.kill()
+        else:
+            flow.redis.ask(0, "SENTINEL", "FAILOVER", "main")
+        flow.redis.wait_failed_over(old)
+        flow.add(1000)
+        if number % 2 == 0:
+            old.start()
+        wait.until(lambda: b"master_link_status:up" in old.call("INFO", "replication"), 30, "it follows")
+    flow.wait_all(weir)
+    weir.term()
+    assert flow.numbers("out") == flow.numbers("in")
+
+
+def lag_behind(context, more):
+    """The replica misses the last entries and what was made of them, and is promoted; then numbers go on
+    where it is, so that entries of the old primary that nobody has any more would show."""
+    flow = Flow(context)
+    flow.add(1000)
+    weir = flow.weir(**more)
+    flow.wait_all(weir)
+    old, replica = flow.redis.servers
+    assert old is flow.redis.primary
+    pad = "x" * 20_000
+    replica.pause()
+    flow.add(1500, pad=pad)
+    had = flow.count
+    flow.wait_out(1000 + 500)
+    old.kill()
+    replica.resume()
+    flow.redis.wait_failed_over(old)
+    entries = flow.redis.primary.entries("in")
+    context.say(f"{had - len(entries)} entries are gone with the old primary")
+    assert len(entries) < had, "the replica lacks nothing: this tests nothing"
+    last = entries[-1][0].split(b"-")
+    # The next ids are the lowest possible, below those that the old primary gave.
+    flow.redis.primary.pipeline([("XADD", "in", b"%s-%d" % (last[0], int(last[1]) + 1 + n), "n", had + n)
+                                 for n in range(1000)])
+    flow.wait_all(weir)
+    return flow, weir
+
+
+@case
+def replica_lags_shared(context):
+    flow, weir = lag_behind(context, {"source": SHARED})
+    weir.term()
+
+
+@case
+def replica_lags_exactly_once(context):
+    # A long lease: it is not by losing it that the entries which are gone are noticed.
+    flow, weir = lag_behind(context, POSITIONED | {"source": {"mode": "positioned", "lease": "60s"}})
+    weir.wait_log("on another server, or on one that was started again")
+    weir.term()
+    assert flow.numbers("out") == flow.numbers("in")
+
+
 @case
 def sentinels_die(context):
     """One that answers is enough; the order does not matter. Without any, what is connected works on."""

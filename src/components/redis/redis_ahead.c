@@ -23,10 +23,13 @@ struct asked {
     size_t count;
 };
 
-/* Those that are this process's and have room. Waits until there is one. False: to end. */
-static bool asked_choose(struct redis_positioned *self, struct asked *asked)
+/* Those that are this process's and have room. Waits until there is one. False: to end, or one was
+ * adopted from another server than the one that is read from. */
+static bool asked_choose(struct redis_ahead *self, struct asked *asked, bool *ret_elsewhere)
 {
-    pthread_mutex_lock(&self->reader.lock);
+    struct redis_reader *reader = &self->reader;
+    size_t share = (size_t)reader->ctx->in_flight_bytes / self->source->ahead_count;
+    pthread_mutex_lock(&reader->lock);
     for (;;) {
         size_t reading = 0;
         asked->count = 0;
@@ -35,19 +38,20 @@ static bool asked_choose(struct redis_positioned *self, struct asked *asked)
         }
         for (uint32_t i = 0; i < self->part_count; i++) {
             struct redis_part *part = &self->parts[i];
-            if (part->is_read &&
-                part->window.bytes <= (size_t)self->ctx->in_flight_bytes / reading) {
+            if (part->is_read && strcmp(part->server, self->server) != 0) {
+                part->is_elsewhere = *ret_elsewhere = true;
+            } else if (part->is_read && part->window.bytes <= share / reading) {
                 memcpy(asked->ids[asked->count], part->read_id, REDIS_ID_MAX);
                 asked->parts[asked->count++] = part;
             }
         }
-        if (asked->count > 0 || self->reader.stopping) {
+        if (asked->count > 0 || reader->stopping || *ret_elsewhere) {
             break;
         }
-        pthread_cond_wait(&self->reader.room, &self->reader.lock);
+        pthread_cond_wait(&reader->room, &reader->lock);
     }
-    bool go_on = !self->reader.stopping;
-    pthread_mutex_unlock(&self->reader.lock);
+    bool go_on = !reader->stopping && !*ret_elsewhere;
+    pthread_mutex_unlock(&reader->lock);
     return go_on;
 }
 
@@ -80,13 +84,13 @@ static void put_read(struct weir_strbuf *out, const struct asked *asked, int64_t
 
 /* The answer to the last of so many commands; the ones before it say no more than that they were
  * taken. NULL: err says why. */
-static redisReply *ask(struct redis_positioned *self,
+static redisReply *ask(struct redis_ahead *self,
                        redisContext *context,
                        const struct weir_strbuf *out,
                        size_t commands,
                        struct weir_err *err)
 {
-    const char *what = self->config->stream;
+    const char *what = self->source->config->stream;
     if (redisAppendFormattedCommand(context, out->data, out->size) != REDIS_OK) {
         (void)!redis_fail(err, what, context, NULL);
         return NULL;
@@ -130,15 +134,15 @@ static struct counts read_counts(const redisReply *info)
 }
 
 /* The entries of one stream. */
-static struct redis_chunk *make_chunk(struct redis_positioned *self, const redisReply *list)
+static struct redis_chunk *make_chunk(struct redis_ahead *self, const redisReply *list)
 {
     struct redis_chunk *chunk = redis_chunk_new(self->reader.answers.filling, list->elements);
     for (size_t i = 0; i < list->elements; i++) {
         if (redis_reply_is_entry(list->element[i])) {
-            redis_chunk_add(self->config, chunk, list->element[i]);
+            redis_chunk_add(self->source->config, chunk, list->element[i]);
         }
     }
-    redis_chunk_finish(self->config, chunk);
+    redis_chunk_finish(self->source->config, chunk);
     return chunk;
 }
 
@@ -182,7 +186,7 @@ part_take(struct redis_part *part, struct counts counts, struct redis_chunk *chu
     atomic_store_explicit(&part->base.part->end, counts.added + part->shift, memory_order_relaxed);
 }
 
-static weir_status take_answer(struct redis_positioned *self,
+static weir_status take_answer(struct redis_ahead *self,
                                const struct asked *asked,
                                size_t index,
                                const redisReply *info,
@@ -195,14 +199,14 @@ static weir_status take_answer(struct redis_positioned *self,
         weir_chunk_unref(&chunk->base);
         chunk = NULL;
     }
-    bool is_all = list == NULL || (int64_t)list->elements < self->config->count;
+    bool is_all = list == NULL || (int64_t)list->elements < self->source->config->count;
     int64_t lost = 0;
     unsigned lane = 0;
     pthread_mutex_lock(&self->reader.lock);
     bool is_ours = part->is_read && strcmp(part->read_id, asked->ids[index]) == 0;
     if (is_ours) {
         lost = part_lost(part, read_counts(info));
-        is_ours = lost == 0 || self->config->on_data_loss == REDIS_LOSS_SKIP;
+        is_ours = lost == 0 || self->source->config->on_data_loss == REDIS_LOSS_SKIP;
         lane = part->base.part->lane;
     }
     if (is_ours) {
@@ -212,24 +216,24 @@ static weir_status take_answer(struct redis_positioned *self,
     if (!is_ours && chunk != NULL) { /* given back meanwhile, or the end */
         weir_chunk_unref(&chunk->base);
     } else if (chunk != NULL) {
-        weir_wake(weir_lane_wake_fd(self->ctx, lane));
+        weir_wake(weir_lane_wake_fd(self->source->ctx, lane));
     }
-    return lost > 0 ? tell_lost(self, part->stream, lost, err) : WEIR_OK;
+    return lost > 0 ? tell_lost(self->source, part->stream, lost, err) : WEIR_OK;
 }
 
-static weir_status take_answers(struct redis_positioned *self,
+static weir_status take_answers(struct redis_ahead *self,
                                 const struct asked *asked,
                                 const redisReply *reply,
                                 bool *ret_any,
                                 struct weir_err *err)
 {
     if (!redis_reply_is_list(reply) || reply->elements != asked->count + 1) {
-        return redis_fail(err, self->config->stream, NULL, reply);
+        return redis_fail(err, self->source->config->stream, NULL, reply);
     }
     const redisReply *streams = reply->element[asked->count];
     weir_status status = WEIR_OK;
     if (streams->type == REDIS_REPLY_ERROR) {
-        status = redis_fail(err, self->config->stream, NULL, streams);
+        status = redis_fail(err, self->source->config->stream, NULL, streams);
         return err->status = status == WEIR_REJECTED ? WEIR_FATAL : status;
     }
     for (size_t i = 0; i < asked->count && status == WEIR_OK; i++) {
@@ -248,7 +252,7 @@ static weir_status take_answers(struct redis_positioned *self,
 }
 
 /* Entries and counts, of one moment. */
-static weir_status reader_read(struct redis_positioned *self,
+static weir_status reader_read(struct redis_ahead *self,
                                redisContext *context,
                                const struct asked *asked,
                                struct weir_strbuf *out,
@@ -264,7 +268,7 @@ static weir_status reader_read(struct redis_positioned *self,
         put_text(out, "STREAM");
         put_text(out, asked->parts[i]->stream);
     }
-    put_read(out, asked, self->config->count, false);
+    put_read(out, asked, self->source->config->count, false);
     redis_put_head(out, 1);
     put_text(out, "EXEC");
     const redisReply *reply = ask(self, context, out, asked->count + 3, err);
@@ -274,27 +278,58 @@ static weir_status reader_read(struct redis_positioned *self,
     return status;
 }
 
+/* Control ends the tenures, and adopts anew. */
+static weir_status tell_elsewhere(struct redis_ahead *self, struct weir_err *err)
+{
+    weir_wake(weir_control_wake_fd(self->reader.ctx));
+    return weir_fail(err, WEIR_UNAVAILABLE,
+                     "%.200s is on another server, or on one that was started again",
+                     self->source->config->stream);
+}
+
+static weir_status find_server(struct redis_ahead *self, redisContext *context, struct weir_err *err)
+{
+    const redisReply *reply = redisCommand(context, "INFO server");
+    weir_status status = reply == NULL || reply->type == REDIS_REPLY_ERROR
+                             ? redis_fail(err, "INFO", context, reply)
+                             : WEIR_OK;
+    redis_server_id(reply, self->server);
+    redis_reader_drop(&self->reader);
+    return status;
+}
+
+static weir_status serve(struct redis_ahead *self,
+                         redisContext *context,
+                         struct asked *asked,
+                         struct weir_strbuf *out,
+                         struct weir_err *err)
+{
+    bool is_elsewhere = false;
+    weir_status status = find_server(self, context, err);
+    while (status == WEIR_OK && asked_choose(self, asked, &is_elsewhere)) {
+        bool any = false;
+        status = reader_read(self, context, asked, out, &any, err);
+        if (status == WEIR_OK && !any) {
+            weir_strbuf_clear(out);
+            put_read(out, asked, 1, true);
+            (void)ask(self, context, out, 1, err);
+            redis_reader_drop(&self->reader);
+            status = err->status;
+        }
+    }
+    return is_elsewhere ? tell_elsewhere(self, err) : status;
+}
+
 weir_status redis_read_ahead(void *instance, redisContext *context, struct weir_err *err)
 {
-    struct redis_positioned *self = instance;
+    struct redis_ahead *self = instance;
     struct asked asked = {
         .parts = weir_calloc(self->part_count, sizeof(struct redis_part *)),
         .ids = weir_calloc(self->part_count, REDIS_ID_MAX),
     };
     struct weir_strbuf out;
     weir_strbuf_init(&out, SIZE_MAX / 2);
-    weir_status status = WEIR_OK;
-    while (status == WEIR_OK && asked_choose(self, &asked)) {
-        bool any = false;
-        status = reader_read(self, context, &asked, &out, &any, err);
-        if (status == WEIR_OK && !any) {
-            weir_strbuf_clear(&out);
-            put_read(&out, &asked, 1, true);
-            (void)ask(self, context, &out, 1, err);
-            redis_reader_drop(&self->reader);
-            status = err->status;
-        }
-    }
+    weir_status status = serve(self, context, &asked, &out, err);
     weir_strbuf_done(&out);
     weir_free(asked.parts);
     weir_free(asked.ids);

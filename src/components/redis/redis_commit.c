@@ -471,7 +471,11 @@ static void judge(struct redis_commit_item *item,
                   struct tally *exec)
 {
     const struct redis_part *part = item->part;
-    if (exec->type == REDIS_REPLY_ARRAY) {
+    if (exec->type == REDIS_REPLY_ARRAY && check->type == REDIS_REPLY_ERROR) {
+        (void)!weir_fail(&item->err, WEIR_FATAL, "%.100s: committed without a check: %.200s",
+                         part->stream, check->text);
+        item->outcome = REDIS_OUTCOME_TORN;
+    } else if (exec->type == REDIS_REPLY_ARRAY) {
         size_t errors = exec->errors - exec->last_failed; /* without the group, it can be made */
         item->part->is_groupless = exec->last_failed;
         item->outcome = errors == 0 ? REDIS_OUTCOME_STANDS : REDIS_OUTCOME_TORN;
@@ -537,23 +541,89 @@ static void settle(struct redis_commit_item *item)
     }
 }
 
-/* One try: sends what is not known yet. */
-static void commit_try(redisContext *context, struct redis_commit_item *items, size_t count)
+static void set_timeout(redisContext *context, int64_t left_ns)
+{
+    int64_t left_ms = left_ns / WEIR_NS_PER_MS;
+    left_ms = left_ms < RETRY_MS ? RETRY_MS : left_ms;
+    struct timeval timeout = {.tv_sec = left_ms / 1000, .tv_usec = left_ms % 1000 * 1000};
+    (void)redisSetTimeout(context, timeout);
+}
+
+/* A server that began anew, or took another's place, may lack what this tenure has read. */
+static void find_over(struct redis_commit_item *item, const struct redis_node *node)
+{
+    if (strcmp(node->id, item->part->server) != 0) {
+        item->outcome = REDIS_OUTCOME_OVER;
+        (void)!weir_fail(&item->err, WEIR_ABORTED,
+                         "%.200s is on another server, or on one that was started again",
+                         item->part->stream);
+    }
+}
+
+static void item_send(struct redis_commit_item *item, redisContext *context, int64_t left_ns)
 {
     struct weir_strbuf out;
     weir_strbuf_init(&out, SIZE_MAX / 2);
+    put_item(&out, item);
+    WEIR_ASSERT(!out.failed);
+    item->context = context;
+    item->is_sent = true;
+    set_timeout(context, left_ns);
+    (void)redisAppendFormattedCommand(context, out.data, out.size);
+    weir_strbuf_done(&out);
+}
+
+/* Each to where it is. */
+static void send_items(struct redis_nodes *nodes,
+                       struct redis_commit_item *items,
+                       size_t count,
+                       int64_t left_ns,
+                       struct weir_err *ret_why)
+{
     for (size_t i = 0; i < count; i++) {
-        if (items[i].outcome == REDIS_OUTCOME_UNKNOWN) {
-            put_item(&out, &items[i]);
+        struct redis_commit_item *item = &items[i];
+        struct weir_err err = {0};
+        item->context = NULL;
+        if (item->outcome != REDIS_OUTCOME_UNKNOWN) {
+            continue;
+        }
+        const struct redis_node *node = redis_nodes_get(nodes, item->part->position_key, &err);
+        if (node != NULL) {
+            find_over(item, node);
+        } else if (!item->is_sent) {
+            item->outcome = REDIS_OUTCOME_REFUSED;
+            item->err = err;
+        } else {
+            *ret_why = err;
+        }
+        if (item->outcome == REDIS_OUTCOME_UNKNOWN && node != NULL) {
+            item_send(item, node->context, left_ns);
         }
     }
-    WEIR_ASSERT(!out.failed);
-    bool is_alive = redisAppendFormattedCommand(context, out.data, out.size) == REDIS_OK;
-    weir_strbuf_done(&out);
-    context->reader->fn = &tally_functions;
-    for (size_t i = 0; i < count && is_alive; i++) {
-        if (items[i].outcome == REDIS_OUTCOME_UNKNOWN) {
-            is_alive = receive_item(context, &items[i]);
+}
+
+/* One try: what is not known yet. All servers have theirs before the first is waited for. */
+static void commit_try(struct redis_nodes *nodes,
+                       struct redis_commit_item *items,
+                       size_t count,
+                       int64_t left_ns,
+                       struct weir_err *ret_why)
+{
+    send_items(nodes, items, count, left_ns, ret_why);
+    for (size_t i = 0; i < count; i++) {
+        int done = items[i].context == NULL;
+        while (!done && redisBufferWrite(items[i].context, &done) == REDIS_OK) {
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        redisContext *context = items[i].context;
+        if (context == NULL) {
+            continue;
+        }
+        context->reader->fn = &tally_functions;
+        if (context->err != 0 || !receive_item(context, &items[i])) {
+            weir_err_clear(ret_why);
+            (void)!redis_fail(ret_why, "commit", context, NULL);
         }
     }
 }
@@ -567,65 +637,28 @@ static bool is_decided(const struct redis_commit_item *items, size_t count)
     return decided;
 }
 
-static void set_timeout(redisContext *context, int64_t left_ns)
-{
-    int64_t left_ms = left_ns / WEIR_NS_PER_MS;
-    left_ms = left_ms < RETRY_MS ? RETRY_MS : left_ms;
-    struct timeval timeout = {.tv_sec = left_ms / 1000, .tv_usec = left_ms % 1000 * 1000};
-    (void)redisSetTimeout(context, timeout);
-}
-
-/* Nothing was sent. */
-static void refuse_all(struct redis_commit_item *items, size_t count, const struct weir_err *err)
-{
-    for (size_t i = 0; i < count; i++) {
-        items[i].outcome = REDIS_OUTCOME_REFUSED;
-        items[i].err = *err;
-    }
-}
-
-static void close_broken(redisContext **context, struct weir_err *ret_why)
-{
-    if ((*context)->err != 0) {
-        weir_err_clear(ret_why);
-        (void)!redis_fail(ret_why, "commit", *context, NULL);
-        redisFree(*context);
-        *context = NULL;
-    }
-}
-
-weir_status redis_commit(const struct redis_connection *connection,
-                         redisContext **context,
+weir_status redis_commit(struct redis_nodes *nodes,
                          struct redis_commit_item *items,
                          size_t count,
                          int64_t deadline_ns,
                          const struct weir_clock *clock,
                          struct weir_err *err)
 {
-    struct weir_err broken = {0};
-    bool is_sent = false;
+    struct weir_err why = {0};
+    int64_t left_ns = deadline_ns - weir_clock_monotonic_ns(clock);
     weir_failpoint(WEIR_FAILPOINT_BEFORE_COMMIT);
-    while (!is_decided(items, count) &&
-           (!is_sent || weir_clock_monotonic_ns(clock) < deadline_ns)) {
-        if (*context == NULL) {
-            weir_err_clear(&broken);
-            *context = redis_connect(connection, NULL, REDIS_ANSWER_MS, &broken);
-        }
-        if (*context == NULL && !is_sent) {
-            refuse_all(items, count, &broken);
-        } else if (*context == NULL) {
+    for (bool again = false; !is_decided(items, count) && (!again || left_ns > 0); again = true) {
+        if (again) {
             (void)!poll(NULL, 0, RETRY_MS);
-        } else {
-            set_timeout(*context, deadline_ns - weir_clock_monotonic_ns(clock));
-            commit_try(*context, items, count);
-            is_sent = true;
-            close_broken(context, &broken);
         }
+        redis_nodes_mend(nodes);
+        commit_try(nodes, items, count, left_ns, &why);
+        left_ns = deadline_ns - weir_clock_monotonic_ns(clock);
     }
     for (size_t i = 0; i < count; i++) {
         if (items[i].outcome == REDIS_OUTCOME_UNKNOWN) {
             (void)!weir_fail(&items[i].err, WEIR_UNAVAILABLE, "outcome of a commit unknown: %s",
-                             broken.message);
+                             why.message);
         }
         settle(&items[i]);
         if (items[i].outcome != REDIS_OUTCOME_STANDS && err->status == WEIR_OK) {
@@ -634,9 +667,8 @@ weir_status redis_commit(const struct redis_connection *connection,
     }
     if (err->status == WEIR_OK) {
         weir_failpoint(WEIR_FAILPOINT_AFTER_COMMIT);
-    } else if (*context != NULL) { /* a server that refuses may not be the one to ask any more */
-        redisFree(*context);
-        *context = NULL;
+    } else { /* a server that refuses may not be the one to ask any more */
+        redis_nodes_drop(nodes);
     }
     return err->status;
 }

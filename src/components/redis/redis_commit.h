@@ -19,6 +19,7 @@
 
 #include "redis_chunk.h"
 #include "redis_lease.h"
+#include "redis_reader.h"
 #include "source/leased.h"
 
 enum { REDIS_POSITION_MAX = 160 };
@@ -41,6 +42,8 @@ struct redis_part {
     /* control */
     struct redis_position at;  /* what stands at the server */
     bool is_groupless;         /* the group was deleted: to be made again */
+    /* Where it was adopted: what was read or committed elsewhere need not follow on it. */
+    char server[REDIS_SERVER_MAX];
     uint64_t state_next;       /* first part of the id of the next frames */
     struct weir_strbuf frames; /* commands of the open epoch */
     size_t frame_count;
@@ -50,8 +53,10 @@ struct redis_part {
     size_t output_count;
     int64_t next; /* number of the entry that is delivered next */
 
-    /* the source's lock */
+    /* the reader's lock */
+    struct redis_reader *reader;
     struct weir_window window;
+    bool is_elsewhere; /* the reader came upon another server: the tenure is to end */
     bool is_read;  /* it is this process's, to read from: base.part is valid */
     int64_t shift; /* of our numbers against the server's count of entries added */
     char read_id[REDIS_ID_MAX];
@@ -98,6 +103,8 @@ struct redis_commit_item {
     struct redis_part *part;
     struct redis_position next; /* what is to stand */
     enum redis_outcome outcome;
+    redisContext *context; /* where it was sent in this try; NULL: it was not */
+    bool is_sent;          /* in any */
     struct weir_err err;
 };
 
@@ -114,10 +121,9 @@ struct redis_position redis_part_next(const struct redis_part *part, int64_t cou
 /* The group shows others how far reading is; makes it if it is not there. control. */
 weir_status
 redis_part_make_group(struct redis_part *part, redisContext *context, struct weir_err *err);
-/* Commits each item that has not been yet, in one round trip. *context is opened when it is NULL,
- * and closed when it breaks. Outcomes are in the items; fails when one does not stand. control. */
-weir_status redis_commit(const struct redis_connection *connection,
-                         redisContext **context,
+/* Commits each item that has not been yet, in one round trip. The nodes are dropped when anything
+ * is wrong with them. Outcomes are in the items; fails when one does not stand. control. */
+weir_status redis_commit(struct redis_nodes *nodes,
                          struct redis_commit_item *items,
                          size_t count,
                          int64_t deadline_ns,

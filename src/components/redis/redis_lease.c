@@ -60,9 +60,10 @@ static redisReply *medium_eval(struct redis_lease_medium *self,
 {
     self->nodes.connection = self->connection;
     self->nodes.timeout_ms = self->ttl_ms / PATIENCE;
-    redisContext *context = redis_nodes_get(&self->nodes, arguments[0], err);
-    redisReply *reply =
-        context == NULL ? NULL : redis_eval(context, "leases", err, script, keys, count, arguments);
+    const struct redis_node *node = redis_nodes_get(&self->nodes, arguments[0], err);
+    redisReply *reply = node == NULL ? NULL
+                                     : redis_eval(node->context, "leases", err, script, keys, count,
+                                                  arguments);
     if (reply == NULL) {
         redis_nodes_drop(&self->nodes);
     }

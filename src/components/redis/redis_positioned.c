@@ -14,11 +14,36 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/wake.h"
 #include "redis_state_log.h"
 
 /* --- opening; control --------------------------------------------------------------------------*/
 
 static const struct weir_leased_ops leased_ops;
+
+static void open_readers(struct redis_positioned *self)
+{
+    bool is_clustered = self->config->connection.cluster;
+    self->ahead_count = is_clustered ? self->part_count : 1;
+    self->aheads = weir_calloc(self->ahead_count, sizeof(*self->aheads));
+    for (uint32_t i = 0; i < self->ahead_count; i++) {
+        struct redis_ahead *ahead = &self->aheads[i];
+        *ahead = (struct redis_ahead){
+            .source = self,
+            .parts = &self->parts[i],
+            .part_count = is_clustered ? 1 : self->part_count,
+            .reader = {.ctx = self->ctx,
+                       .connection = &self->config->connection,
+                       .key = self->parts[i].stream,
+                       .source = ahead,
+                       .serve = redis_read_ahead},
+        };
+        redis_reader_init(&ahead->reader);
+        for (uint32_t k = 0; k < ahead->part_count; k++) {
+            ahead->parts[k].reader = &ahead->reader;
+        }
+    }
+}
 
 static weir_status
 positioned_open(void *instance, const void *config_of, struct weir_ctx *ctx, struct weir_err *err)
@@ -46,9 +71,10 @@ positioned_open(void *instance, const void *config_of, struct weir_ctx *ctx, str
                                                .tags = self->tags,
                                                .nonce = self->nonce,
                                                .ttl_ms = ttl_ms};
-    self->reader = (struct redis_reader){
-        .ctx = ctx, .connection = &config->connection, .source = self, .serve = redis_read_ahead};
-    redis_reader_init(&self->reader);
+    open_readers(self);
+    const int64_t answer_ms = REDIS_ANSWER_MS;
+    self->asker = self->committer = (struct redis_nodes){
+        .connection = &config->connection, .timeout_ms = answer_ms, .asks_id = true};
     const struct weir_leased_settings settings = {.ops = &leased_ops,
                                                   .ctx = ctx,
                                                   .parts = self->parts,
@@ -71,13 +97,12 @@ static void positioned_close(void *instance)
     }
     weir_leased_done(&self->leased);
     redis_lease_medium_done(&self->medium);
-    redisContext *contexts[] = {self->asker, self->committer};
-    for (size_t i = 0; i < 2; i++) {
-        if (contexts[i] != NULL) {
-            redisFree(contexts[i]);
-        }
+    redis_nodes_drop(&self->asker);
+    redis_nodes_drop(&self->committer);
+    for (uint32_t i = 0; i < self->ahead_count; i++) {
+        redis_reader_done(&self->aheads[i].reader);
     }
-    redis_reader_done(&self->reader);
+    weir_free(self->aheads);
     weir_free(self->parts);
     weir_free(self->tags);
 }
@@ -85,14 +110,20 @@ static void positioned_close(void *instance)
 static weir_status positioned_start(void *instance, struct weir_err *err)
 {
     struct redis_positioned *self = instance;
-    weir_status status = redis_reader_start(&self->reader, err);
+    weir_status status = WEIR_OK;
+    for (uint32_t i = 0; i < self->ahead_count && status == WEIR_OK; i++) {
+        status = redis_reader_start(&self->aheads[i].reader, err);
+    }
     return status == WEIR_OK ? weir_leased_start(self, err) : status;
 }
 
 static weir_status positioned_poll(void *instance, struct weir_err *err)
 {
     struct redis_positioned *self = instance;
-    weir_status status = redis_reader_failed(&self->reader, err);
+    weir_status status = WEIR_OK;
+    for (uint32_t i = 0; i < self->ahead_count && status == WEIR_OK; i++) {
+        status = redis_reader_failed(&self->aheads[i].reader, err);
+    }
     return status == WEIR_OK ? weir_leased_poll(self, err) : status;
 }
 
@@ -100,22 +131,40 @@ static void positioned_stop(void *instance)
 {
     struct redis_positioned *self = instance;
     weir_leased_stop(self);
-    redis_reader_stop(&self->reader);
+    for (uint32_t i = 0; i < self->ahead_count; i++) {
+        redis_reader_stop(&self->aheads[i].reader);
+    }
 }
 
 /* --- ownership; control ------------------------------------------------------------------------*/
 
-/* A connection for questions; NULL and err on failure. */
-static redisContext *positioned_asker(struct redis_positioned *self, struct weir_err *err)
+/* A connection for questions about the part; NULL and err on failure. */
+static struct redis_node *
+ask_node(struct redis_positioned *self, const struct redis_part *part, struct weir_err *err)
 {
-    if (self->asker != NULL && self->asker->err != 0) {
-        redisFree(self->asker);
-        self->asker = NULL;
+    redis_nodes_mend(&self->asker);
+    return redis_nodes_get(&self->asker, part->position_key, err);
+}
+
+/* The same while the part is this process's: another server may not have what its tenure is about. */
+static redisContext *
+ask_context(struct redis_positioned *self, const struct redis_part *part, struct weir_err *err)
+{
+    struct redis_node *node = ask_node(self, part, err);
+    if (node != NULL && strcmp(node->id, part->server) != 0) {
+        (void)!weir_fail(err, WEIR_UNAVAILABLE, "%.200s is on another server", part->stream);
+        node = NULL;
     }
-    if (self->asker == NULL) {
-        self->asker = redis_connect(&self->config->connection, NULL, REDIS_ANSWER_MS, err);
+    return node == NULL ? NULL : node->context;
+}
+
+/* After a refusal somebody else may be the one to ask. */
+static weir_status asked(struct redis_positioned *self, weir_status status)
+{
+    if (status != WEIR_OK) {
+        redis_nodes_drop(&self->asker);
     }
-    return self->asker;
+    return status;
 }
 
 static weir_status part_adopt(void *instance,
@@ -126,37 +175,43 @@ static weir_status part_adopt(void *instance,
 {
     struct redis_positioned *self = instance;
     struct redis_part *part = (struct redis_part *)base;
-    redisContext *context = positioned_asker(self, err);
-    weir_status status = context == NULL ? err->status
-                                         : redis_part_adopt(part, context, &self->config->start,
-                                                            self->nonce, token, err);
+    const struct redis_node *node = ask_node(self, part, err);
+    weir_status status = node == NULL ? err->status
+                                      : redis_part_adopt(part, node->context, &self->config->start,
+                                                         self->nonce, token, err);
+    if (status == WEIR_OK) {
+        memcpy(part->server, node->id, sizeof(part->server));
+    }
     part->is_groupless = false;
     *ret_position = part->at.count;
-    return err->status = status == WEIR_REJECTED ? WEIR_FATAL : status;
+    err->status = status == WEIR_REJECTED ? WEIR_FATAL : status;
+    return asked(self, err->status);
 }
 
 static weir_status
 part_begin(void *instance, struct weir_leased_part *base, int64_t position, struct weir_err *err)
 {
+    (void)instance;
     (void)err;
-    struct redis_positioned *self = instance;
     struct redis_part *part = (struct redis_part *)base;
-    pthread_mutex_lock(&self->reader.lock);
+    pthread_mutex_lock(&part->reader->lock);
     part->next = part->window.filled = position;
     part->shift = 0;
     memcpy(part->read_id, part->at.id, sizeof(part->read_id));
+    part->is_elsewhere = false;
     part->is_read = true;
-    pthread_cond_signal(&self->reader.room);
-    pthread_mutex_unlock(&self->reader.lock);
+    pthread_cond_signal(&part->reader->room);
+    pthread_mutex_unlock(&part->reader->lock);
     return WEIR_OK;
 }
 
 static void part_pause(void *instance, struct weir_leased_part *base)
 {
-    struct redis_positioned *self = instance;
-    pthread_mutex_lock(&self->reader.lock);
-    ((struct redis_part *)base)->is_read = false;
-    pthread_mutex_unlock(&self->reader.lock);
+    (void)instance;
+    struct redis_part *part = (struct redis_part *)base;
+    pthread_mutex_lock(&part->reader->lock);
+    part->is_read = false;
+    pthread_mutex_unlock(&part->reader->lock);
 }
 
 static void part_forget(void *instance, struct weir_leased_part *base)
@@ -170,40 +225,48 @@ static void part_forget(void *instance, struct weir_leased_part *base)
 
 static void part_end(void *instance, struct weir_leased_part *base)
 {
-    struct redis_positioned *self = instance;
-    pthread_mutex_lock(&self->reader.lock);
-    weir_window_cut(&((struct redis_part *)base)->window, INT64_MAX);
-    pthread_mutex_unlock(&self->reader.lock);
-    part_forget(self, base);
+    struct redis_part *part = (struct redis_part *)base;
+    pthread_mutex_lock(&part->reader->lock);
+    weir_window_cut(&part->window, INT64_MAX);
+    pthread_mutex_unlock(&part->reader->lock);
+    part_forget(instance, base);
 }
 
 static weir_status part_serve(void *instance, struct weir_leased_part *base, struct weir_err *err)
 {
+    struct redis_positioned *self = instance;
     struct redis_part *part = (struct redis_part *)base;
-    redisContext *context = part->is_groupless ? positioned_asker(instance, err) : NULL;
+    pthread_mutex_lock(&part->reader->lock);
+    base->is_over = base->is_over || part->is_elsewhere;
+    pthread_mutex_unlock(&part->reader->lock);
+    if (base->is_over) {
+        redis_nodes_drop(&self->asker);
+        weir_wake(weir_control_wake_fd(self->ctx)); /* to give it back */
+        return WEIR_OK;
+    }
+    redisContext *context = part->is_groupless ? ask_context(self, part, err) : NULL;
     part->is_groupless = false;
-    return context == NULL ? err->status : redis_part_make_group(part, context, err);
+    return asked(self, context == NULL ? err->status : redis_part_make_group(part, context, err));
 }
 
 /* --- reading; lane -----------------------------------------------------------------------------*/
 
 /* The chunk that holds `next`, with a reference; NULL: not there yet, or not the lane's. */
-static struct weir_chunk *
-window_look(struct redis_positioned *self, struct redis_part *part, unsigned lane)
+static struct weir_chunk *window_look(struct redis_part *part, unsigned lane)
 {
-    pthread_mutex_lock(&self->reader.lock);
+    pthread_mutex_lock(&part->reader->lock);
     bool is_ours = part->is_read && part->base.part->lane == lane;
     struct weir_chunk *chunk = is_ours ? weir_window_at(&part->window, part->next) : NULL;
-    pthread_mutex_unlock(&self->reader.lock);
+    pthread_mutex_unlock(&part->reader->lock);
     return chunk;
 }
 
 static void window_hurry(struct redis_positioned *self, const struct redis_part *part)
 {
     size_t limit = (size_t)self->ctx->in_flight_bytes / self->part_count;
-    pthread_mutex_lock(&self->reader.lock);
+    pthread_mutex_lock(&part->reader->lock);
     bool is_short = weir_window_is_short(&part->window, limit, part->next);
-    pthread_mutex_unlock(&self->reader.lock);
+    pthread_mutex_unlock(&part->reader->lock);
     if (is_short) {
         weir_ctx_close_epoch(self->ctx);
     }
@@ -219,7 +282,7 @@ static weir_status positioned_read(
         struct redis_part *part = &self->parts[i];
         size_t before = total, got = 1;
         struct weir_chunk *chunk = NULL;
-        while (total < max && got > 0 && (chunk = window_look(self, part, lane)) != NULL) {
+        while (total < max && got > 0 && (chunk = window_look(part, lane)) != NULL) {
             got = redis_chunk_deliver(chunk, intake, part->base.part, &part->next, max - total);
             total += got;
             weir_chunk_unref(chunk);
@@ -250,10 +313,10 @@ static weir_status positioned_seek(void *instance,
 static void part_committed(struct redis_positioned *self, struct redis_part *part)
 {
     part_forget(self, &part->base);
-    pthread_mutex_lock(&self->reader.lock);
+    pthread_mutex_lock(&part->reader->lock);
     weir_window_cut(&part->window, part->at.count);
-    pthread_cond_signal(&self->reader.room);
-    pthread_mutex_unlock(&self->reader.lock);
+    pthread_cond_signal(&part->reader->room);
+    pthread_mutex_unlock(&part->reader->lock);
 }
 
 static weir_status parts_commit(void *instance,
@@ -267,9 +330,9 @@ static weir_status parts_commit(void *instance,
     struct redis_commit_item *commits = weir_calloc(count + 1, sizeof(*commits));
     size_t *places = weir_calloc(count + 1, sizeof(size_t));
     size_t moved = 0;
-    pthread_mutex_lock(&self->reader.lock);
     for (size_t i = 0; i < count; i++) {
         struct redis_part *part = items[i]->source_data;
+        pthread_mutex_lock(&part->reader->lock);
         if (items[i]->closing != part->at.count || part->output_count > 0 ||
             part->frame_count > 0) {
             places[moved] = i;
@@ -278,14 +341,13 @@ static weir_status parts_commit(void *instance,
         } else if (stands != NULL) {
             stands[i] = true; /* nothing to do, so nothing can fail */
         }
+        pthread_mutex_unlock(&part->reader->lock);
     }
-    pthread_mutex_unlock(&self->reader.lock);
     weir_status status = WEIR_OK;
     if (moved > 0) {
         int64_t deadline_ns =
             weir_clock_monotonic_ns(self->ctx->clock) + timeout_ms * WEIR_NS_PER_MS;
-        status = redis_commit(&self->config->connection, &self->committer, commits, moved,
-                              deadline_ns, self->ctx->clock, err);
+        status = redis_commit(&self->committer, commits, moved, deadline_ns, self->ctx->clock, err);
     }
     for (size_t i = 0; i < moved; i++) {
         bool does_stand = commits[i].outcome == REDIS_OUTCOME_STANDS;
@@ -310,10 +372,11 @@ state_restore(void *instance,
               void *context,
               struct weir_err *err)
 {
-    redisContext *asker = positioned_asker(instance, err);
-    return asker == NULL
-               ? err->status
-               : redis_state_restore((struct redis_part *)part, asker, take, context, err);
+    struct redis_part *self_part = (struct redis_part *)part;
+    redisContext *asker = ask_context(instance, self_part, err);
+    return asked(instance, asker == NULL
+                               ? err->status
+                               : redis_state_restore(self_part, asker, take, context, err));
 }
 
 static void state_append(void *instance, struct weir_leased_part *part, struct weir_slice entry)
@@ -331,9 +394,10 @@ static int64_t state_place(void *instance, struct weir_leased_part *part)
 static weir_status
 state_cut(void *instance, struct weir_leased_part *part, int64_t place, struct weir_err *err)
 {
-    redisContext *asker = positioned_asker(instance, err);
-    return asker == NULL ? err->status
-                         : redis_state_cut((struct redis_part *)part, asker, place, err);
+    redisContext *asker = ask_context(instance, (struct redis_part *)part, err);
+    return asked(instance, asker == NULL ? err->status
+                                         : redis_state_cut((struct redis_part *)part, asker, place,
+                                                           err));
 }
 
 static const struct weir_leased_ops leased_ops = {

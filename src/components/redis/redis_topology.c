@@ -14,11 +14,6 @@
 
 enum { PORT = 6379, SENTINEL_PORT = 26379, SENTINEL_ANSWER_MS = 1000 };
 
-struct redis_node {
-    struct redis_address address;
-    redisContext *context; /* NULL: not connected */
-};
-
 // clang-format off
 #define S struct redis_sentinel
 const struct weir_field redis_sentinel_fields[] = {
@@ -279,20 +274,48 @@ connect_any(const struct redis_connection *connection, int64_t timeout_ms, struc
                                  timeout_ms, err);
 }
 
-static redisContext *
-nodes_connect(struct redis_nodes *self, struct redis_node *node, struct weir_err *err)
+void redis_server_id(const redisReply *info, char id[REDIS_SERVER_MAX])
 {
-    if (node->context == NULL && self->connection->cluster) {
-        node->context = redis_connect_address(&node->address, self->connection->auth,
-                                              self->connection->tls, REDIS_ROLE_CLUSTER,
-                                              self->timeout_ms, err);
-    } else if (node->context == NULL) {
-        node->context = connect_any(self->connection, self->timeout_ms, err);
-    }
-    return node->context;
+    static const char name[] = "run_id:";
+    bool is_text = info != NULL && info->type == REDIS_REPLY_STRING;
+    const char *at = is_text ? strstr(info->str, name) : NULL;
+    size_t size = at == NULL ? 0 : strcspn(at + strlen(name), "\r\n");
+    bool fits = size > 0 && size < REDIS_SERVER_MAX;
+    snprintf(id, REDIS_SERVER_MAX, "%.*s", fits ? (int)size : 0, fits ? at + strlen(name) : "");
 }
 
-redisContext *redis_nodes_get(struct redis_nodes *self, const char *key, struct weir_err *err)
+static weir_status
+ask_server_id(redisContext *context, char id[REDIS_SERVER_MAX], struct weir_err *err)
+{
+    static const char *const question[] = {"INFO", "server"};
+    redisReply *reply = redis_ask(context, "INFO", REDIS_REPLY_STRING, err, 2, question);
+    redis_server_id(reply, id);
+    freeReplyObject(reply);
+    return err->status;
+}
+
+static struct redis_node *
+nodes_connect(struct redis_nodes *self, struct redis_node *node, struct weir_err *err)
+{
+    const struct redis_connection *connection = self->connection;
+    if (node->context != NULL) {
+        return node;
+    }
+    if (node->is_away) {
+        (void)!weir_fail(err, WEIR_UNAVAILABLE, "%s:%d is away", node->address.host,
+                         node->address.port);
+        return NULL;
+    }
+    node->context = connection->cluster
+                        ? redis_connect_address(&node->address, connection->auth, connection->tls,
+                                                REDIS_ROLE_CLUSTER, self->timeout_ms, err)
+                        : connect_any(connection, self->timeout_ms, err);
+    node->is_away = node->context == NULL ||
+                    (self->asks_id && ask_server_id(node->context, node->id, err) != WEIR_OK);
+    return node->is_away ? NULL : node;
+}
+
+struct redis_node *redis_nodes_get(struct redis_nodes *self, const char *key, struct weir_err *err)
 {
     if (!self->connection->cluster) {
         if (self->items == NULL) {
@@ -327,6 +350,18 @@ void redis_nodes_drop(struct redis_nodes *self)
     self->count = 0;
 }
 
+void redis_nodes_mend(struct redis_nodes *self)
+{
+    bool is_broken = false;
+    for (size_t i = 0; i < self->count; i++) {
+        is_broken = is_broken || self->items[i].is_away ||
+                    (self->items[i].context != NULL && self->items[i].context->err != 0);
+    }
+    if (is_broken) {
+        redis_nodes_drop(self);
+    }
+}
+
 redisContext *redis_connect(const struct redis_connection *connection,
                             const char *key,
                             int64_t timeout_ms,
@@ -336,11 +371,10 @@ redisContext *redis_connect(const struct redis_connection *connection,
         return connect_any(connection, timeout_ms, err);
     }
     struct redis_nodes nodes = {.connection = connection, .timeout_ms = timeout_ms};
-    redisContext *context = redis_nodes_get(&nodes, key, err);
-    for (size_t i = 0; i < nodes.count; i++) {
-        if (nodes.items[i].context == context) {
-            nodes.items[i].context = NULL; /* the caller's */
-        }
+    struct redis_node *node = redis_nodes_get(&nodes, key, err);
+    redisContext *context = node == NULL ? NULL : node->context;
+    if (node != NULL) {
+        node->context = NULL; /* the caller's */
     }
     redis_nodes_drop(&nodes);
     return context;
@@ -394,16 +428,12 @@ weir_status redis_connection_domain(const struct redis_connection *connection,
     if (context == NULL) {
         return err->status;
     }
-    static const char *const question[] = {"INFO", "server"};
-    redisReply *reply = connection->cluster
-                            ? ask_slots(context, err)
-                            : redis_ask(context, "INFO", REDIS_REPLY_STRING, err, 2, question);
-    const char *id = reply == NULL || connection->cluster ? NULL : strstr(reply->str, "run_id:");
-    if (id != NULL) {
-        weir_strbuf_printf(out, "redis:%.*s/%d", (int)strcspn(id, "\r\n"), id,
-                           database_of(connection));
+    char id[REDIS_SERVER_MAX];
+    redisReply *reply = connection->cluster ? ask_slots(context, err) : NULL;
+    if (!connection->cluster && ask_server_id(context, id, err) == WEIR_OK) {
+        weir_strbuf_printf(out, "redis:%s/%d", id, database_of(connection));
     }
-    for (size_t i = 0; connection->cluster && reply != NULL && i < reply->elements; i++) {
+    for (size_t i = 0; reply != NULL && i < reply->elements; i++) {
         const redisReply *row = reply->element[i];
         if (row_is_sound(row) && row->element[0]->integer == 0) {
             weir_strbuf_printf(out, "redis:cluster:%s", row->element[2]->element[2]->str);

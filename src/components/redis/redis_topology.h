@@ -37,19 +37,35 @@ redisContext *redis_connect(const struct redis_connection *connection,
                             int64_t timeout_ms,
                             struct weir_err *err);
 
+/* What a server knows is its process's: one that was started again, or took the place of another,
+ * may lack what was answered before. */
+enum { REDIS_SERVER_MAX = 48 };
+/* From an answer to INFO server; "": it is none. */
+void redis_server_id(const redisReply *info, char id[REDIS_SERVER_MAX]);
+
+struct redis_node {
+    struct redis_address address;
+    redisContext *context;     /* NULL: not connected */
+    bool is_away;              /* connecting has failed */
+    char id[REDIS_SERVER_MAX]; /* of the server; "": not asked for */
+};
+
 /* Connections to the servers of several keys: one, unless they lie in a cluster. One thread at a
  * time. */
 struct redis_nodes {
     const struct redis_connection *connection;
     int64_t timeout_ms;
+    bool asks_id;
     struct redis_node *items;
     size_t count;
     uint16_t *slots; /* index of items + 1; 0: nobody has it. NULL: not known, or no cluster */
 };
 
-/* The one of the key, connected; NULL and err on failure: then drop. */
-redisContext *redis_nodes_get(struct redis_nodes *self, const char *key, struct weir_err *err);
+/* The one of the key, connected; NULL and err on failure. After a failure of any kind: drop. */
+struct redis_node *redis_nodes_get(struct redis_nodes *self, const char *key, struct weir_err *err);
 /* Closes all and forgets where keys are. */
 void redis_nodes_drop(struct redis_nodes *self);
+/* Drops if a connection is broken. */
+void redis_nodes_mend(struct redis_nodes *self);
 
 #endif

@@ -206,7 +206,7 @@ static weir_status connection_know(const struct redis_address *address,
     if (is_clustered && role != REDIS_ROLE_CLUSTER) {
         status = weir_fail(err, WEIR_CONFIG, "%s:%d is a node of a cluster", address->host,
                            address->port);
-        weir_err_hint(err, "weir speaks to single servers, and to primaries behind sentinels.");
+        weir_err_hint(err, "Write `cluster: true` beside `url`.");
     } else if (!is_clustered && role == REDIS_ROLE_CLUSTER) {
         status =
             weir_fail(err, WEIR_CONFIG, "%s:%d is in no cluster", address->host, address->port);
@@ -289,6 +289,28 @@ void redis_put(struct weir_strbuf *out, struct weir_slice argument)
     put_size(out, '$', argument.size);
     weir_strbuf_slice(out, argument);
     weir_strbuf_append(out, "\r\n", 2);
+}
+
+/* Behind "$SIZE\r\n" or "*COUNT\r\n", which moves out of the text. */
+static size_t take_size(struct weir_slice *text)
+{
+    char *end;
+    size_t size = strtoul(text->data + 1, &end, 10);
+    end += 2;
+    text->size -= (size_t)(end - text->data);
+    text->data = end;
+    return size;
+}
+
+struct weir_slice redis_command_key(struct weir_slice command)
+{
+    (void)take_size(&command);
+    size_t name = take_size(&command) + 2;
+    command.data += name;
+    command.size -= name;
+    size_t size = take_size(&command);
+    WEIR_ASSERT(size <= command.size);
+    return (struct weir_slice){command.data, size};
 }
 
 redisReply *redis_ask(redisContext *context,

@@ -46,6 +46,10 @@ extern const struct weir_field redis_auth_fields[], redis_sentinel_fields[];
                      .item_size = sizeof(struct redis_sentinel), .flags = WEIR_ADDRESS,            \
                      .help = "Instead of `url`: asks these which server is the primary, again at " \
                              "each connection."),                                                  \
+        WEIR_F_NAMED(S, connection.cluster, "cluster", BOOL, bool, .fallback = "false",            \
+                     .flags = WEIR_CONNECTION,                                                     \
+                     .help = "The server is a node of a cluster: keys are looked for on the node " \
+                             "that has their slot."),                                              \
         WEIR_F_TLS(S, connection.tls),                                                             \
         WEIR_F_NAMED(S, connection.auth, "auth", OBJECT_PTR, struct redis_auth *,                  \
                      .children = redis_auth_fields, .item_size = sizeof(struct redis_auth),        \
@@ -79,11 +83,6 @@ redisContext *redis_connect_address(const struct redis_address *address,
 weir_status
 redis_fail(struct weir_err *err, const char *what, redisContext *context, const redisReply *reply);
 bool redis_reply_is(const redisReply *reply, const char *code);
-/* For struct weir_component.domain_name. */
-weir_status redis_connection_domain(const struct redis_connection *connection,
-                                    bool connect,
-                                    struct weir_strbuf *out,
-                                    struct weir_err *err);
 /* Gives one command of text, in blocking mode; fails on an error reply and on another type than
  * wanted (0: any). NULL and err on failure. */
 redisReply *redis_ask(redisContext *context,
@@ -93,6 +92,8 @@ redisReply *redis_ask(redisContext *context,
                       size_t count,
                       const char *const *arguments);
 
+/* The key of a command in the protocol's form: its first argument. */
+struct weir_slice redis_command_key(struct weir_slice command);
 /* Appends the head of a command of so many arguments, and an argument. */
 void redis_put_head(struct weir_strbuf *out, size_t arguments);
 void redis_put(struct weir_strbuf *out, struct weir_slice argument);

@@ -18,13 +18,22 @@
 enum { ACTIVE_MS = 2000 };
 
 struct asker {
-    redisContext *context;
+    struct redis_nodes nodes;
+    redisContext *context; /* of the part that is asked about */
     const struct redis_source_config *config;
     char group[REDIS_NAME_MAX + 1];
     struct redis_part *parts;
     size_t count;
     bool is_positioned;
 };
+
+/* To where that part is. */
+static weir_status asker_turn(struct asker *self, size_t index, struct weir_err *err)
+{
+    struct redis_node *node = redis_nodes_get(&self->nodes, self->parts[index].stream, err);
+    self->context = node == NULL ? NULL : node->context;
+    return node == NULL ? err->status : WEIR_OK;
+}
 
 static weir_status
 asker_open(struct asker *self, const struct weir_positions_call *call, struct weir_err *err)
@@ -37,8 +46,9 @@ asker_open(struct asker *self, const struct weir_positions_call *call, struct we
     for (size_t i = 0; i < self->count; i++) {
         redis_part_name(&self->parts[i], self->config, self->group, (int32_t)i);
     }
-    self->context = redis_connect(&self->config->connection, NULL, REDIS_ANSWER_MS, err);
-    if (self->context == NULL) {
+    self->nodes = (struct redis_nodes){.connection = &self->config->connection,
+                                       .timeout_ms = REDIS_ANSWER_MS};
+    if (asker_turn(self, 0, err) != WEIR_OK) {
         return err->status;
     }
     const char *const question[] = {"EXISTS", self->parts[0].position_key};
@@ -52,9 +62,7 @@ asker_open(struct asker *self, const struct weir_positions_call *call, struct we
 
 static void asker_close(struct asker *self)
 {
-    if (self->context != NULL) {
-        redisFree(self->context);
-    }
+    redis_nodes_drop(&self->nodes);
 }
 
 /* --- list --------------------------------------------------------------------------------------*/
@@ -116,8 +124,11 @@ static weir_status list(const struct weir_positions_call *call,
     struct weir_position *items = weir_arena_calloc(call->arena, asker.count, sizeof(*items));
     for (size_t i = 0; i < asker.count && status == WEIR_OK; i++) {
         struct redis_part *part = &asker.parts[i];
-        struct redis_counts counts;
-        status = redis_stream_counts(asker.context, part->stream, &counts, err);
+        struct redis_counts counts = {0};
+        status = asker_turn(&asker, i, err);
+        if (status == WEIR_OK) {
+            status = redis_stream_counts(asker.context, part->stream, &counts, err);
+        }
         if (status == WEIR_OK) {
             items[i] = (struct weir_position){.topic = part->stream,
                                               .partition = (int32_t)i,
@@ -147,8 +158,11 @@ static weir_status find(const struct weir_positions_call *call,
     redis_start_id(&moment, id);
     for (size_t i = 0; i < count && status == WEIR_OK; i++) {
         items[i].target = items[i].first;
-        status = redis_count_until(asker.context, items[i].topic, id, INT64_MAX, &items[i].target,
-                                   NULL, err);
+        status = asker_turn(&asker, (size_t)items[i].partition, err);
+        if (status == WEIR_OK) {
+            status = redis_count_until(asker.context, items[i].topic, id, INT64_MAX,
+                                       &items[i].target, NULL, err);
+        }
     }
     asker_close(&asker);
     return status;
@@ -170,7 +184,9 @@ static weir_status ask_leases(struct asker *self, struct weir_strbuf *out, struc
         char key[REDIS_KEY_MAX];
         lease_key(self, i, "lease", key);
         const char *const question[] = {"GET", key};
-        redisReply *reply = redis_ask(self->context, key, 0, err, 2, question);
+        redisReply *reply = asker_turn(self, i, err) != WEIR_OK
+                                ? NULL
+                                : redis_ask(self->context, key, 0, err, 2, question);
         if (reply == NULL) {
             return err->status;
         }
@@ -297,7 +313,10 @@ static weir_status commit(const struct weir_positions_call *call,
     weir_status status = asker_open(&asker, call, err);
     for (size_t i = 0; i < count && status == WEIR_OK; i++) {
         char id[REDIS_ID_MAX];
-        status = find_id(&asker, &items[i], id, err);
+        status = asker_turn(&asker, (size_t)items[i].partition, err);
+        if (status == WEIR_OK) {
+            status = find_id(&asker, &items[i], id, err);
+        }
         if (status == WEIR_OK) {
             status = asker.is_positioned ? set_position(&asker, &items[i], id, err)
                                          : set_group(&asker, &items[i], id, err);
@@ -377,6 +396,10 @@ static weir_status read_state(const struct weir_positions_call *call,
     *ret_shards = (int32_t)asker.count;
     for (size_t i = 0; i < asker.count && status == WEIR_OK; i++) {
         reading.shard = (int32_t)i;
+        status = asker_turn(&asker, i, err);
+        if (status != WEIR_OK) {
+            break;
+        }
         status = read_shard(asker.context, asker.parts[i].state_key, &reading, err);
     }
     asker_close(&asker);

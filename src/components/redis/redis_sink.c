@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -34,6 +35,7 @@
 enum { BUFFER_BYTES = 1 << 20, OUTSTANDING_MAX = 20000, ARGUMENTS_MAX = 10000 };
 enum { ANSWER_TIMEOUT_MS = 10000 };
 enum { COMMAND_BYTES_MAX = 512 << 20, SPARE_BYTES_MAX = 1 << 20 };
+enum { ROUND_NODES_MAX = 1024, ROUND_TIMEOUT_MS = 3000 };
 
 struct redis_sink_config {
     struct redis_connection connection;
@@ -153,7 +155,8 @@ static redisContext *thread_connect(struct redis_sink *self)
     int waited_ms = 0;
     while (!weir_thread_pause(&self->thread, 0)) {
         struct weir_err err = {0};
-        redisContext *context = redis_connect(&self->config->connection, NULL, REDIS_ANSWER_MS, &err);
+        redisContext *context = redis_connect(&self->config->connection, NULL, REDIS_ANSWER_MS,
+                                              &err);
         if (context != NULL) {
             int flags = fcntl(context->fd, F_GETFL);
             WEIR_ASSERT(flags >= 0 && fcntl(context->fd, F_SETFL, flags | O_NONBLOCK) == 0);
@@ -229,11 +232,13 @@ static bool thread_receive(struct redis_sink *self, redisContext *context)
         }
     } while (context->reader->len != before);
     uint64_t answered = self->delivery.answered; /* only this thread moves it */
+    bool is_replica = false;
     void *object = NULL;
     while (redisGetReplyFromReader(context, &object) == REDIS_OK && object != NULL) {
         answered++;
         if (((redisReply *)object)->type == REDIS_REPLY_ERROR) {
             thread_judge(self, object, answered);
+            is_replica = is_replica || redis_reply_is(object, "READONLY");
         }
     }
     if (context->reader->ridx < 0) { /* no answer is half there */
@@ -243,7 +248,7 @@ static bool thread_receive(struct redis_sink *self, redisContext *context)
     WEIR_ASSERT(answered <= self->sent);
     self->delivery.answered = answered;
     weir_delivery_unlock_and_tell(&self->delivery, false);
-    return context->err == 0;
+    return context->err == 0 && !is_replica;
 }
 
 /* What was under way has no answer: whether it was applied is not known. */
@@ -252,7 +257,9 @@ static void thread_lose(struct redis_sink *self, redisContext *context, const ch
     struct weir_delivery *delivery = &self->delivery;
     struct weir_err err = {0};
     (void)!weir_fail(&err, WEIR_UNAVAILABLE, "the connection broke: %s",
-                     why != NULL ? why : context->errstr);
+                     why != NULL          ? why
+                     : context->err == 0 ? "it leads to a replica"
+                                         : context->errstr);
     WEIR_LOG_WARN(self->ctx->log, "connection lost", WEIR_F_ERR(&err));
     weir_delivery_lock(delivery);
     if (self->sent > delivery->answered && self->sent > self->ignored) {
@@ -299,12 +306,161 @@ static bool thread_serve(struct redis_sink *self, redisContext *context, struct 
     }
 }
 
+/* --- the thread, in a cluster ------------------------------------------------------------------*/
+
+/* What one node was given in a round. */
+struct round {
+    redisContext *context;
+    uint64_t asked;
+};
+
+/* A command's size in the protocol's form. */
+static size_t command_size(struct weir_slice text)
+{
+    const char *at = text.data, *end = text.data + text.size;
+    for (unsigned long left = strtoul(at + 1, NULL, 10) + 1; left > 0; left--) {
+        bool is_head = *at == '*';
+        size_t size = is_head ? 0 : strtoul(at + 1, NULL, 10) + 2;
+        at = (const char *)memchr(at, '\n', (size_t)(end - at)) + 1 + size;
+    }
+    return (size_t)(at - text.data);
+}
+
+/* Each command to the node of its key; those of one node in their order. */
+static weir_status spread_send(struct redis_nodes *nodes,
+                               struct weir_slice text,
+                               struct round *rounds,
+                               size_t *ret_count,
+                               struct weir_err *err)
+{
+    while (text.size > 0) {
+        struct weir_slice command = {text.data, command_size(text)};
+        struct redis_node *node = redis_nodes_get_slice(nodes, redis_command_key(command), err);
+        if (node == NULL) {
+            return err->status;
+        }
+        size_t at = 0;
+        while (at < *ret_count && rounds[at].context != node->context) {
+            at++;
+        }
+        WEIR_ASSERT(at < ROUND_NODES_MAX);
+        *ret_count += at == *ret_count;
+        rounds[at].context = node->context;
+        rounds[at].asked++;
+        if (redisAppendFormattedCommand(node->context, command.data, command.size) != REDIS_OK) {
+            return weir_fail(err, WEIR_UNAVAILABLE, "no memory");
+        }
+        text.data += command.size;
+        text.size -= command.size;
+    }
+    return WEIR_OK;
+}
+
+/* Answers that are errors fail the epoch; the connections stay good. */
+static weir_status
+spread_receive(struct redis_sink *self, struct round *rounds, size_t count, struct weir_err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        int done = 0;
+        while (!done && redisBufferWrite(rounds[i].context, &done) == REDIS_OK) {
+        }
+    }
+    bool has_moved = false;
+    for (size_t i = 0; i < count; i++) {
+        for (uint64_t k = 0; k < rounds[i].asked; k++) {
+            void *object = NULL;
+            if (redisGetReply(rounds[i].context, &object) != REDIS_OK) {
+                return redis_fail(err, "writing", rounds[i].context, NULL);
+            }
+            if (((redisReply *)object)->type == REDIS_REPLY_ERROR) {
+                thread_judge(self, object, self->sent);
+                has_moved = true;
+            }
+            freeReplyObject(object);
+        }
+    }
+    return has_moved ? weir_fail(err, WEIR_UNAVAILABLE, "a node refused") : WEIR_OK;
+}
+
+/* True: there is something to send, in `spare`. */
+static bool spread_take(struct redis_sink *self, struct weir_strbuf *spare)
+{
+    weir_strbuf_clear(spare);
+    weir_delivery_lock(&self->delivery);
+    struct weir_strbuf full = self->buffer;
+    self->buffer = *spare;
+    *spare = full;
+    self->sent = self->delivery.written;
+    weir_delivery_unlock_and_tell(&self->delivery, spare->size > 0);
+    return spare->size > 0;
+}
+
+static void spread_settle(struct redis_sink *self, const struct weir_err *err)
+{
+    if (err->status != WEIR_OK) {
+        weir_delivery_away(&self->delivery, err);
+    }
+    weir_delivery_lock(&self->delivery);
+    if (err->status != WEIR_OK && self->sent > self->ignored) {
+        weir_delivery_blame(&self->delivery, err);
+    }
+    self->delivery.answered = self->sent;
+    weir_delivery_unlock_and_tell(&self->delivery, false);
+    if (err->status == WEIR_OK) {
+        weir_delivery_back(&self->delivery);
+    }
+}
+
+/* One round after the other: what lanes have written meanwhile goes to its nodes at once, and the
+ * answers of all of them are waited for. */
+static void spread_main(struct redis_sink *self, struct weir_strbuf *spare)
+{
+    struct redis_nodes nodes = {.connection = &self->config->connection,
+                                .timeout_ms = ROUND_TIMEOUT_MS};
+    struct round *rounds = weir_calloc(ROUND_NODES_MAX, sizeof(*rounds));
+    int waited_ms = 0;
+    bool ended = false;
+    while (!ended) {
+        struct pollfd wait[] = {{.fd = self->wake_fd, .events = POLLIN},
+                                {.fd = self->thread.stop_fd, .events = POLLIN}};
+        (void)!poll(wait, 2, -1);
+        if (wait[0].revents != 0) {
+            weir_wake_take(self->wake_fd);
+        }
+        while (wait[1].revents == 0 && !ended && spread_take(self, spare)) {
+            struct weir_err err = {0};
+            size_t count = 0;
+            memset(rounds, 0, ROUND_NODES_MAX * sizeof(*rounds));
+            weir_status status = spread_send(&nodes, weir_strbuf_view(spare), rounds, &count, &err);
+            if (status == WEIR_OK) {
+                status = spread_receive(self, rounds, count, &err);
+            }
+            spread_settle(self, &err);
+            if (status != WEIR_OK) {
+                WEIR_LOG_WARN(self->ctx->log, "cannot write to the cluster", WEIR_F_ERR(&err));
+                redis_nodes_drop(&nodes);
+                ended = weir_thread_back_off(&self->thread, &waited_ms);
+            } else {
+                waited_ms = 0;
+            }
+        }
+        ended = ended || wait[1].revents != 0;
+    }
+    redis_nodes_drop(&nodes);
+    weir_free(rounds);
+}
+
 static void *thread_main(void *argument)
 {
     struct redis_sink *self = argument;
     struct weir_strbuf spare;
     weir_strbuf_init(&spare, COMMAND_BYTES_MAX);
     redisContext *context = NULL;
+    if (self->config->connection.cluster) {
+        spread_main(self, &spare);
+        weir_strbuf_done(&spare);
+        return NULL;
+    }
     while ((context = thread_connect(self)) != NULL) {
         redis_answers_use(&self->answers, context);
         bool ended = thread_serve(self, context, &spare);
@@ -324,7 +480,9 @@ static void *thread_main(void *argument)
 static weir_status sink_check_type(struct redis_sink *self, struct weir_err *err)
 {
     const char *stream = self->config->stream.text;
-    redisContext *context = stream == NULL ? NULL : redis_connect(&self->config->connection, stream, REDIS_ANSWER_MS, err);
+    redisContext *context =
+        stream == NULL ? NULL
+                       : redis_connect(&self->config->connection, stream, REDIS_ANSWER_MS, err);
     if (context == NULL && weir_status_class(err->status) == WEIR_CLASS_FATAL) {
         return err->status;
     }
@@ -591,6 +749,23 @@ static void desk_clear(struct weir_strbuf *buf)
     weir_strbuf_clear(buf);
 }
 
+/* What is committed with a task must lie where the task does. */
+static weir_status
+check_slot(struct weir_run *run, const struct weir_strbuf *command, struct weir_err *err)
+{
+    const struct redis_part *part =
+        weir_batch_partition(weir_run_batch(run))->source_data;
+    struct weir_slice key = redis_command_key(weir_strbuf_view(command));
+    if (redis_slot(key) == redis_slot(weir_slice_of(part->stream))) {
+        return WEIR_OK;
+    }
+    weir_status status =
+        weir_fail(err, WEIR_CONFIG, "%.*s is not in the slot of %s",
+                  key.size < 200 ? (int)key.size : 200, key.data, part->stream);
+    weir_err_hint(err, "Put {%s} into its name, or write `guarantee: at-least-once`.", part->tag);
+    return status;
+}
+
 /* The whole command becomes the record's target. */
 static weir_status redis_sink_prepare(void *instance,
                                       struct weir_run *run,
@@ -604,6 +779,9 @@ static weir_status redis_sink_prepare(void *instance,
     if (status == WEIR_OK && (desk->out.failed || desk->scratch.failed)) {
         status =
             weir_fail(err, WEIR_TOO_LARGE, "the command has more than %d bytes", COMMAND_BYTES_MAX);
+    }
+    if (status == WEIR_OK && self->ctx->transactional && self->config->connection.cluster) {
+        status = check_slot(run, &desk->out, err);
     }
     if (status == WEIR_OK) {
         record->target = weir_arena_copy(weir_batch_arena(batch), weir_strbuf_view(&desk->out));
@@ -710,7 +888,11 @@ static weir_status
 sink_domain(const void *config, bool connect, struct weir_strbuf *out, struct weir_err *err)
 {
     const struct redis_sink_config *self = config;
-    return redis_connection_domain(&self->connection, connect, out, err);
+    const char *stream = self->stream.text;
+    enum redis_place place = self->partitions > 0 ? REDIS_PLACE_SPREAD
+                             : stream == NULL     ? REDIS_PLACE_TASK
+                                                  : REDIS_PLACE_KEY;
+    return redis_connection_domain(&self->connection, place, stream, connect, out, err);
 }
 
 static const struct weir_sink_ops redis_sink_ops = {

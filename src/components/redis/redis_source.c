@@ -14,6 +14,8 @@
 #include "redis_lease.h"
 #include "source/leased.h"
 
+enum { CLUSTER_PARTITIONS_MAX = 256 }; /* each has a thread and a connection */
+
 static const struct weir_choice start_choices[] = {
     {"earliest", REDIS_START_EARLIEST, "The first entry of the stream."},
     {"latest", REDIS_START_LATEST, "Entries that are added from now on."},
@@ -112,6 +114,11 @@ static weir_status redis_source_check(const void *config, struct weir_err *err)
 {
     const struct redis_source_config *self = config;
     weir_status status = redis_connection_check(&self->connection, err);
+    if (status == WEIR_OK && self->connection.cluster && self->partitions > CLUSTER_PARTITIONS_MAX) {
+        status = weir_fail(err, WEIR_CONFIG, "in a cluster a stream has at most %d partitions",
+                           CLUSTER_PARTITIONS_MAX);
+        weir_err_path(err, "partitions");
+    }
     if (status == WEIR_OK && self->mode == REDIS_MODE_SHARED) {
         status = source_check_mode(self, false, err);
     } else if (status == WEIR_OK && source_is_positioned(self, false)) {
@@ -135,7 +142,8 @@ static weir_status
 source_domain(const void *config, bool connect, struct weir_strbuf *out, struct weir_err *err)
 {
     const struct redis_source_config *self = config;
-    return redis_connection_domain(&self->connection, connect, out, err);
+    enum redis_place place = self->partitions > 0 ? REDIS_PLACE_TASK : REDIS_PLACE_KEY;
+    return redis_connection_domain(&self->connection, place, self->stream, connect, out, err);
 }
 
 static const struct weir_source_ops redis_source_ops = {

@@ -317,6 +317,12 @@ nodes_connect(struct redis_nodes *self, struct redis_node *node, struct weir_err
 
 struct redis_node *redis_nodes_get(struct redis_nodes *self, const char *key, struct weir_err *err)
 {
+    return redis_nodes_get_slice(self, weir_slice_of(key), err);
+}
+
+struct redis_node *
+redis_nodes_get_slice(struct redis_nodes *self, struct weir_slice key, struct weir_err *err)
+{
     if (!self->connection->cluster) {
         if (self->items == NULL) {
             self->items = weir_calloc(1, sizeof(*self->items));
@@ -327,10 +333,10 @@ struct redis_node *redis_nodes_get(struct redis_nodes *self, const char *key, st
     if (self->slots == NULL && nodes_learn(self, err) != WEIR_OK) {
         return NULL;
     }
-    unsigned slot = redis_slot(weir_slice_of(key));
+    unsigned slot = redis_slot(key);
     if (self->slots[slot] == 0) {
-        (void)!weir_fail(err, WEIR_UNAVAILABLE, "no node of the cluster has slot %u, of %s", slot,
-                         key);
+        (void)!weir_fail(err, WEIR_UNAVAILABLE, "no node of the cluster has slot %u, of %.*s", slot,
+                         key.size < 200 ? (int)key.size : 200, key.data);
         return NULL;
     }
     return nodes_connect(self, &self->items[self->slots[slot] - 1], err);
@@ -413,12 +419,19 @@ static int database_of(const struct redis_connection *connection)
 
 /* A cluster is known by the node that has its first slot, a server by its process. */
 weir_status redis_connection_domain(const struct redis_connection *connection,
+                                    enum redis_place place,
+                                    const char *key,
                                     bool connect,
                                     struct weir_strbuf *out,
                                     struct weir_err *err)
 {
     if (redis_connection_check(connection, err) != WEIR_OK) {
         return err->status;
+    }
+    if (connection->cluster && place == REDIS_PLACE_KEY) {
+        weir_strbuf_printf(out, "slot %u of ", redis_slot(weir_slice_of(key)));
+    } else if (connection->cluster) {
+        weir_strbuf_text(out, place == REDIS_PLACE_TASK ? "a slot of " : "slots of ");
     }
     if (!connect) {
         domain_written(connection, out);

@@ -19,8 +19,16 @@ unsigned redis_slot(struct weir_slice key);
 
 /* For struct weir_component.check: does it say where the server is? */
 weir_status redis_connection_check(const struct redis_connection *connection, struct weir_err *err);
-/* For struct weir_component.domain_name. */
+/* What of a cluster commits as one: a slot. */
+enum redis_place {
+    REDIS_PLACE_KEY,    /* one key */
+    REDIS_PLACE_TASK,   /* of each task its own, and what records are written to is looked at */
+    REDIS_PLACE_SPREAD, /* over slots, whatever the task */
+};
+/* For struct weir_component.domain_name. key: of REDIS_PLACE_KEY. */
 weir_status redis_connection_domain(const struct redis_connection *connection,
+                                    enum redis_place place,
+                                    const char *key,
                                     bool connect,
                                     struct weir_strbuf *out,
                                     struct weir_err *err);
@@ -63,6 +71,8 @@ struct redis_nodes {
 
 /* The one of the key, connected; NULL and err on failure. After a failure of any kind: drop. */
 struct redis_node *redis_nodes_get(struct redis_nodes *self, const char *key, struct weir_err *err);
+struct redis_node *
+redis_nodes_get_slice(struct redis_nodes *self, struct weir_slice key, struct weir_err *err);
 /* Closes all and forgets where keys are. */
 void redis_nodes_drop(struct redis_nodes *self);
 /* Drops if a connection is broken. */

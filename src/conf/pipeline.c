@@ -294,7 +294,7 @@ const struct weir_field weir_pipeline_fields[] = {
                             "that is gone."),
     WEIR_F_BOOL(S, singleton, .fallback = "false",
                 .help = "Of all processes that run the pipeline one works, the others stand by. Its "
-                        "lease is kept by the first source or sink whose system can: redis."),
+                        "lease is kept by the first source or sink whose system can: redis, nats."),
     WEIR_F_DURATION(S, singleton_timeout, .fallback = "10s", .min = 500, .max = 3600000,
                     .flags = WEIR_ADVANCED,
                     .help = "How long that lease lasts: after a crash another process takes over "

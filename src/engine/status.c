@@ -278,7 +278,7 @@ void weir_engine_status(struct weir_engine *engine, struct weir_strbuf *out)
 {
     pthread_mutex_lock(&engine->shown_lock);
     weir_strbuf_slice(out, weir_strbuf_view(&engine->shown));
+    weir_strbuf_text(out, engine->shown.size > 0 ? "," : "");
     pthread_mutex_unlock(&engine->shown_lock);
-    weir_strbuf_text(out, out->size > 0 ? "," : "");
     weir_metrics_status(engine->metrics, out);
 }

@@ -14,6 +14,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import wait
+import nkeys
 from harness import ROOT, case, main, scale
 from nats_flow import both
 from nats_server import Server
@@ -207,6 +208,28 @@ def login_by_token_and_nkey(context):
         assert numbers(nats) == [0]
         nats.api("STREAM.DELETE.OUT")
         nats.stop()
+
+
+@case
+def login_by_credentials(context):
+    """A .creds file: the token that the account signed, and the user's seed."""
+    account = nkeys.Account()
+    nats = server(context, extra=account.config, login={"answer": account.login()})
+    nats.make("OUT", "out.>")
+    good = account.credentials(context.dir / "good.creds")
+    narrow = account.credentials(context.dir / "narrow.creds", pub={"deny": ["out.>"]})
+    stranger = nkeys.Account().credentials(context.dir / "stranger.creds")
+    for path, word in ((stranger, "authorization violation"), (narrow, "does not permit"),
+                       (context.dir / "none.creds", "none.creds")):
+        weir = context.weir(pipeline(context, [{"n": 0}], {"url": nats.address, "subject": "out.x",
+                                                           "auth": {"credentials": str(path)}}))
+        assert weir.wait_exit() != 0, weir.text()
+        assert word in weir.text().lower() and "SEED" not in weir.text(), weir.text()
+        for secret in path.read_text().split() if path.exists() else ():
+            assert len(secret) < 40 or secret not in weir.text()
+    sink = {"url": nats.address, "subject": "out.x", "auth": {"credentials": str(good)}}
+    assert context.weir(pipeline(context, [{"n": 0}], sink)).wait_exit() == 0
+    assert numbers(nats) == [0]
 
 
 @case

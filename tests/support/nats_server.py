@@ -31,7 +31,9 @@ class Client:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         if tls is None:
             self._file = self._socket.makefile("rb")
-            self._file.readline()
+            info = json.loads(self._file.readline().split(b" ", 1)[1])
+            if "answer" in login:  # to the server's nonce
+                login = login["answer"](info["nonce"])
         else:
             while not self._socket.recv(1) == b"\n":
                 pass

@@ -10,9 +10,11 @@
  */
 #include "nats_client.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -31,7 +33,7 @@ const struct weir_field nats_auth_fields[] = {
                .help = "Instead of a user: the public key of an NKey."),
     WEIR_F_STR(S, nkey_seed, .flags = WEIR_SECRET, .example = "${file:/run/secrets/nkey}",
                .help = "The seed of the NKey, which answers the server's challenge."),
-    WEIR_F_STR(S, credentials, .min = 1, .example = "/etc/weir/orders.creds",
+    WEIR_F_STR(S, credentials, .min = 1, .max = 4096, .example = "/etc/weir/orders.creds",
                .help = "Instead of a user: the file with its JWT and seed."),
     WEIR_FIELDS_END,
 };
@@ -83,6 +85,14 @@ static bool parse_target(const char *at, struct target *ret)
         }
     }
     return *at == '\0';
+}
+
+void nats_name_of(char ret[NATS_NAME_MAX + 1], const char *pipeline)
+{
+    snprintf(ret, NATS_NAME_MAX + 1, "%s", pipeline);
+    for (char *at = ret; *at != '\0'; at++) {
+        *at = *at == '.' ? '_' : *at;
+    }
 }
 
 weir_status nats_address_check(const struct nats_address *address, struct weir_err *err)
@@ -244,6 +254,13 @@ static weir_status client_dial(struct nats_client *self,
                                                       : NULL;
     if (weir_tls_check(tls, err) != WEIR_OK) {
         return err->status;
+    }
+    if (address->auth != NULL && address->auth->credentials != NULL &&
+        access(address->auth->credentials, R_OK) != 0) {
+        weir_status status = weir_fail(err, WEIR_DENIED, "cannot read %.300s: %s",
+                                       address->auth->credentials, strerror(errno));
+        weir_err_path(err, "auth.credentials");
+        return status;
     }
     char plain[HOST_MAX + 32];
     snprintf(plain, sizeof(plain), target.is_bracketed ? "nats://[%s]:%d" : "nats://%s:%d",

@@ -47,6 +47,8 @@ extern const struct weir_rule nats_auth_rules[];
                      .item_size = sizeof(struct nats_auth), .flags = WEIR_CONNECTION,              \
                      .help = "Logs in.")
 
+/* The name of a pipeline in letters that JetStream takes in names of its own. */
+void nats_name_of(char ret[NATS_NAME_MAX + 1], const char *pipeline);
 /* For struct weir_component.check: are the URLs some? */
 weir_status nats_address_check(const struct nats_address *address, struct weir_err *err);
 

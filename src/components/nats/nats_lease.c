@@ -334,3 +334,39 @@ const struct weir_lease_medium nats_lease_medium = {
     .release = medium_release,
     .leave = medium_leave,
 };
+
+/* --- a singleton's -----------------------------------------------------------------------------*/
+
+static weir_status singleton_open(void *instance,
+                                  const void *config,
+                                  const char *pipeline,
+                                  uint64_t nonce,
+                                  int64_t ttl_ms,
+                                  struct weir_err *err)
+{
+    (void)err;
+    struct nats_lease_medium *self = instance;
+    char name[NATS_NAME_MAX + 1];
+    nats_name_of(name, pipeline);
+    *self = (struct nats_lease_medium){.address = config,
+                                       .clock = weir_clock_system(),
+                                       .nonce = nonce,
+                                       .ttl_ms = ttl_ms,
+                                       .count = 1};
+    snprintf(self->bucket, sizeof(self->bucket), "KV_weir-%.200s-singleton", name);
+    snprintf(self->key, sizeof(self->key), "$KV.weir-%.200s-singleton.lease", name);
+    nats_lease_medium_init(self);
+    return WEIR_OK;
+}
+
+static void singleton_close(void *instance)
+{
+    nats_lease_medium_done(instance);
+}
+
+const struct weir_lease_ops nats_lease_ops = {
+    .self_size = sizeof(struct nats_lease_medium),
+    .medium = &nats_lease_medium,
+    .open = singleton_open,
+    .close = singleton_close,
+};

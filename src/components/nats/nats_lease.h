@@ -28,6 +28,8 @@ struct nats_lease_medium {
 };
 
 extern const struct weir_lease_medium nats_lease_medium;
+/* The lease of a singleton, for any component whose config begins with a nats_address. */
+extern const struct weir_lease_ops nats_lease_ops;
 
 void nats_lease_medium_init(struct nats_lease_medium *medium);
 void nats_lease_medium_done(struct nats_lease_medium *medium);

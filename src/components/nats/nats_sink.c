@@ -14,6 +14,7 @@
  */
 #include "nats_acks.h"
 #include "nats_api.h"
+#include "nats_lease.h"
 #include "nats_probe.h"
 
 #include <stdio.h>
@@ -762,6 +763,7 @@ const struct weir_component weir_component_nats_sink = {
     .self_size = sizeof(struct nats_sink),
     .durable = true,
     .needs = NATS_NEEDS,
+    .leases = &nats_lease_ops,
     .drops_repeats = "their Nats-Msg-Id, within the duplicate_window of the stream",
     .open = nats_sink_open,
     .close = nats_sink_close,

@@ -11,6 +11,7 @@
 
 #include <weir/positions.h>
 
+#include "nats_lease.h"
 #include "nats_probe.h"
 #include "nats_record.h"
 #include "source/leased.h"
@@ -102,9 +103,10 @@ void nats_source_durable(const struct nats_source_config *config,
                          const char *pipeline,
                          char ret[NATS_NAME_MAX + 1])
 {
-    snprintf(ret, NATS_NAME_MAX + 1, "%s", config->durable != NULL ? config->durable : pipeline);
-    for (char *at = ret; *at != '\0' && config->durable == NULL; at++) {
-        *at = *at == '.' ? '_' : *at;
+    if (config->durable != NULL) {
+        snprintf(ret, NATS_NAME_MAX + 1, "%s", config->durable);
+    } else {
+        nats_name_of(ret, pipeline);
     }
 }
 
@@ -253,6 +255,7 @@ const struct weir_component weir_component_nats_source = {
     .probe = nats_source_probe,
     .ops = {.source = &nats_source_ops},
     .needs = NATS_NEEDS,
+    .leases = &nats_lease_ops,
     .domain = &weir_leased_domain_ops,
     .domain_name = nats_source_domain,
     .is_positioned = source_is_positioned,

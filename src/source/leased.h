@@ -27,6 +27,9 @@ struct weir_leased_part {
 
 /* What is the system's own. self: the source's struct. */
 struct weir_leased_ops {
+    /* Before the start: the sinks (their instances) whose outputs are part of its commits. NULL:
+     * any will do. */
+    weir_status (*join)(void *self, void *const *sinks, size_t count, struct weir_err *err);
     /* Makes what stands this tenure's, and says where it is; -1 never. WEIR_FENCED: a later tenure
      * has begun. */
     weir_status (*adopt)(void *self,

@@ -22,17 +22,19 @@ static weir_status domain_open(void *instance,
                                size_t sink_count,
                                struct weir_err *err)
 {
-    (void)sinks;
-    (void)sink_count;
-    (void)err;
     struct leased_domain *self = instance;
+    weir_status status = WEIR_OK;
     self->ctx = ctx;
     self->sources = weir_calloc(source_count, sizeof(*self->sources));
     self->source_count = source_count;
     for (size_t i = 0; i < source_count; i++) {
-        self->sources[i] = ((const struct weir_modal *)sources[i])->inner;
+        struct weir_leased *source = ((const struct weir_modal *)sources[i])->inner;
+        self->sources[i] = source;
+        if (status == WEIR_OK && source->settings.ops->join != NULL) {
+            status = source->settings.ops->join(source, sinks, sink_count, err);
+        }
     }
-    return WEIR_OK;
+    return status;
 }
 
 static void domain_close(void *instance)

@@ -14,62 +14,10 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import harness
-import wait
 from harness import main, scale
 from nats_flow import both
+from nats_partitions import COUNTS, PARTITIONS, Flow, counted
 from nats_proxy import Proxy
-from nats_server import Server
-
-PARTITIONS = 4
-
-
-class Flow:
-    """Subjects in.0 … in.3 of a stream, and a pipeline to another."""
-
-    def __init__(self, context, version, **stream):
-        self.context = context
-        self.server = Server(context.dir / "nats", version)
-        context.cleanup(self.server.stop)
-        self.server.make("IN", "in.*", **stream)
-        self.server.make("OUT", "out.>")
-        self.counts = [0] * PARTITIONS
-
-    def add(self, count):
-        """So many to each partition."""
-        self.server.publish_all((f"in.{p}", json.dumps({"p": p, "n": self.counts[p] + k}))
-                                for k in range(count) for p in range(PARTITIONS))
-        self.counts = [n + count for n in self.counts]
-
-    def weir(self, name="weir", source=(), address=None, **more):
-        url = address or self.server.address
-        text = {"name": "flow",
-                "source": {"nats": {"url": url, "stream": "IN", "partition": "in.{}", "key_token": 2,
-                                    "partitions": PARTITIONS, "lease": "1s"} | dict(source)},
-                "sink": {"nats": {"url": url, "subject": "out.x", "ack_timeout": "1s"}},
-                "guarantee": "effectively-once",
-                "commit_interval": "20ms", "lanes": 2, "http": {"listen": "127.0.0.1:0"},
-                "log": {"format": "json", "level": "info"}} | more
-        text["source"]["nats"] = {k: v for k, v in text["source"]["nats"].items() if v is not None}
-        return self.context.weir(json.dumps(text), name)
-
-    def total(self):
-        return sum(self.counts)
-
-    def found(self):
-        return [json.loads(message.data) for _, message in self.server.messages("OUT")]
-
-    def wait_out(self, count, seconds=60):
-        wait.until(lambda: self.server.count("OUT") >= count, seconds, f"{count} are out")
-
-    def check(self):
-        """Exactly one output of each message, in the order of its partition."""
-        found = [[] for _ in range(PARTITIONS)]
-        for record in self.found():
-            found[record["p"]].append(record["n"])
-        for p in range(PARTITIONS):
-            assert found[p] == list(range(self.counts[p])), \
-                (p, len(found[p]), self.counts[p], len(set(found[p])),
-                 [(a, b) for a, b in zip(found[p], found[p][1:]) if b != a + 1][:5])
 
 
 @both
@@ -167,17 +115,6 @@ def answers_lost(context, version):
     weir.term()
     assert proxy.dropped > 0
     flow.check()
-
-
-COUNTS = [{"aggregate": {"key": ".p", "aggregate": {"count": "count", "sum": "sum(.n)"}}},
-          {"map": "{p: (.key | tonumber), n: (.count - 1), sum}"}]
-
-
-def counted(flow):
-    """Running counts: a state that lost or doubled a message, or did not move with its partition, shows."""
-    flow.check()
-    for record in flow.found():
-        assert record["sum"] == record["n"] * (record["n"] + 1) // 2, record
 
 
 @both

@@ -49,6 +49,11 @@ static const struct {
     {10077, WEIR_UNAVAILABLE}, /* the store refused it: full, and `discard: new` */
     {10097, WEIR_TOO_LARGE},   /* headers exceed maximum */
     {10109, WEIR_FATAL},       /* the stream is sealed */
+    {10174, WEIR_CONFIG},      /* batches are not allowed */
+    {10176, WEIR_UNAVAILABLE}, /* a batch that is not whole: its leader changed */
+    {10199, WEIR_TOO_LARGE},   /* a batch with too many messages */
+    {10210, WEIR_UNAVAILABLE}, /* too many batches under way in the stream */
+    {10211, WEIR_UNAVAILABLE}, /* … on the server */
 };
 
 weir_status nats_api_fail(struct weir_err *err, const char *what, const struct nats_answer *answer)
@@ -194,6 +199,10 @@ static weir_status stream_make(struct nats_client *client,
     }
     if (spec->is_direct) {
         put_name(&body, "allow_direct");
+        weir_strbuf_text(&body, "true");
+    }
+    if (spec->is_atomic) {
+        put_name(&body, "allow_atomic");
         weir_strbuf_text(&body, "true");
     }
     weir_strbuf_push(&body, '}');
@@ -519,9 +528,15 @@ weir_status nats_api_publish(struct nats_client *client,
         code = natsConnection_RequestMsg(&reply, client->connection, message, ANSWER_TIMEOUT_MS);
     }
     natsMsg_Destroy(message);
-    if (code != NATS_OK) {
-        return nats_fail(err, subject, code);
-    }
+    return code != NATS_OK ? nats_fail(err, subject, code)
+                           : nats_api_published(subject, reply, ret_sequence, err);
+}
+
+weir_status nats_api_published(const char *subject,
+                               natsMsg *reply,
+                               uint64_t *ret_sequence,
+                               struct weir_err *err)
+{
     struct weir_arena arena;
     struct weir_value value = {0};
     struct nats_answer answer;

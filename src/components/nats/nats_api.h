@@ -44,6 +44,7 @@ struct nats_stream_spec {
     struct weir_strs subjects; /* of the stream that is made; empty: it must be there */
     enum nats_manage manage;
     bool is_direct;  /* made so that its last messages can be read directly */
+    bool is_atomic;  /* made so that it takes batches (nats_batch.h) */
     int64_t history; /* made to keep so many messages of a subject; 0: all */
 };
 
@@ -105,6 +106,11 @@ WEIR_MUST_USE weir_status nats_api_publish(struct nats_client *client,
                                            uint64_t expected,
                                            uint64_t *ret_sequence,
                                            struct weir_err *err);
+/* The answer to a publish, which it frees: as nats_api_publish. */
+WEIR_MUST_USE weir_status nats_api_published(const char *subject,
+                                             natsMsg *reply,
+                                             uint64_t *ret_sequence,
+                                             struct weir_err *err);
 /* The last message of a subject, of a stream that was made with is_direct. *ret_sequence 0: there
  * is none. */
 WEIR_MUST_USE weir_status nats_api_last(struct nats_client *client,

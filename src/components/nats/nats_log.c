@@ -18,7 +18,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 
-enum { ANSWER_TIMEOUT_MS = 3000, TRIES = 3, PAGE = 500, HEAD_BYTES = 160 };
+enum { ANSWER_TIMEOUT_MS = 3000, TRIES = 3, PAGE = 500, HEAD_BYTES = 400 };
 
 void nats_log_name(
     struct nats_log *log, const char *pipeline, const char *source, int32_t index, char *ret_stream)
@@ -26,6 +26,20 @@ void nats_log_name(
     snprintf(ret_stream, NATS_NAME_MAX + 8, "weir-%.240s", pipeline);
     snprintf(log->subject, sizeof(log->subject), "weir.%s.log.%s.%d", pipeline, source, (int)index);
     log->stream = ret_stream;
+}
+
+void nats_log_name_in(struct nats_log *log,
+                      const char *pipeline,
+                      const char *source,
+                      int32_t index,
+                      const struct nats_target *target)
+{
+    /* Another subject than that of a log in a stream of weir's own: two streams cannot share one.
+     */
+    snprintf(log->subject, sizeof(log->subject), "weir.%s.task.%s.%d", pipeline, source,
+             (int)index);
+    log->stream = target->spec.name;
+    log->target = target;
 }
 
 weir_status nats_log_make_stream(struct nats_client *client,
@@ -61,9 +75,10 @@ static struct head head_of(struct weir_slice text)
 }
 
 struct record {
-    char kind; /* o or c */
+    char kind; /* o, c or a */
     uint64_t nonce, token, epoch;
     int64_t position;
+    const char *stream; /* in the head */
 };
 
 static bool record_parse(const struct head *head, struct record *ret)
@@ -74,7 +89,13 @@ static bool record_parse(const struct head *head, struct record *ret)
     ret->token = strtoull(at, &at, 10);
     if (ret->kind == 'c') {
         ret->epoch = strtoull(at, &at, 10);
+    }
+    if (ret->kind == 'c' || ret->kind == 'a') {
         ret->position = strtoll(at, &at, 10);
+    }
+    if (ret->kind == 'a' && *at == ' ') {
+        ret->stream = at + 1;
+        return ret->token > 0;
     }
     return (ret->kind == 'o' || ret->kind == 'c') && *at == '\0' && ret->token > 0;
 }
@@ -95,11 +116,45 @@ static weir_status log_last(struct nats_log *log,
 
 /* --- appending ---------------------------------------------------------------------------------*/
 
-/* A message, until it is known to stand, or not to. */
-static weir_status log_append(struct nats_log *log,
-                              struct nats_client *client,
-                              struct weir_slice text,
-                              struct weir_err *err)
+/* The outputs and frames of a commit, and its text, as one batch. */
+static weir_status log_send_batch(struct nats_log *log,
+                                  struct nats_client *client,
+                                  struct weir_slice text,
+                                  int try,
+                                  struct weir_err *err)
+{
+    char id[64], last[24];
+    size_t outputs = log->outputs.count;
+    natsStatus code = NATS_OK;
+    for (size_t i = 0; i <= log->frame_count && code == NATS_OK; i++) {
+        struct weir_slice part = i < log->frame_count ? weir_strbuf_view(&log->frames[i]) : text;
+        natsMsg *message = NULL;
+        code = natsMsg_Create(&message, log->subject, NULL, part.data, (int)part.size);
+        if (code == NATS_OK && i == 0) { /* the fence: of a subject it is asked once */
+            snprintf(last, sizeof(last), "%" PRIu64, log->last);
+            code = natsMsgHeader_Set(message, "Nats-Expected-Last-Subject-Sequence", last);
+        }
+        if (message != NULL) {
+            nats_batch_push(&log->outputs, message);
+        }
+    }
+    snprintf(id, sizeof(id), "%016" PRIx64 "-%" PRIx64 "-%" PRIx64 "-%d", log->nonce, log->token,
+             log->epoch + 1, try);
+    weir_status status = code == NATS_OK
+                             ? nats_batch_publish(&log->outputs, client, id, &log->last, err)
+                             : nats_fail(err, log->subject, code);
+    while (log->outputs.count > outputs) {
+        natsMsg_Destroy(log->outputs.messages[--log->outputs.count]);
+    }
+    return status;
+}
+
+/* A message, or a commit with all that belongs to it, until it is known to stand, or not to. */
+static weir_status log_send(struct nats_log *log,
+                            struct nats_client *client,
+                            struct weir_slice text,
+                            bool is_batch,
+                            struct weir_err *err)
 {
     const struct head ours = head_of(text);
     uint64_t before = log->last;
@@ -107,7 +162,9 @@ static weir_status log_append(struct nats_log *log,
     weir_status status = WEIR_UNAVAILABLE;
     for (int try = 0; try < TRIES && weir_status_class(status) == WEIR_CLASS_UNAVAILABLE; try++) {
         weir_err_clear(err);
-        status = nats_api_publish(client, log->subject, text, log->last, &log->last, err);
+        status = is_batch
+                     ? log_send_batch(log, client, text, try, err)
+                     : nats_api_publish(client, log->subject, text, log->last, &log->last, err);
         if (status == WEIR_FENCED && is_open) {
             struct weir_err ignored = {0};
             struct head last;
@@ -127,6 +184,14 @@ static weir_status log_append(struct nats_log *log,
         err->status = status = WEIR_UNKNOWN;
     }
     return status;
+}
+
+static weir_status log_append(struct nats_log *log,
+                              struct nats_client *client,
+                              struct weir_slice text,
+                              struct weir_err *err)
+{
+    return log_send(log, client, text, false, err);
 }
 
 /* --- reading all of it -------------------------------------------------------------------------*/
@@ -249,6 +314,15 @@ nats_log_restore(struct nats_log *log,
     return log_scan(log, client, &scan, err);
 }
 
+/* The subject of a log in another stream: `task` for `log`. */
+static void log_name_there(struct nats_log *there, const struct nats_log *log)
+{
+    const char *at = strstr(log->subject + strlen("weir."), ".log.");
+    WEIR_ASSERT(at != NULL);
+    snprintf(there->subject, sizeof(there->subject), "%.*s.task.%s", (int)(at - log->subject),
+             log->subject, at + strlen(".log."));
+}
+
 weir_status nats_log_look(struct nats_log *log,
                           struct nats_client *client,
                           int64_t *ret_position,
@@ -269,7 +343,16 @@ weir_status nats_log_look(struct nats_log *log,
         return WEIR_OK;
     }
     status = status == WEIR_OK ? log_last(log, client, &log->last, &head, err) : status;
-    if (status == WEIR_OK && record_parse(&head, &record) && record.kind == 'c') {
+    bool is_record = status == WEIR_OK && record_parse(&head, &record);
+    if (is_record && record.kind == 'a') {
+        struct nats_target target = {.spec = {.name = record.stream}};
+        struct nats_log there = {.stream = record.stream, .target = &target};
+        log_name_there(&there, log);
+        status = nats_log_look(&there, client, ret_position, err);
+        *ret_position = *ret_position < 0 ? record.position : *ret_position;
+        return status;
+    }
+    if (is_record && record.kind == 'c') {
         scan.position = record.position;
     } else if (status == WEIR_OK && log->last > 0) {
         status = log_scan(log, client, &scan, err);
@@ -296,7 +379,14 @@ weir_status nats_log_adopt(struct nats_log *log,
     for (int try = 0; try < TRIES && status == WEIR_FENCED; try++) { /* a zombie may be appending */
         weir_err_clear(err);
         status = log_last(log, client, &log->last, &head, err);
-        if (status == WEIR_OK && record_parse(&head, &record) && record.token > token) {
+        bool is_record = status == WEIR_OK && record_parse(&head, &record);
+        if (is_record && record.kind == 'a') {
+            status = weir_fail(err, WEIR_CONFIG, "positions and outputs lie together in %s",
+                               record.stream);
+            weir_err_hint(err, "Write `atomic: true` again, or begin anew under another `name`.");
+            return status;
+        }
+        if (is_record && record.token > token) {
             return weir_fail(err, WEIR_FENCED, "a later tenure has begun");
         }
         if (status == WEIR_OK) {
@@ -329,6 +419,41 @@ void nats_log_forget(struct nats_log *log)
     weir_free(log->frames);
     log->frames = NULL;
     log->frame_count = 0;
+    nats_batch_clear(&log->outputs);
+}
+
+weir_status nats_log_hand_over(struct nats_log *log,
+                               struct nats_client *client,
+                               const struct nats_log *to,
+                               bool has_state,
+                               int64_t *ret_position,
+                               struct weir_err *err)
+{
+    struct head head;
+    struct record record;
+    weir_status status = log_last(log, client, &log->last, &head, err);
+    bool is_over = status == WEIR_OK && record_parse(&head, &record) && record.kind == 'a';
+    if (is_over && strcmp(record.stream, to->stream) != 0) {
+        status = weir_fail(err, WEIR_CONFIG, "positions lie in the stream %s", record.stream);
+        weir_err_hint(err, "Name that stream again, or begin anew under another `name`.");
+        return status;
+    }
+    if (is_over) {
+        *ret_position = record.position;
+        return WEIR_OK;
+    }
+    struct scan scan = {.position = -1};
+    status = status == WEIR_OK && log->last > 0 ? log_scan(log, client, &scan, err) : status;
+    *ret_position = scan.position;
+    if (status == WEIR_OK && scan.position >= 0 && has_state) {
+        status = weir_fail(err, WEIR_CONFIG, "the state lies in the stream %s", log->stream);
+        weir_err_hint(err, "Leave `atomic` out, or begin anew under another `name`.");
+    }
+    char text[HEAD_BYTES];
+    int size = snprintf(text, sizeof(text), "a %016" PRIx64 " %" PRIu64 " %" PRId64 " %s",
+                        to->nonce, to->token, scan.position, to->stream);
+    return status == WEIR_OK ? log_append(log, client, (struct weir_slice){text, (size_t)size}, err)
+                             : status;
 }
 
 weir_status nats_log_commit(struct nats_log *log,
@@ -337,14 +462,19 @@ weir_status nats_log_commit(struct nats_log *log,
                             struct weir_err *err)
 {
     char text[HEAD_BYTES];
+    bool is_batch = log->target != NULL;
     weir_status status = WEIR_OK;
-    for (size_t i = 0; i < log->frame_count && status == WEIR_OK; i++) {
+    for (size_t i = 0; i < log->frame_count && status == WEIR_OK && !is_batch; i++) {
         status = log_append(log, client, weir_strbuf_view(&log->frames[i]), err);
+    }
+    if (is_batch && log->outputs.count + log->frame_count + 1 > NATS_BATCH_MAX) {
+        status = weir_fail(err, WEIR_TOO_LARGE, "%zu messages are to be committed together, %d can",
+                           log->outputs.count + log->frame_count + 1, NATS_BATCH_MAX);
     }
     if (status == WEIR_OK) {
         int size = snprintf(text, sizeof(text), "c %016" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRId64,
                             log->nonce, log->token, log->epoch + 1, position);
-        status = log_append(log, client, (struct weir_slice){text, (size_t)size}, err);
+        status = log_send(log, client, (struct weir_slice){text, (size_t)size}, is_batch, err);
     }
     nats_log_forget(log);
     if (status == WEIR_OK) {

@@ -7,13 +7,14 @@
  *     o NONCE TOKEN                   a tenure begins
  *     f BYTES                         a frame of the state, of the commit that follows
  *     c NONCE TOKEN EPOCH POSITION    what stands: the frames before it, and this position
+ *     a NONCE TOKEN POSITION STREAM   the task's log is in that stream, from this position on
  *
  * Frames without their `c` are of a commit that never was. control, one thread at a time.
  */
 #ifndef WEIR_NATS_LOG_H
 #define WEIR_NATS_LOG_H
 
-#include "nats_api.h"
+#include "nats_batch.h"
 
 struct nats_log {
     const char *stream; /* borrowed */
@@ -24,6 +25,10 @@ struct nats_log {
     uint64_t commits; /* since the subject was cut */
     struct weir_strbuf *frames;
     size_t frame_count;
+
+    /* Not NULL: the log lies in this stream, and each commit is one batch with these outputs. */
+    const struct nats_target *target;
+    struct nats_batch outputs; /* lane; control while no lane writes */
 };
 
 /* Which subject of which stream it is. ret_stream: NATS_NAME_MAX + 8, outlives the log. */
@@ -43,6 +48,16 @@ WEIR_MUST_USE weir_status nats_log_adopt(struct nats_log *log,
                                          uint64_t nonce,
                                          uint64_t token,
                                          struct weir_err *err);
+/* The log goes on in the stream of `to`, a log with a target: what stands here becomes
+ * *ret_position
+ * (-1: nothing), for when there is nothing there. WEIR_CONFIG: it went to another one, or there is
+ * state. */
+WEIR_MUST_USE weir_status nats_log_hand_over(struct nats_log *log,
+                                             struct nats_client *client,
+                                             const struct nats_log *to,
+                                             bool has_state,
+                                             int64_t *ret_position,
+                                             struct weir_err *err);
 /* What stands, without beginning a tenure; -1: nothing, also when there is no such stream. */
 WEIR_MUST_USE weir_status nats_log_look(struct nats_log *log,
                                         struct nats_client *client,
@@ -56,9 +71,15 @@ WEIR_MUST_USE weir_status nats_log_restore(struct nats_log *log,
                                                                struct weir_err *err),
                                            void *context,
                                            struct weir_err *err);
+/* Where a log with a target lies. */
+void nats_log_name_in(struct nats_log *log,
+                      const char *pipeline,
+                      const char *source,
+                      int32_t index,
+                      const struct nats_target *target);
 /* A frame of the next commit. */
 void nats_log_append(struct nats_log *log, struct weir_slice entry);
-void nats_log_forget(struct nats_log *log);
+void nats_log_forget(struct nats_log *log); /* and the outputs */
 /* Appends the frames and the position. WEIR_FENCED: the tenure is over, nothing of it stands.
  * WEIR_UNKNOWN: cannot tell. Others: nothing of it stands, and it may be tried again. */
 WEIR_MUST_USE weir_status nats_log_commit(struct nats_log *log,

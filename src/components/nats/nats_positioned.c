@@ -15,16 +15,18 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/assert.h"
+#include "base/wake.h"
 #include "nats_lease.h"
-#include "nats_log.h"
+#include "nats_positioned.h"
 #include "nats_reader.h"
 #include "nats_record.h"
+#include "nats_sink.h"
 #include "nats_source.h"
 #include "source/leased.h"
 
 enum { CUT_COMMITS = 1000, FIND_TIMEOUT_MS = 5000 };
-enum { FRAME_BYTES_MAX = 512 * 1024 }; /* a server takes 1 MiB, unless it is told otherwise */
+enum { BATCH_RECORDS = 800, SHRINK = 8 }; /* leaves room for the frames of the state */
+enum { FRAME_BYTES_MAX = 512 * 1024 };    /* a server takes 1 MiB, unless it is told otherwise */
 
 struct nats_part {
     struct weir_leased_part base;   /* first */
@@ -32,12 +34,15 @@ struct nats_part {
     const char *filter;
     char topic[NATS_SUBJECT_MAX + NATS_NAME_MAX + 2];
     struct nats_log log;
+    struct nats_log home; /* with a target: the log in weir's own stream, which names it */
 
     pthread_mutex_t lock; /* guards what follows against lanes that look while control changes it */
     bool is_read;
     unsigned lane;
     struct nats_reader reader; /* valid while is_read */
-    int64_t next;              /* lane, or paused: number in the window of what is delivered next */
+    /* With a target: as many records may be delivered and not committed as fit into one batch. */
+    int64_t committed, records_max;
+    int64_t next; /* lane, or paused: number in the window of what is delivered next */
 };
 
 struct nats_positioned {
@@ -50,6 +55,7 @@ struct nats_positioned {
     char name[NATS_NAME_MAX + 1], stream[NATS_NAME_MAX + 8];
     struct nats_lease_medium medium;
     struct nats_client *client; /* control */
+    struct nats_target *target; /* of the sink whose outputs are part of the commits; may be NULL */
 };
 
 /* --- opening; control --------------------------------------------------------------------------*/
@@ -73,6 +79,7 @@ static void part_init(struct nats_positioned *self, struct nats_part *part, int3
     snprintf(part->topic, sizeof(part->topic), "%s%s%s", config->stream,
              part->subject[0] != '\0' ? "/" : "", part->subject);
     nats_log_name(&part->log, self->name, config->stream, index, self->stream);
+    nats_log_name(&part->home, self->name, config->stream, index, self->stream);
 }
 
 static weir_status
@@ -116,6 +123,7 @@ static void positioned_close(void *instance)
     struct nats_positioned *self = instance;
     for (uint32_t i = 0; i < self->part_count; i++) {
         nats_log_forget(&self->parts[i].log);
+        nats_batch_done(&self->parts[i].log.outputs);
         pthread_mutex_destroy(&self->parts[i].lock);
     }
     weir_leased_done(&self->leased);
@@ -137,6 +145,13 @@ static struct nats_client *positioned_client(struct nats_positioned *self, struc
         pthread_sigmask(SIG_SETMASK, &all, &before);
         self->client = nats_client_open(&self->config->address, "weir positions", err);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
+        char subject[NATS_SUBJECT_MAX];
+        snprintf(subject, sizeof(subject), "weir.%s.task", self->name);
+        if (self->client != NULL && self->target != NULL &&
+            nats_target_ensure(self->target, self->client, subject, err) != WEIR_OK) {
+            nats_client_free(self->client);
+            self->client = NULL;
+        }
     }
     return self->client;
 }
@@ -258,11 +273,20 @@ static weir_status part_adopt(void *instance,
                               struct weir_err *err)
 {
     struct nats_positioned *self = instance;
-    struct nats_log *log = &((struct nats_part *)base)->log;
+    struct nats_part *part = (struct nats_part *)base;
+    struct nats_log *log = &part->log;
     struct nats_client *client = positioned_client(self, err);
-    weir_status status =
-        client == NULL ? err->status : nats_log_adopt(log, client, self->nonce, token, err);
-    if (status == WEIR_OK && log->position < 0) {
+    int64_t before = -1; /* where it stood in weir's own stream */
+    weir_status status = client == NULL ? err->status : WEIR_OK;
+    if (status == WEIR_OK && self->target != NULL) {
+        log->nonce = self->nonce;
+        log->token = token;
+        status = nats_log_hand_over(&part->home, client, log, self->ctx->keeps_state, &before, err);
+    }
+    status = status == WEIR_OK ? nats_log_adopt(log, client, self->nonce, token, err) : status;
+    if (status == WEIR_OK && log->position < 0 && before >= 0) {
+        status = nats_log_commit(log, client, before, err);
+    } else if (status == WEIR_OK && log->position < 0) {
         /* Made durable at once: what `latest` or a time means must not change with a restart. */
         status = find_start(self, client, &log->position, err);
         status = status == WEIR_OK ? nats_log_commit(log, client, log->position, err) : status;
@@ -293,7 +317,8 @@ part_begin(void *instance, struct weir_leased_part *base, int64_t position, stru
     };
     nats_reader_init(&part->reader);
     pthread_mutex_lock(&part->lock);
-    part->next = 0;
+    part->next = part->committed = 0;
+    part->records_max = self->target == NULL ? INT64_MAX : BATCH_RECORDS;
     part->lane = base->part->lane;
     part->is_read = true;
     pthread_mutex_unlock(&part->lock);
@@ -352,14 +377,19 @@ static weir_status positioned_read(
         while (total < max && got > 0) {
             pthread_mutex_lock(&part->lock);
             bool is_ours = part->is_read && part->lane == lane;
+            int64_t open = part->next - part->committed, room = part->records_max - open;
             struct nats_chunk *chunk =
-                is_ours ? nats_window_at(&part->reader.window, part->next) : NULL;
+                is_ours && room > 0 ? nats_window_at(&part->reader.window, part->next) : NULL;
             pthread_mutex_unlock(&part->lock);
+            if (is_ours && open > 0 && room <= open) {
+                weir_ctx_close_epoch(self->ctx);
+            }
             if (chunk == NULL) {
                 break;
             }
+            size_t want = (int64_t)(max - total) < room ? max - total : (size_t)room;
             got = nats_chunk_deliver(chunk, self->config, intake, part->base.part, &part->next,
-                                     true, max - total);
+                                     true, want);
             total += got;
             nats_chunk_unref(chunk);
         }
@@ -394,6 +424,64 @@ part_tidy(struct nats_positioned *self, struct nats_part *part, struct nats_clie
     }
 }
 
+/* As many records as would come with as many messages as fit, were they all like these. */
+static void part_measure(struct nats_part *part, int64_t records, size_t messages, int64_t limit)
+{
+    int64_t fitting = records * BATCH_RECORDS / (messages > 0 ? (int64_t)messages : 1);
+    fitting = fitting < limit ? fitting : limit;
+    fitting = fitting < BATCH_RECORDS ? fitting : BATCH_RECORDS;
+    part->records_max = fitting > 1 ? fitting : 1;
+}
+
+/* Too many messages for one batch: nothing was sent, and less will be tried; with a single record
+ * it is that record's failure. */
+static weir_status
+part_shrink(struct nats_part *part, int64_t records, size_t messages, struct weir_err *err)
+{
+    if (records <= 1) {
+        return err->status;
+    }
+    part_measure(part, records, messages, records / SHRINK); /* it may be one that has most */
+    return err->status = WEIR_UNAVAILABLE;
+}
+
+static weir_status part_commit(struct nats_positioned *self,
+                               struct nats_part *part,
+                               int64_t closing,
+                               struct weir_err *err)
+{
+    struct nats_client *client = positioned_client(self, err);
+    if (client == NULL) {
+        return err->status;
+    }
+    int64_t number = nats_window_find(&part->reader.window, (uint64_t)closing);
+    size_t messages = part->log.outputs.count + part->log.frame_count;
+    weir_status status = nats_log_commit(&part->log, client, closing, err);
+    pthread_mutex_lock(&part->lock);
+    int64_t records = number - part->committed;
+    if (status == WEIR_OK) {
+        part->committed = number;
+    }
+    if (status == WEIR_OK && self->target != NULL && records > 0) {
+        part_measure(part, records, messages, 2 * part->records_max);
+    } else if (status == WEIR_TOO_LARGE && self->target != NULL) {
+        status = part_shrink(part, records, messages, err);
+        pthread_mutex_unlock(&part->lock);
+        return status;
+    }
+    pthread_mutex_unlock(&part->lock);
+    if (status == WEIR_OK) {
+        nats_window_cut(&part->reader.window, number);
+        part_tidy(self, part, client);
+        weir_wake(weir_lane_wake_fd(self->ctx, part->lane)); /* there is room again */
+        return status;
+    }
+    part->base.is_over = true; /* what stands is found out when it is taken anew */
+    nats_client_free(self->client);
+    self->client = NULL;
+    return status;
+}
+
 static weir_status parts_commit(void *instance,
                                 struct weir_partition *const *items,
                                 size_t count,
@@ -406,35 +494,56 @@ static weir_status parts_commit(void *instance,
     weir_status status = WEIR_OK;
     for (size_t i = 0; i < count; i++) {
         struct nats_part *part = items[i]->source_data;
+        const struct nats_log *log = &part->log;
         struct weir_err one = {0};
         weir_status done = WEIR_OK;
-        if (items[i]->closing != part->log.position || part->log.frame_count > 0) {
-            struct nats_client *client = positioned_client(self, &one);
-            done = client == NULL ? one.status
-                                  : nats_log_commit(&part->log, client, items[i]->closing, &one);
-            if (done == WEIR_OK) {
-                int64_t number =
-                    nats_window_find(&part->reader.window, (uint64_t)items[i]->closing);
-                nats_window_cut(&part->reader.window, number);
-                part_tidy(self, part, client);
-            } else if (client != NULL) { /* what stands is found out when it is taken anew */
-                part->base.is_over = true;
-                nats_client_free(self->client);
-                self->client = NULL;
-            }
+        if (items[i]->closing != log->position || log->frame_count > 0 || log->outputs.count > 0) {
+            done = part_commit(self, part, items[i]->closing, &one);
         }
         if (stands != NULL) {
             stands[i] = done == WEIR_OK;
         }
         if (done != WEIR_OK && status == WEIR_OK) {
-            status = weir_status_class(done) == WEIR_CLASS_FATAL && done != WEIR_FENCED
-                         ? done
-                         : WEIR_UNAVAILABLE;
+            bool is_final = weir_status_class(done) == WEIR_CLASS_PERMANENT ||
+                            (weir_status_class(done) == WEIR_CLASS_FATAL && done != WEIR_FENCED);
+            status = is_final ? done : WEIR_UNAVAILABLE;
             one.status = status;
             *err = one;
         }
     }
     return status;
+}
+
+/* --- the sink's part ---------------------------------------------------------------------------*/
+
+struct nats_log *nats_part_log(void *source_data)
+{
+    return &((struct nats_part *)source_data)->log;
+}
+
+/* One batch goes to one stream. */
+static weir_status
+positioned_join(void *instance, void *const *sinks, size_t count, struct weir_err *err)
+{
+    struct nats_positioned *self = instance;
+    for (size_t i = 0; i < count; i++) {
+        struct nats_target *target = nats_sink_target(sinks[i]);
+        if (self->target != NULL && strcmp(target->spec.name, self->target->spec.name) != 0) {
+            weir_status status = weir_fail(err, WEIR_CONFIG,
+                                           "what is committed together lies in one stream, not in "
+                                           "%s and %s",
+                                           self->target->spec.name, target->spec.name);
+            weir_err_hint(err, "Write `atomic` in one of the sinks only: the other one is written "
+                               "effectively-once.");
+            return status;
+        }
+        self->target = target;
+    }
+    for (uint32_t i = 0; i < self->part_count && self->target != NULL; i++) {
+        nats_log_name_in(&self->parts[i].log, self->name, self->config->stream, (int32_t)i,
+                         self->target);
+    }
+    return WEIR_OK;
 }
 
 /* --- state; control ----------------------------------------------------------------------------*/
@@ -475,6 +584,7 @@ state_cut(void *instance, struct weir_leased_part *part, int64_t place, struct w
 }
 
 static const struct weir_leased_ops leased_ops = {
+    .join = positioned_join,
     .adopt = part_adopt,
     .begin = part_begin,
     .pause = part_pause,

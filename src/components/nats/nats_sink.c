@@ -12,9 +12,11 @@
  * Lanes hold `connected` for reading while they publish; the thread takes it for writing to change
  * the connection.
  */
+#include "nats_sink.h"
 #include "nats_acks.h"
 #include "nats_api.h"
 #include "nats_lease.h"
+#include "nats_positioned.h"
 #include "nats_probe.h"
 
 #include <stdio.h>
@@ -26,6 +28,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/thread.h"
+#include "source/leased.h"
 
 enum { WAIT_MS = 100, ANSWERS_MAX = 256 };
 enum { HEADER_OVERHEAD_BYTES = 16 };
@@ -38,6 +41,7 @@ struct nats_sink_config {
     const char *stream, *key_header;
     struct weir_strs subjects;
     int manage;
+    bool atomic;
     weir_duration ack_timeout;
 };
 
@@ -62,6 +66,12 @@ static const struct weir_field nats_sink_fields[] = {
                 .help = "If `stream` does not exist, it is made and keeps these subjects."),
     WEIR_F_ENUM(S, manage, manage_choices, .fallback = "create",
                 .help = "What weir does about the stream."),
+    WEIR_F_BOOL(S, atomic, .fallback = "false",
+                .help = "Outputs are committed with state and position of their source, as one batch "
+                        "of `stream`: exactly-once. Needs nats-server 2.12, a `nats` source of the "
+                        "same `url` that is read by position, and a stream without limits that takes "
+                        "batches (`allow_atomic`) and keeps `weir.NAME.task.>`, where the positions "
+                        "lie; weir makes it so."),
     WEIR_F_JQ(S, key, .unset = "the input's key", .example = ".country", .help = "The record's key."),
     WEIR_F_STR(S, key_header, .unset = "the key is not written", .min = 1, .max = NATS_NAME_MAX,
                .example = "customer", .help = "The header that the key is written to."),
@@ -89,6 +99,7 @@ struct nats_sink {
     struct weir_ctx *ctx;
     struct weir_thread thread;
     struct nats_origin *origins; /* by lane: what its last output was made from */
+    struct nats_target target;   /* atomic */
 
     pthread_rwlock_t connected; /* guards the client; taken before the lock of `acks` */
     struct nats_client *client;
@@ -354,6 +365,22 @@ nats_sink_open(void *instance, const void *config, struct weir_ctx *ctx, struct 
     weir_delivery_init(&self->acks.delivery, ctx);
     pthread_rwlock_init(&self->connected, NULL);
     self->origins = weir_calloc(ctx->lanes, sizeof(*self->origins));
+    weir_arena_init(&self->target.arena, 0);
+    if (ctx->transactional) { /* what is written goes into the commit of its task */
+        self->target.spec =
+            (struct nats_stream_spec){.name = self->config->stream,
+                                      .subjects = self->config->subjects,
+                                      .manage = (enum nats_manage)self->config->manage};
+        return WEIR_OK;
+    }
+    if (self->config->atomic) {
+        weir_status status = weir_fail(err, WEIR_CONFIG,
+                                       "atomic needs a source that is read by "
+                                       "position, and committed with the outputs");
+        weir_err_hint(err, "Write `guarantee: exactly-once`; `weir explain` says what it lacks.");
+        weir_err_path(err, "atomic");
+        return status;
+    }
     return weir_thread_start(&self->thread, sink_main, self, err);
 }
 
@@ -369,6 +396,7 @@ static void nats_sink_close(void *instance)
                       WEIR_F("messages", self->duplicates));
     }
     weir_free(self->origins);
+    weir_arena_done(&self->target.arena);
     pthread_rwlock_destroy(&self->connected);
     weir_delivery_done(&self->acks.delivery);
     *self = (struct nats_sink){0};
@@ -537,20 +565,30 @@ static natsStatus add_header(natsMsg *message, struct weir_slice name, struct we
     return code;
 }
 
+/* With the record's headers. */
+static natsStatus make_message(struct nats_sink *self,
+                               const struct weir_record *record,
+                               const char *reply,
+                               natsMsg **ret)
+{
+    natsStatus code =
+        natsMsg_Create(ret, record->target.data, reply, record->raw.data, (int)record->raw.size);
+    for (uint32_t i = 0; i < record->header_count && code == NATS_OK; i++) {
+        if (!is_instruction(record->headers[i].key)) {
+            code = add_header(*ret, record->headers[i].key, record->headers[i].value);
+        }
+    }
+    if (code == NATS_OK && self->config->key_header != NULL && record->key.data != NULL) {
+        code = add_header(*ret, weir_slice_of(self->config->key_header), record->key);
+    }
+    return code;
+}
+
 static natsStatus
 publish_with_headers(struct nats_sink *self, const struct weir_record *record, const char *reply)
 {
     natsMsg *message = NULL;
-    natsStatus code = natsMsg_Create(&message, record->target.data, reply, record->raw.data,
-                                     (int)record->raw.size);
-    for (uint32_t i = 0; i < record->header_count && code == NATS_OK; i++) {
-        if (!is_instruction(record->headers[i].key)) {
-            code = add_header(message, record->headers[i].key, record->headers[i].value);
-        }
-    }
-    if (code == NATS_OK && self->config->key_header != NULL && record->key.data != NULL) {
-        code = add_header(message, weir_slice_of(self->config->key_header), record->key);
-    }
+    natsStatus code = make_message(self, record, reply, &message);
     if (code == NATS_OK && self->ctx->identified) {
         const char *id = record->target.data + record->target.size + 1;
         code = natsMsgHeader_Set(message, "Nats-Msg-Id", id);
@@ -649,6 +687,38 @@ static weir_status sink_wait(struct nats_sink *self)
     return WEIR_AGAIN;
 }
 
+/* The task's lane is here, and control only while no lane writes. */
+static weir_status write_to_task(struct nats_sink *self,
+                                 struct weir_batch *batch,
+                                 struct weir_record *const *records,
+                                 size_t count,
+                                 size_t *cursor,
+                                 struct weir_err *err)
+{
+    struct nats_log *log = nats_part_log(weir_batch_partition(batch)->source_data);
+    for (; *cursor < count; (*cursor)++) {
+        const struct weir_record *record = records[*cursor];
+        natsMsg *message = NULL;
+        if (message_bytes(record) > self->target.payload_max) {
+            return weir_fail(err, WEIR_TOO_LARGE,
+                             "the message has more than the %zu bytes that the server takes",
+                             self->target.payload_max);
+        }
+        if (!nats_target_keeps(&self->target, record->target)) {
+            return weir_fail(
+                err, WEIR_REJECTED, "the stream %s does not keep %.*s", self->target.spec.name,
+                record->target.size < 60 ? (int)record->target.size : 60, record->target.data);
+        }
+        natsStatus code = make_message(self, record, NULL, &message);
+        if (code != NATS_OK) {
+            natsMsg_Destroy(message);
+            return nats_fail(err, "a message", code);
+        }
+        nats_batch_push(&log->outputs, message);
+    }
+    return WEIR_OK;
+}
+
 static weir_status nats_sink_write(void *instance,
                                    unsigned lane,
                                    struct weir_batch *batch,
@@ -658,12 +728,13 @@ static weir_status nats_sink_write(void *instance,
                                    struct weir_err *err)
 {
     (void)lane;
-    (void)batch;
     struct nats_sink *self = instance;
+    if (self->ctx->transactional) {
+        return write_to_task(self, batch, records, count, cursor, err);
+    }
     pthread_rwlock_rdlock(&self->connected);
-    weir_status status = self->client == NULL
-                             ? sink_wait(self)
-                             : sink_write(self, records, count, cursor, err);
+    weir_status status =
+        self->client == NULL ? sink_wait(self) : sink_write(self, records, count, cursor, err);
     pthread_rwlock_unlock(&self->connected);
     return status;
 }
@@ -717,7 +788,29 @@ static weir_status nats_sink_check(const void *config, struct weir_err *err)
         weir_err_path(err, "key_header");
         return status;
     }
+    if (self->atomic && self->stream == NULL) {
+        weir_status status = weir_fail(err, WEIR_CONFIG, "atomic needs `stream`");
+        weir_err_path(err, "atomic");
+        return status;
+    }
     return nats_address_check(&self->address, err);
+}
+
+struct nats_target *nats_sink_target(void *instance)
+{
+    struct nats_sink *self = instance;
+    return &self->target;
+}
+
+static weir_status
+nats_sink_domain(const void *config, bool connect, struct weir_strbuf *out, struct weir_err *err)
+{
+    (void)connect;
+    (void)err;
+    const struct nats_sink_config *self = config;
+    weir_strbuf_printf(out, self->atomic ? "nats:%s" : "nats:%s, message by message",
+                       self->address.urls.items[0]);
+    return WEIR_OK;
 }
 
 static const struct weir_sink_ops nats_sink_ops = {
@@ -764,6 +857,8 @@ const struct weir_component weir_component_nats_sink = {
     .durable = true,
     .needs = NATS_NEEDS,
     .leases = &nats_lease_ops,
+    .domain = &weir_leased_domain_ops,
+    .domain_name = nats_sink_domain,
     .drops_repeats = "their Nats-Msg-Id, within the duplicate_window of the stream",
     .open = nats_sink_open,
     .close = nats_sink_close,

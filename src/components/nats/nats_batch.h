@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Outputs, state and position of a task as one atomic batch of one stream (nats-server ≥ 2.12,
+ * ADR-50): the server stores all of it or nothing, and nothing when somebody else has written to
+ * the subject of the task meanwhile. So the log of the task (nats_log.h) lies in the stream that
+ * the outputs go to.
+ */
+#ifndef WEIR_NATS_BATCH_H
+#define WEIR_NATS_BATCH_H
+
+#include "nats_api.h"
+
+enum { NATS_BATCH_MAX = 1000 }; /* messages that a server takes, unless it is told otherwise */
+
+/* The stream that the outputs go to. A sink describes it; a source that commits there fills in what
+ * it found, before any lane writes. */
+struct nats_target {
+    struct nats_stream_spec spec;
+    struct weir_strs kept; /* subjects of the stream as it is */
+    struct weir_arena arena;
+    size_t payload_max; /* of a message, by the server */
+};
+
+/* The stream is there, or is made, keeps `subject` (and everything below it) too, and can be
+ * committed to. *ret_client's server is the one that was asked. control. */
+WEIR_MUST_USE weir_status nats_target_ensure(struct nats_target *target,
+                                             struct nats_client *client,
+                                             const char *subject,
+                                             struct weir_err *err);
+/* Does the stream keep what is published to it? Any thread, after nats_target_ensure. */
+bool nats_target_keeps(const struct nats_target *target, struct weir_slice subject);
+
+/* Messages of a batch, in order. */
+struct nats_batch {
+    natsMsg **messages;
+    size_t count, capacity;
+};
+
+/* Takes the message over. */
+void nats_batch_push(struct nats_batch *batch, natsMsg *message);
+/* Forgets the messages; done: and its memory. */
+void nats_batch_clear(struct nats_batch *batch);
+void nats_batch_done(struct nats_batch *batch);
+/* Publishes all of them and waits for the answer to the last, as nats_api_published. `id`: of the
+ * batch, a new one each time. The messages stay. */
+WEIR_MUST_USE weir_status nats_batch_publish(struct nats_batch *batch,
+                                             struct nats_client *client,
+                                             const char *id,
+                                             uint64_t *ret_sequence,
+                                             struct weir_err *err);
+
+#endif

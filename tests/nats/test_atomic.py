@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Goal: with `atomic`, what a JetStream stream gets from a stream that is read by position is there exactly
+once and in order, with the state that belongs to it, whoever dies, stalls or is not answered; and where the
+server cannot do it, nothing is written.
+
+Method: the flow of test_positioned, on the newest server, into one stream in batches; processes are killed,
+stopped past their lease, and lose answers, the server is killed. The outputs carry no ids, so the server
+drops no repeats, and what is random in them differs in each replay."""
+import itertools
+import json
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import wait
+from harness import case, main, scale
+from nats_partitions import COUNTS, Flow as Positioned, counted
+from nats_proxy import Proxy
+
+
+class Flow(Positioned):
+    """Into a stream that weir makes."""
+
+    def __init__(self, context, version="new", folder="nats"):
+        super().__init__(context, version, folder)
+        self.server.api("STREAM.DELETE.OUT")
+
+    def weir(self, name="weir", source=(), address=None, sink=(), **more):
+        url = address or self.server.address
+        return super().weir(name, source, address,
+                            **({"sink": {"nats": {"url": url, "subject": "out.x", "stream": "OUT",
+                                                  "subjects": ["out.>"], "atomic": True} | dict(sink)},
+                                "guarantee": "exactly-once"} | more))
+
+    def outputs(self):
+        return [message for _, message in self.server.messages("OUT") if message.subject.startswith("out.")]
+
+    def found(self):
+        return [json.loads(message.data) for message in self.outputs()]
+
+    def wait_out(self, count, seconds=60):
+        def done():
+            info = self.server.api("STREAM.INFO.OUT", subjects_filter="out.>")["state"]
+            return sum((info.get("subjects") or {}).values()) >= count
+        wait.until(lambda: self.server.count("OUT") > 0 and done(), seconds, f"{count} are out")
+
+
+# Each replay would make another output, under the same position.
+RANDOM = [{"map": ". + {t: now}"}]
+
+
+@case
+def in_order(context):
+    flow = Flow(context)
+    flow.add(5000)
+    weir = flow.weir(steps=RANDOM)
+    flow.wait_out(flow.total())
+    flow.check()
+    flow.add(5)
+    flow.wait_out(flow.total())
+    weir.term()
+    flow.add(5)
+    weir.start()
+    flow.wait_out(flow.total())
+    weir.term()
+    flow.check()
+    assert "exactly-once" in weir.text()
+    assert not any("Nats-Msg-Id" in message.headers for message in flow.outputs())
+
+
+@case
+def weir_killed(context):
+    flow = Flow(context)
+    flow.add(scale(5000, 50_000))
+    weir = flow.weir(steps=RANDOM)
+    for number in range(scale(6, 60)):
+        flow.wait_out(flow.total() * number // scale(8, 80) + 1)
+        weir.kill()
+        weir.start()
+    flow.wait_out(flow.total())
+    weir.term()
+    flow.check()
+
+
+@case
+def server_killed(context):
+    flow = Flow(context)
+    flow.add(scale(5000, 50_000))
+    weir = flow.weir(steps=RANDOM)
+    for number in range(scale(3, 30)):
+        flow.wait_out(flow.total() * number // scale(5, 50) + 1)
+        flow.server.kill()
+        flow.server.start()
+    flow.wait_out(flow.total())
+    weir.term()
+    flow.check()
+
+
+@case
+def zombie(context):
+    """A process that sleeps past its lease finds its partitions taken, and what it had under way refused."""
+    flow = Flow(context)
+    slow = [{"map": "(reduce range(500) as $i (.n; . + $i)) as $sum | {p, n, $sum, t: now}"}]
+    flow.add(3000)
+    first = flow.weir("first", steps=slow)
+    flow.wait_out(100)
+    first.stop()
+    second = flow.weir("second", steps=slow)
+    flow.wait_out(flow.total() // 2)
+    first.cont()
+    flow.add(1000)
+    flow.wait_out(flow.total())
+    first.term()
+    second.term()
+    flow.check()
+
+
+@case
+def answers_lost(context):
+    """Of commits: each is asked about, and neither repeated nor given up."""
+    flow = Flow(context)
+    count = itertools.count(1)
+    lost = {20 * (n + 1) for n in range(scale(4, 40))}
+    proxy = Proxy(flow.server.port, lambda from_server, subject, data: from_server
+                  and data.startswith(b'{"stream":') and b'"batch"' in data and next(count) in lost)
+    context.cleanup(proxy.stop)
+    flow.add(5000)
+    weir = flow.weir(address=proxy.address, source={"lease": "4s"}, steps=RANDOM)
+    flow.wait_out(flow.total(), 120)
+    weir.term()
+    assert proxy.dropped > 0
+    flow.check()
+
+
+@case
+def state(context):
+    """Killed, taken over by another, and cut behind snapshots."""
+    flow = Flow(context)
+    flow.add(scale(3000, 30_000))
+    weir = flow.weir(steps=COUNTS)
+    for number in range(scale(4, 40)):
+        flow.wait_out(flow.total() * number // scale(6, 60) + 1)
+        weir.kill()
+        weir.start()
+    second = flow.weir("second", steps=COUNTS)
+    second.wait_log("partition assigned", 20)
+    flow.add(1000)
+    flow.wait_out(flow.total())
+    weir.kill()
+    flow.add(100)
+    flow.wait_out(flow.total())
+    second.term()
+    counted(flow)
+
+
+@case
+def more_than_a_batch(context):
+    """A record with more outputs than one batch has is that record's failure; many with a few are not."""
+    flow = Flow(context)
+    flow.add(1000)
+    many = {"map": "if .n == 500 and .p == 1 then range(1200) else . end"}
+    few = {"map": "range(7) as $k | . + {$k}"}
+    weir = flow.weir(steps=[few], on_error="skip")
+    flow.wait_out(7 * flow.total())
+    weir.term()
+    found = [(record["p"], record["n"], record["k"]) for record in flow.found()]
+    assert len(found) == len(set(found)) == 7 * flow.total()
+    flow = Flow(context, folder="other")
+    flow.add(1000)
+    weir = flow.weir("other", steps=[many], on_error="skip")
+    flow.wait_out(flow.total() - 1)
+    weir.term()
+    assert len(flow.found()) == flow.total() - 1 and "can" in weir.text()
+
+
+@case
+def where_it_cannot_be(context):
+    """An old server, a stream with a limit, one that takes no batches: an error, and nothing is stored."""
+    flow = Flow(context, "old")
+    flow.add(10)
+    weir = flow.weir()
+    assert weir.wait_exit() == 78 and "takes no atomic batches" in weir.text(), weir.text()
+    assert flow.server.count("OUT") == 0
+    flow = Flow(context, folder="other")
+    flow.add(10)
+    for name, more, word in (("A", {"allow_atomic": False}, "takes no atomic batches"),
+                             ("B", {"max_age": 3600 * 10**9}, "has a limit"),
+                             ("C", {"subjects": ["C.x"]}, "does not keep weir.flow.task.>")):
+        flow.server.make(name, *more.pop("subjects", [f"{name}.x", "weir.flow.task.>"]),
+                         **({"allow_atomic": True, "allow_direct": True} | more))
+        weir = flow.weir(sink={"stream": name, "subject": f"{name}.x", "subjects": [f"{name}.x"]})
+        assert weir.wait_exit() == 78 and word in weir.text(), weir.text()
+        assert flow.server.count(name) == 0
+        flow.server.api(f"STREAM.DELETE.{name}")
+
+
+@case
+def to_and_fro(context):
+    """Positions come along when `atomic` is added, and the way back is refused."""
+    flow = Flow(context)
+    flow.server.make("OLD", "old.>")
+    flow.add(100)
+    sink = {"url": flow.server.address, "subject": "old.x"}
+    weir = Positioned.weir(flow, "plain", sink={"nats": sink})
+    wait.until(lambda: flow.server.count("OLD") == flow.total(), 30, "all are out")
+    weir.term()
+    flow.add(5)
+    weir = flow.weir()
+    flow.wait_out(20)
+    weir.term()
+    assert sorted(record["n"] for record in flow.found()) == sorted(4 * list(range(100, 105)))
+    weir = Positioned.weir(flow, "plain", sink={"nats": sink})
+    assert weir.wait_exit() == 78 and "lie together in OUT" in weir.text(), weir.text()
+
+
+if __name__ == "__main__":
+    main()

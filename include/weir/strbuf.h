@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #include <weir/slice.h>
@@ -27,6 +28,8 @@ void weir_strbuf_done(struct weir_strbuf *buf);
 void weir_strbuf_clear(struct weir_strbuf *buf);
 /* Makes room for `more` bytes; false (and failed) when it cannot. */
 bool weir_strbuf_reserve(struct weir_strbuf *buf, size_t more);
+/* As "%lld" does, at a tenth of its cost. */
+void weir_strbuf_int64(struct weir_strbuf *buf, int64_t number);
 void weir_strbuf_printf(struct weir_strbuf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

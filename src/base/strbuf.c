@@ -59,6 +59,21 @@ bool weir_strbuf_reserve(struct weir_strbuf *buf, size_t more)
     return true;
 }
 
+void weir_strbuf_int64(struct weir_strbuf *buf, int64_t number)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    do {
+        digits[--at] = (char)('0' + left % 10);
+        left /= 10;
+    } while (left > 0);
+    if (number < 0) {
+        weir_strbuf_push(buf, '-');
+    }
+    weir_strbuf_append(buf, digits + at, sizeof(digits) - at);
+}
+
 void weir_strbuf_printf(struct weir_strbuf *buf, const char *format, ...)
 {
     va_list args, again;

@@ -55,6 +55,7 @@ struct weir_task {
     size_t verdict_count;
     struct weir_state **states; /* lane: by weir_stage.state_index; NULL: no step keeps state */
     bool changed;               /* lane: its state did, since the last seal */
+    size_t changed_bytes;       /* lane: by about so much, as counted in the engine's */
     bool durable;               /* the closing layer of its state is committed; see shard.c */
     struct weir_shard_log *log; /* control: NULL: the state is not kept */
     int64_t snapshot_began;     /* control: the place, or the epoch, of the one under way */
@@ -210,6 +211,7 @@ struct weir_gate {
     atomic_bool leave_partial; /* an abort: half-written batches may be left */
     atomic_bool quit;
     unsigned parked, depth;
+    int64_t closed_ns; /* control: when it was closed */
 };
 
 enum weir_epoch_state {
@@ -264,6 +266,7 @@ struct weir_engine {
     atomic_bool writable;              /* lanes may hand outputs to the sinks */
     atomic_int_fast64_t read_budget;   /* records this epoch may still read; bisection sets it */
     atomic_int_fast64_t epoch_records; /* read since the epoch opened */
+    atomic_size_t changed_bytes;       /* of all states, since the last seal */
     atomic_int_fast64_t settled;       /* batches written since the epoch opened */
     atomic_bool epoch_full;            /* a domain asked for its commit; lanes read no more */
     uint64_t run;                      /* raised by every abort and revocation (paused) */
@@ -347,7 +350,7 @@ void weir_shard_rollback(struct weir_task *task);
 /* Something has changed since the last seal. lane, or paused. */
 bool weir_shard_is_dirty(const struct weir_task *task);
 /* After a batch: what the gauges show. lane. */
-void weir_shard_settle(struct weir_task *task);
+void weir_shard_settle(struct weir_engine *engine, struct weir_task *task);
 
 /* chain.c */
 /* Runs a batch through the graph; fills batch->outputs and the tally. A failure that stops the

@@ -171,6 +171,7 @@ static void epoch_seal(struct weir_engine *engine)
     engine->sealed_records =
         atomic_exchange_explicit(&engine->epoch_records, 0, memory_order_relaxed);
     atomic_store_explicit(&engine->settled, 0, memory_order_relaxed);
+    atomic_store_explicit(&engine->changed_bytes, 0, memory_order_relaxed);
     atomic_store_explicit(&engine->epoch_full, false, memory_order_release);
     engine->commit_started_ns = weir_clock_monotonic_ns(engine->clock);
     engine->dirty = false; /* what comes meanwhile is the next epoch's */
@@ -317,6 +318,7 @@ void weir_epoch_abort(struct weir_engine *engine, const struct weir_err *why)
     engine->run++;
     engine->dirty = true; /* as it may have been at the seal */
     engine->sealed_records = 0;
+    atomic_store_explicit(&engine->changed_bytes, 0, memory_order_relaxed);
     engine->left_behind = engine->left_behind || engine->stopping; /* nothing reads it again */
     if (status == WEIR_OK && !weir_fault_is(WEIR_FAULT_SKIP_REWIND)) {
         status = weir_engine_seek(engine, &err);

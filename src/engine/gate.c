@@ -23,6 +23,7 @@
 
 #include "base/assert.h"
 #include "engine/engine_priv.h"
+#include "engine/observe.h"
 
 enum { INLINE_ROUNDS = 1000 };
 
@@ -149,6 +150,7 @@ bool weir_gate_close(struct weir_engine *engine, bool leave_partial, int64_t dea
         return true;
     }
     bool stopped;
+    gate->closed_ns = weir_clock_monotonic_ns(engine->clock);
     if (!engine->threads_running) {
         stopped = gate_close_inline(engine, leave_partial);
     } else {
@@ -178,4 +180,5 @@ void weir_gate_open(struct weir_engine *engine)
     atomic_store_explicit(&gate->leave_partial, false, memory_order_release);
     pthread_cond_broadcast(&gate->opened);
     pthread_mutex_unlock(&gate->lock);
+    weir_engine_count_pause(engine, weir_clock_monotonic_ns(engine->clock) - gate->closed_ns);
 }

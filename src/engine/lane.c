@@ -232,7 +232,7 @@ static void lane_settle(struct weir_lane *lane, struct weir_batch *batch)
     }
     task->part.written = batch->next;
     if (task->states != NULL) {
-        weir_shard_settle(task);
+        weir_shard_settle(lane->engine, task);
     }
     if (lane->engine->disk != NULL) {
         lane_tend_disk(lane, task);

@@ -63,6 +63,9 @@ enum weir_metric_unit {
     X(EPOCH_TIME, "stream_epoch_seconds", HISTOGRAM, SECONDS, "", \
       "Time from the closing of an epoch until it was committed or aborted.", \
       "histogram_quantile(0.95, sum by (le) (rate(stream_epoch_seconds_bucket[5m])))") \
+    X(PAUSE, "stream_pause_seconds", HISTOGRAM, SECONDS, "", \
+      "How long no lane worked: for the seal of an epoch, an abort, or partitions that came or went.", \
+      "histogram_quantile(0.99, sum by (le) (rate(stream_pause_seconds_bucket[5m])))") \
     X(IN_FLIGHT, "stream_in_flight_bytes", GAUGE, BYTES, "", \
       "Bytes of records taken from the sources and not yet done with.", \
       "stream_in_flight_bytes / stream_in_flight_limit_bytes") \

@@ -297,5 +297,7 @@ void weir_metrics_status(struct weir_metrics *metrics, struct weir_strbuf *out)
     put_json_quantiles(metrics, WEIR_METRIC_END_TO_END, "end_to_end", out);
     weir_strbuf_push(out, ',');
     put_json_quantiles(metrics, WEIR_METRIC_EPOCH_TIME, "epoch", out);
+    weir_strbuf_push(out, ',');
+    put_json_quantiles(metrics, WEIR_METRIC_PAUSE, "pause", out);
     weir_strbuf_push(out, '}');
 }

@@ -19,7 +19,7 @@
 
 struct weir_observer {
     struct weir_histogram **processing, **end_to_end; /* by lane */
-    struct weir_histogram *epochs;
+    struct weir_histogram *epochs, *pauses;
     int64_t ticked_ns;
 };
 
@@ -42,6 +42,8 @@ struct weir_observer *weir_observer_new(struct weir_engine *engine)
     }
     self->epochs =
         weir_metrics_histogram(engine->metrics, WEIR_METRIC_EPOCH_TIME, lanes, WEIR_NO_LABELS);
+    self->pauses =
+        weir_metrics_histogram(engine->metrics, WEIR_METRIC_PAUSE, lanes, WEIR_NO_LABELS);
     weir_gauge_set(weir_metrics_gauge(engine->metrics, WEIR_METRIC_IN_FLIGHT_LIMIT, WEIR_NO_LABELS),
                    engine->config->in_flight);
     return self;
@@ -101,6 +103,11 @@ void weir_engine_count_epoch(struct weir_engine *engine, bool committed, int64_t
     weir_metrics_count(engine->metrics, WEIR_METRIC_EPOCHS, 1,
                        WEIR_LABELS(committed ? "committed" : "aborted"));
     weir_histogram_add(engine->observer->epochs, took_ns, 1);
+}
+
+void weir_engine_count_pause(struct weir_engine *engine, int64_t took_ns)
+{
+    weir_histogram_add(engine->observer->pauses, took_ns, 1);
 }
 
 void weir_engine_count_error(struct weir_engine *engine,

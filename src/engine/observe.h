@@ -21,6 +21,8 @@ void weir_engine_count_fates(struct weir_engine *engine,
                              const struct weir_task *task,
                              const uint64_t *fates);
 void weir_engine_count_epoch(struct weir_engine *engine, bool committed, int64_t took_ns);
+/* control: lanes were asked to stand still, and went on after `took_ns`. */
+void weir_engine_count_pause(struct weir_engine *engine, int64_t took_ns);
 /* any thread. */
 void weir_engine_count_error(struct weir_engine *engine,
                              unsigned lane,

@@ -17,7 +17,12 @@
 #include "state/disk.h"
 #include "state/shard_log.h"
 
-enum { FRAME_MAX = 64 << 20, FILE_SNAPSHOT_BYTES = 32 << 20 };
+enum {
+    FRAME_MAX = 64 << 20,
+    FILE_SNAPSHOT_BYTES = 32 << 20,
+    SNAPSHOTS_AT_ONCE = 64, /* an entry of the file holds a piece of each */
+    EPOCH_CHANGES_MAX = 32 << 20,
+};
 
 static const struct weir_state_log_ops *shard_ops(const struct weir_engine *engine)
 {
@@ -238,7 +243,7 @@ weir_status weir_shard_open(struct weir_engine *engine,
         weir_err_path(err, "state");
         return status;
     }
-    weir_shard_settle(task);
+    weir_shard_settle(engine, task);
     task->changed = false;
     return WEIR_OK;
 }
@@ -282,6 +287,7 @@ void weir_shard_seal(struct weir_engine *engine, struct weir_task *task)
         weir_shard_log_skip(task->log);
     }
     task->changed = false;
+    task->changed_bytes = 0;
 }
 
 weir_status weir_shard_append(struct weir_engine *engine, uint64_t epoch, struct weir_err *err)
@@ -352,8 +358,13 @@ void weir_shard_tend_file(struct weir_engine *engine)
     if (weir_state_log_bytes(engine->state_log) < (int64_t)(FILE_SNAPSHOT_BYTES + 3 * bytes)) {
         return;
     }
+    size_t under_way = 0;
+    for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        under_way += task->log != NULL && weir_shard_log_has_more(task->log);
+    }
     for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
-        if (task->log != NULL && !task->snapshot_wanted) {
+        if (task->log != NULL && !task->snapshot_wanted && under_way < SNAPSHOTS_AT_ONCE) {
+            under_way++;
             task->snapshot_wanted = true;
             weir_shard_log_want_snapshot(task->log);
             engine->dirty = true;
@@ -371,6 +382,7 @@ void weir_shard_rollback(struct weir_task *task)
         weir_shard_log_aborted(task->log);
     }
     task->changed = task->closed_out = task->again = false;
+    task->changed_bytes = 0;
 }
 
 bool weir_shard_is_dirty(const struct weir_task *task)
@@ -382,8 +394,26 @@ bool weir_shard_is_dirty(const struct weir_task *task)
     return dirty;
 }
 
-void weir_shard_settle(struct weir_task *task)
+/* What an epoch has changed is written with lanes standing still, as one entry of the log, and kept
+ * in memory twice: one that has changed much ends. */
+static void shard_count_changes(struct weir_engine *engine, struct weir_task *task)
 {
+    size_t bytes = 0;
+    for (size_t i = 0; task->states[i] != NULL; i++) {
+        bytes += weir_state_changed_bytes(task->states[i]);
+    }
+    size_t more = bytes - task->changed_bytes;
+    task->changed_bytes = bytes;
+    if (more > 0 && more + atomic_fetch_add_explicit(&engine->changed_bytes, more,
+                                                     memory_order_relaxed) >
+                        EPOCH_CHANGES_MAX) {
+        weir_ctx_close_epoch(&engine->stateful[0]->ctx);
+    }
+}
+
+void weir_shard_settle(struct weir_engine *engine, struct weir_task *task)
+{
+    shard_count_changes(engine, task);
     task->changed = task->changed || weir_shard_is_dirty(task);
     for (size_t i = 0; task->states[i] != NULL; i++) {
         weir_state_trim(task->states[i]);

@@ -26,7 +26,9 @@ enum {
     FRAME_HEAD = 32,
     CHECKSUM = 8,
     PARTS_MAX = UINT16_MAX,
-    PIECE_BYTES = 1 << 20,
+    PIECE_BYTES = 1 << 20, /* at least; as much as the epoch's delta, so that a log never grows
+                            * faster than its snapshot … */
+    PIECE_BYTES_MAX = 16 << 20, /* … up to this, because lanes stand still meanwhile */
     DELTA_BYTES_MAX = 1 << 30,
 };
 #define SNAPSHOT_BYTES ((size_t)4 << 20)
@@ -484,7 +486,8 @@ static bool snapshot_is_due(const struct weir_shard_log *log)
 }
 
 /* first: the number of the epoch's first frame, which has the position. */
-static void put_piece(struct weir_shard_log *log, uint64_t first, size_t frame_max)
+static void
+put_piece(struct weir_shard_log *log, uint64_t first, size_t delta_bytes, size_t frame_max)
 {
     if (!log->open.snapshotting) {
         if (!log->open.wanted && !snapshot_is_due(log)) {
@@ -498,7 +501,10 @@ static void put_piece(struct weir_shard_log *log, uint64_t first, size_t frame_m
         log->open.cursor = (struct weir_state_cursor){0};
     }
     size_t since = log->open.since;
-    for (size_t left = PIECE_BYTES; left > 0 && log->open.step < log->step_count;) {
+    size_t most = delta_bytes < PIECE_BYTES       ? PIECE_BYTES
+                  : delta_bytes > PIECE_BYTES_MAX ? PIECE_BYTES_MAX
+                                                  : delta_bytes;
+    for (size_t left = most; left > 0 && log->open.step < log->step_count;) {
         const struct weir_shard_step *step = &log->steps[log->open.step];
         size_t begin = step_begin(&log->payload, step);
         bool more = weir_state_snapshot_part(step->state, &log->open.cursor, left, &log->payload);
@@ -507,7 +513,7 @@ static void put_piece(struct weir_shard_log *log, uint64_t first, size_t frame_m
             log->open.step++;
             log->open.cursor = (struct weir_state_cursor){0};
         }
-        left = more || log->payload.size >= PIECE_BYTES ? 0 : PIECE_BYTES - log->payload.size;
+        left = more || log->payload.size >= most ? 0 : most - log->payload.size;
     }
     if (log->payload.size > 0) {
         put_payload(log, KIND_PIECE, frame_max);
@@ -541,8 +547,9 @@ void weir_shard_log_seal(struct weir_shard_log *log,
     weir_strbuf_append(&log->payload, &position, sizeof(position));
     section_end(&log->payload, begin);
     put_delta(log);
+    size_t delta_bytes = log->payload.size;
     put_payload(log, KIND_DELTA, frame_max);
-    put_piece(log, first, frame_max);
+    put_piece(log, first, delta_bytes, frame_max);
 }
 
 bool weir_shard_log_has_more(const struct weir_shard_log *log)

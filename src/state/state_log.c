@@ -220,14 +220,21 @@ void weir_state_log_put_mark(struct weir_state_log *log, const char *sink, struc
 
 /* --- reading -----------------------------------------------------------------------------------*/
 
-/* The size of a sound entry at `at`, 0 if there is none. */
-static size_t entry_size(const char *at, size_t left)
+/* The size that an entry at `at` says it has, 0 if there is none. */
+static size_t entry_span(const char *at, size_t left)
 {
     if (left < ENTRY_HEAD + CHECKSUM || memcmp(at, entry_magic, sizeof(entry_magic)) != 0) {
         return 0;
     }
     size_t size = get_u32(at + 4);
-    if (size < ENTRY_HEAD + CHECKSUM || size > left || size > LOG_ENTRY_BYTES_MAX) {
+    return size < ENTRY_HEAD + CHECKSUM || size > left || size > LOG_ENTRY_BYTES_MAX ? 0 : size;
+}
+
+/* The size of a sound entry at `at`, 0 if there is none. */
+static size_t entry_size(const char *at, size_t left)
+{
+    size_t size = entry_span(at, left);
+    if (size == 0) {
         return 0;
     }
     uint64_t checksum = XXH3_64bits(at, size - CHECKSUM);
@@ -789,8 +796,9 @@ weir_status weir_state_log_frames(struct weir_state_log *log,
     }
     weir_status status = WEIR_OK;
     size_t at = (size_t)log->keep_from;
+    /* Entries were found sound when the log was opened, and frames have a checksum of their own. */
     for (size_t size; status == WEIR_OK && at < (size_t)log->size_bytes &&
-                      (size = entry_size(text.data + at, text.size - at)) > 0;
+                      (size = entry_span(text.data + at, text.size - at)) > 0;
          at += size) {
         const char *place = NULL;
         struct weir_slice frame;
@@ -815,7 +823,7 @@ weir_status weir_state_log_commit(struct weir_state_log *log, uint64_t epoch, st
         return WEIR_OK;
     }
     entry_write(log, epoch);
-    if (log->entry.failed) {
+    if (log->entry.failed || log->frames.failed) {
         return weir_fail(err, WEIR_FATAL, "an entry of the state log is too large");
     }
     weir_failpoint(WEIR_FAILPOINT_BEFORE_LOG_SYNC);

@@ -38,6 +38,25 @@ static struct weir_entry *slot_entry(uint64_t slot)
     return (struct weir_entry *)(uintptr_t)(slot & UINT64_C(0xffffffffffff));
 }
 
+void state_prefetch_slot(const struct weir_state *state, uint32_t hash)
+{
+    if (state->index_size > 0) {
+        __builtin_prefetch(&state->index[index_home(state, hash)]);
+    }
+}
+
+void state_prefetch_block(const struct weir_state *state, uint32_t hash)
+{
+    if (state->index_size > 0) {
+        uint64_t slot = state->index[index_home(state, hash)];
+        if (slot > SLOT_GONE && slot >> 48 == (hash & 0xffff)) {
+            const char *block = (const char *)slot_entry(slot);
+            __builtin_prefetch(block);
+            __builtin_prefetch(block + 64);
+        }
+    }
+}
+
 static void index_insert(struct weir_state *state, struct weir_entry *entry)
 {
     size_t mask = state->index_size - 1;
@@ -62,6 +81,12 @@ static void index_grow(struct weir_state *state)
     state->index_shift = 64 - (unsigned)__builtin_ctzll(size);
     state->index_used = 0;
     for (size_t i = 0; i < old_size; i++) {
+        if (i + 2 * AHEAD < old_size) {
+            __builtin_prefetch(slot_entry(old[i + 2 * AHEAD]));
+        }
+        if (i + AHEAD < old_size && old[i + AHEAD] > SLOT_GONE) {
+            state_prefetch_slot(state, slot_entry(old[i + AHEAD])->hash);
+        }
         if (old[i] > SLOT_GONE) {
             index_insert(state, slot_entry(old[i]));
         }
@@ -137,6 +162,16 @@ static char *layer_keep(struct layer *layer, const char *bytes, size_t size)
     return copy;
 }
 
+/* Who walks a layer finds its entries anywhere in memory. */
+static void layer_prefetch(const struct layer *layer, size_t at)
+{
+    if (at + AHEAD < layer->count) {
+        const char *block = (const char *)layer->items[at + AHEAD].entry;
+        __builtin_prefetch(block);
+        __builtin_prefetch(block + 64);
+    }
+}
+
 static void layer_clear(struct layer *layer)
 {
     struct chunk *kept = NULL;
@@ -154,7 +189,7 @@ static void layer_clear(struct layer *layer)
         kept->next = NULL;
     }
     layer->values = kept;
-    layer->count = 0;
+    layer->count = layer->bytes = 0;
     layer->clock_moved = false;
 }
 
@@ -183,6 +218,7 @@ void state_save(struct weir_state *state, struct weir_entry *entry, bool existed
         undo->value = layer_keep(layer, entry_bytes(entry), entry->value_size);
     }
     entry->stamp = state->stamp;
+    layer->bytes += sizeof(*undo) + sizeof(*entry) + entry->key_size + entry->value_size;
 }
 
 static void state_unlink(struct weir_state *state, struct weir_entry *entry)
@@ -215,7 +251,7 @@ void state_bury(struct weir_state *state, struct weir_entry *entry)
 
 /* --- what steps do -----------------------------------------------------------------------------*/
 
-static struct weir_entry *state_find(struct weir_state *state, struct weir_slice key, uint32_t hash)
+struct weir_entry *state_find(struct weir_state *state, struct weir_slice key, uint32_t hash)
 {
     struct weir_entry *entry = state_find_resident(state, key, hash);
     return state->spill == NULL ? entry : weir_spill_find(state, key, hash, entry);
@@ -243,11 +279,14 @@ struct weir_entry *state_make(
     return entry;
 }
 
-static struct weir_entry *
-state_put(struct weir_state *state, struct weir_slice key, size_t size, bool is_bare, bool *ret_new)
+struct weir_entry *state_put(struct weir_state *state,
+                             struct weir_slice key,
+                             uint32_t hash,
+                             size_t size,
+                             bool is_bare,
+                             bool *ret_new)
 {
     WEIR_ASSERT(key.size > 0 && key.size <= WEIR_STATE_KEY_MAX && size <= WEIR_STATE_VALUE_MAX);
-    uint32_t hash = key_hash(key);
     struct weir_entry *entry = state_find(state, key, hash);
     *ret_new = entry == NULL;
     if (entry != NULL) {
@@ -269,13 +308,13 @@ state_put(struct weir_state *state, struct weir_slice key, size_t size, bool is_
 struct weir_entry *
 weir_state_put(struct weir_state *state, struct weir_slice key, size_t size, bool *ret_new)
 {
-    return state_put(state, key, size, false, ret_new);
+    return state_put(state, key, key_hash(key), size, false, ret_new);
 }
 
 struct weir_entry *
 weir_state_put_mark(struct weir_state *state, struct weir_slice key, bool *ret_new)
 {
-    return state_put(state, key, 0, true, ret_new);
+    return state_put(state, key, key_hash(key), 0, true, ret_new);
 }
 
 void weir_state_drop(struct weir_state *state, struct weir_entry *entry)
@@ -322,6 +361,7 @@ void *weir_state_resize(struct weir_state *state, struct weir_entry *entry, size
         memset(bytes + old, 0, size - old);
     }
     size_t more = entry_cost(entry->key_size, size) - entry_cost(entry->key_size, old);
+    state->open.bytes += size > old ? size - old : 0;
     state->bytes += more; /* which may be less: unsigned numbers go round */
     state->resident += more;
     entry->value_size = (uint32_t)size & WEIR_STATE_VALUE_MAX;
@@ -368,22 +408,12 @@ size_t weir_state_bytes(const struct weir_state *state)
 
 void weir_state_prefetch(const struct weir_state *state, struct weir_slice key)
 {
-    if (state->index_size > 0) {
-        __builtin_prefetch(&state->index[index_home(state, key_hash(key))]);
-    }
+    state_prefetch_slot(state, key_hash(key));
 }
 
 void weir_state_prefetch_entry(const struct weir_state *state, struct weir_slice key)
 {
-    if (state->index_size > 0) {
-        uint32_t hash = key_hash(key);
-        uint64_t slot = state->index[index_home(state, hash)];
-        if (slot > SLOT_GONE && slot >> 48 == (hash & 0xffff)) {
-            const char *entry = (const char *)slot_entry(slot);
-            __builtin_prefetch(entry);
-            __builtin_prefetch(entry + 64);
-        }
-    }
+    state_prefetch_block(state, key_hash(key));
 }
 
 /* --- what the engine does ----------------------------------------------------------------------*/
@@ -432,6 +462,11 @@ bool weir_state_is_dirty(const struct weir_state *state)
     return state->open.count > 0 || state->open.clock_moved;
 }
 
+size_t weir_state_changed_bytes(const struct weir_state *state)
+{
+    return state->open.bytes;
+}
+
 void weir_state_seal(struct weir_state *state, struct weir_strbuf *out)
 {
     WEIR_ASSERT(state->closing.count == 0 && !state->closing.clock_moved);
@@ -444,6 +479,7 @@ void weir_state_seal(struct weir_state *state, struct weir_strbuf *out)
          * dropped one first. */
         for (size_t i = 0; i < state->open.count; i++) {
             const struct undo *undo = &state->open.items[i];
+            layer_prefetch(&state->open, i);
             if ((undo->entry->flags & ENTRY_DEAD) == 0) {
                 weir_delta_put_entry(out, undo->entry);
             } else if (undo->value != NULL) {
@@ -462,6 +498,7 @@ void weir_state_commit(struct weir_state *state)
     /* An entry that is dead now and was not touched since the seal was dropped by this layer. */
     for (size_t i = 0; i < state->closing.count; i++) {
         struct weir_entry *entry = state->closing.items[i].entry;
+        layer_prefetch(&state->closing, i);
         if ((entry->flags & ENTRY_DEAD) != 0 && entry->stamp == state->stamp - 1) {
             state_bury(state, entry);
         }
@@ -521,7 +558,7 @@ static void layer_free_made(struct weir_state *state, struct layer *layer)
 void weir_state_rollback(struct weir_state *state)
 {
     for (size_t i = state->due_at; i < state->due_count; i++) {
-        state->due[i]->flags &= (uint8_t)~ENTRY_DUE;
+        state->due[i].entry->flags &= (uint8_t)~ENTRY_DUE;
     }
     state->due_at = state->due_count = 0;
     layer_undo(state, &state->open);

@@ -44,6 +44,8 @@ void weir_state_free(struct weir_state *state);
 
 /* paused, or the lane. Something has changed since the last seal. */
 bool weir_state_is_dirty(const struct weir_state *state);
+/* About how large the delta since the last seal would be, and the memory that keeps it undoable. */
+size_t weir_state_changed_bytes(const struct weir_state *state);
 /* Open becomes closing; appends the delta (nothing when nothing changed; out may be NULL: not
  * wanted). Closing must be empty. */
 void weir_state_seal(struct weir_state *state, struct weir_strbuf *out);

@@ -9,16 +9,18 @@
 #include "state/table_priv.h"
 
 enum { DELTA_CLOCK = 1, DELTA_PUT = 2, DELTA_DROP = 3, DELTA_MARK = 4 };
+enum { PUT_HEAD_MAX = 32, AT_ONCE = 32 };
 
 /* --- writing -----------------------------------------------------------------------------------*/
 
-static void put_varint(struct weir_strbuf *out, uint64_t number)
+static char *put_varint(char *at, uint64_t number)
 {
     while (number >= 128) {
-        weir_strbuf_push(out, (char)(number | 128));
+        *at++ = (char)(number | 128);
         number >>= 7;
     }
-    weir_strbuf_push(out, (char)number);
+    *at++ = (char)number;
+    return at;
 }
 
 void weir_delta_clock(struct weir_strbuf *out, int64_t clock)
@@ -33,14 +35,20 @@ void weir_delta_put(struct weir_strbuf *out,
                     struct weir_slice value,
                     bool is_mark)
 {
-    weir_strbuf_push(out, is_mark ? DELTA_MARK : DELTA_PUT);
-    weir_strbuf_append(out, &timer, sizeof(timer));
-    put_varint(out, key.size);
-    if (!is_mark) {
-        put_varint(out, value.size);
+    if (!weir_strbuf_reserve(out, PUT_HEAD_MAX + key.size + value.size)) {
+        return;
     }
-    weir_strbuf_slice(out, key);
-    weir_strbuf_slice(out, value);
+    char *begin = out->data + out->size, *at = begin;
+    *at++ = is_mark ? DELTA_MARK : DELTA_PUT;
+    memcpy(at, &timer, sizeof(timer));
+    at = put_varint(at + sizeof(timer), key.size);
+    at = is_mark ? at : put_varint(at, value.size);
+    memcpy(at, key.data, key.size);
+    at += key.size;
+    memcpy(at, value.data, value.size);
+    at += value.size;
+    *at = '\0';
+    out->size += (size_t)(at - begin);
 }
 
 void weir_delta_put_entry(struct weir_strbuf *out, const struct weir_entry *entry)
@@ -52,8 +60,8 @@ void weir_delta_put_entry(struct weir_strbuf *out, const struct weir_entry *entr
 void weir_delta_drop(struct weir_strbuf *out, const struct weir_entry *entry)
 {
     struct weir_slice key = weir_entry_key(entry);
-    weir_strbuf_push(out, DELTA_DROP);
-    put_varint(out, key.size);
+    char head[PUT_HEAD_MAX] = {DELTA_DROP};
+    weir_strbuf_append(out, head, (size_t)(put_varint(head + 1, key.size) - head));
     weir_strbuf_slice(out, key);
 }
 
@@ -102,67 +110,107 @@ static int64_t take_int64(struct reader *in)
     return number;
 }
 
-static void apply_put(struct weir_state *state, struct reader *in, bool is_mark)
+struct change {
+    int kind;
+    uint32_t hash;
+    int64_t number; /* the timer, or the clock */
+    struct weir_slice key, value;
+};
+
+/* False: torn. */
+static bool take_change(struct reader *in, struct change *change)
 {
-    int64_t timer = take_int64(in);
-    uint64_t key_size = take_varint(in), value_size = is_mark ? 0 : take_varint(in);
+    change->kind = *in->at++;
+    if (change->kind < DELTA_CLOCK || change->kind > DELTA_MARK) {
+        return false;
+    }
+    change->number = change->kind == DELTA_DROP ? 0 : take_int64(in);
+    if (change->kind == DELTA_CLOCK) {
+        return !in->torn;
+    }
+    size_t key_size = take_varint(in), value_size = change->kind == DELTA_PUT ? take_varint(in) : 0;
     const char *key = take_bytes(in, key_size), *value = take_bytes(in, value_size);
-    in->torn = in->torn || key_size == 0 || key_size > WEIR_STATE_KEY_MAX ||
-               value_size > WEIR_STATE_VALUE_MAX;
-    if (in->torn) {
-        return;
+    if (in->torn || key_size == 0 || key_size > WEIR_STATE_KEY_MAX ||
+        value_size > WEIR_STATE_VALUE_MAX) {
+        return false;
     }
-    bool is_new;
-    struct weir_slice own = {key, key_size};
-    struct weir_entry *entry = is_mark ? weir_state_put_mark(state, own, &is_new)
-                                       : weir_state_put(state, own, value_size, &is_new);
-    if (value_size > 0 && entry_is_bare(entry)) { /* a mark was dropped and became something else */
-        in->torn = true;
-        return;
-    }
-    memcpy(weir_state_resize(state, entry, value_size), value, value_size);
-    weir_state_set_timer(state, entry, timer);
+    change->key = (struct weir_slice){key, key_size};
+    change->value = (struct weir_slice){value, value_size};
+    change->hash = key_hash(change->key);
+    return true;
 }
 
-static void apply_drop(struct weir_state *state, struct reader *in)
+/* False: a mark was dropped and became something else. */
+static bool apply_put(struct weir_state *state, const struct change *change)
 {
-    uint64_t key_size = take_varint(in);
-    const char *key = take_bytes(in, key_size);
+    bool is_new;
+    size_t size = change->value.size;
     struct weir_entry *entry =
-        key == NULL ? NULL : weir_state_find(state, (struct weir_slice){key, key_size});
+        state_put(state, change->key, change->hash, size, change->kind == DELTA_MARK, &is_new);
+    if (size > 0 && entry_is_bare(entry)) {
+        return false;
+    }
+    memcpy(is_new ? entry_bytes(entry) : weir_state_resize(state, entry, size), change->value.data,
+           size);
+    weir_state_set_timer(state, entry, change->number);
+    return true;
+}
+
+static bool apply_change(struct weir_state *state, const struct change *change)
+{
+    if (change->kind == DELTA_CLOCK) {
+        weir_state_set_clock(state, change->number);
+        return true;
+    }
+    if (change->kind != DELTA_DROP) {
+        return apply_put(state, change);
+    }
+    struct weir_entry *entry = state_find(state, change->key, change->hash);
     if (entry != NULL) {
         weir_state_drop(state, entry);
     }
+    return true;
+}
+
+/* Some changes at once: what they will look at is asked for before it is needed. */
+static bool apply_some(struct weir_state *state, struct reader *in)
+{
+    struct change changes[AT_ONCE];
+    size_t count = 0;
+    bool whole = true;
+    while (count < AT_ONCE && in->at < in->end && (whole = take_change(in, &changes[count]))) {
+        if (changes[count].kind != DELTA_CLOCK) {
+            state_prefetch_slot(state, changes[count].hash);
+        }
+        count++;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (changes[i].kind != DELTA_CLOCK) {
+            state_prefetch_block(state, changes[i].hash);
+        }
+    }
+    for (size_t i = 0; i < count && whole; i++) {
+        whole = apply_change(state, &changes[i]);
+    }
+    return whole;
 }
 
 weir_status
 weir_state_apply(struct weir_state *state, struct weir_slice delta, struct weir_err *err)
 {
     struct reader in = {delta.data, delta.data + delta.size, false};
+    bool whole = true;
     weir_state_set_restoring(state, true);
-    while (in.at < in.end && !in.torn) {
-        switch (*in.at++) {
-        case DELTA_CLOCK:
-            weir_state_set_clock(state, take_int64(&in));
-            break;
-        case DELTA_PUT:
-        case DELTA_MARK:
-            apply_put(state, &in, in.at[-1] == DELTA_MARK);
-            break;
-        case DELTA_DROP:
-            apply_drop(state, &in);
-            break;
-        default:
-            in.torn = true;
-        }
+    while (in.at < in.end && whole) {
+        whole = apply_some(state, &in);
     }
     weir_state_set_restoring(state, false);
     if (state->spill != NULL) {
         weir_spill_committed(state->spill);
         weir_state_trim(state);
     }
-    return in.torn ? weir_fail(err, WEIR_CORRUPT, "an entry of the state log is not well formed")
-                   : WEIR_OK;
+    return whole ? WEIR_OK
+                 : weir_fail(err, WEIR_CORRUPT, "an entry of the state log is not well formed");
 }
 
 bool weir_state_snapshot_part(struct weir_state *state,

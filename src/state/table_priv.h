@@ -27,6 +27,7 @@ enum {
     INDEX_FIRST = 64,      /* slots; a power of two */
     QUEUED_MAX = 255,
     CHUNK_MAX = 1 << 20,
+    AHEAD = 8, /* so many steps before it is used memory is asked for */
 };
 
 enum entry_flags {
@@ -74,6 +75,13 @@ struct item {
     struct weir_entry *entry;
 };
 
+/* What is due, with the bytes that decide most comparisons of keys: those behind what the keys of all
+ * of them begin with. */
+struct due {
+    uint64_t order;
+    struct weir_entry *entry;
+};
+
 struct undo {
     struct weir_entry *entry;
     int64_t timer;
@@ -85,6 +93,7 @@ struct layer {
     struct undo *items;
     size_t count, capacity;
     struct chunk *values; /* memory of the saved values */
+    size_t bytes;         /* what was changed, about as much as undo list and delta take */
     int64_t clock;
     bool clock_moved;
 };
@@ -106,8 +115,9 @@ struct weir_state {
     struct class classes[CLASS_COUNT];
     struct item *heap;
     size_t heap_count, heap_capacity, zombies;
-    struct weir_entry **due; /* of one time, by key, from due_at on */
+    struct due *due; /* of one time, by key, from due_at on */
     size_t due_at, due_count, due_capacity;
+    size_t due_common; /* bytes that their keys begin with */
     int64_t due_time;
     struct layer open, closing;
     uint32_t stamp;           /* of the open layer */
@@ -208,6 +218,16 @@ void state_clear_due(struct weir_state *state);
 /* The entry of that key in memory, dead only if there is no living one. */
 struct weir_entry *
 state_find_resident(const struct weir_state *state, struct weir_slice key, uint32_t hash);
+/* Asks for the memory of a key's slot; some steps later, of the entry that the slot points at. */
+void state_prefetch_slot(const struct weir_state *state, uint32_t hash);
+void state_prefetch_block(const struct weir_state *state, uint32_t hash);
+struct weir_entry *state_find(struct weir_state *state, struct weir_slice key, uint32_t hash);
+struct weir_entry *state_put(struct weir_state *state,
+                             struct weir_slice key,
+                             uint32_t hash,
+                             size_t size,
+                             bool is_bare,
+                             bool *ret_new);
 /* A new entry in the index, of no layer. */
 struct weir_entry *state_make(
     struct weir_state *state, struct weir_slice key, uint32_t hash, size_t size, bool is_bare);

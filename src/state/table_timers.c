@@ -59,6 +59,9 @@ static void heap_pop(struct weir_state *state)
     state->heap[0].entry->queued--;
     struct item last = state->heap[--state->heap_count];
     if (state->heap_count > 0) {
+        for (size_t i = 1; i < 5 && i < state->heap_count; i++) { /* the next ones will be looked at */
+            __builtin_prefetch(state->heap[i].entry);
+        }
         heap_down(state->heap, state->heap_count, 0, last);
     }
 }
@@ -111,7 +114,7 @@ bool state_heap_settle(struct weir_state *state)
 void state_clear_due(struct weir_state *state)
 {
     for (size_t i = state->due_at; i < state->due_count; i++) {
-        struct weir_entry *entry = state->due[i];
+        struct weir_entry *entry = state->due[i].entry;
         entry->flags &= (uint8_t)~ENTRY_DUE;
         if ((entry->flags & ENTRY_DEAD) == 0 && entry->timer == state->due_time) {
             state_heap_push(state, entry);
@@ -138,21 +141,77 @@ void weir_state_set_timer(struct weir_state *state, struct weir_entry *entry, in
 
 static int due_compare(const void *left, const void *right)
 {
-    const struct weir_entry *a = *(struct weir_entry *const *)left;
-    const struct weir_entry *b = *(struct weir_entry *const *)right;
-    size_t size = a->key_size < b->key_size ? a->key_size : b->key_size;
-    int order = memcmp(entry_key_bytes(a), entry_key_bytes(b), size);
-    return order != 0 ? order : (a->key_size > b->key_size) - (a->key_size < b->key_size);
+    const struct due *a = left, *b = right;
+    if (a->order != b->order) {
+        return a->order < b->order ? -1 : 1;
+    }
+    size_t sizes[] = {a->entry->key_size, b->entry->key_size};
+    int order = memcmp(entry_key_bytes(a->entry), entry_key_bytes(b->entry),
+                       sizes[0] < sizes[1] ? sizes[0] : sizes[1]);
+    return order != 0 ? order : (sizes[0] > sizes[1]) - (sizes[0] < sizes[1]);
 }
 
 static void due_add(struct weir_state *state, struct weir_entry *entry)
 {
     if (state->due_count == state->due_capacity) {
         state->due_capacity = state->due_capacity == 0 ? 64 : state->due_capacity * 2;
-        state->due = weir_realloc(state->due, state->due_capacity, sizeof(struct weir_entry *));
+        state->due = weir_realloc(state->due, state->due_capacity, sizeof(*state->due));
     }
     entry->flags |= ENTRY_DUE;
-    state->due[state->due_count++] = entry;
+    state->due[state->due_count++].entry = entry;
+}
+
+/* The same order as of whole keys: a key that ends early counts as followed by zeros, and equal ones
+ * are compared in full. */
+static uint64_t due_order(const struct weir_entry *entry, size_t common)
+{
+    const char *key = entry_key_bytes(entry);
+    uint64_t order = 0;
+    if (entry->key_size >= common + sizeof(order)) {
+        memcpy(&order, key + common, sizeof(order));
+    } else if (entry->key_size > common) {
+        memcpy(&order, key + common, entry->key_size - common);
+    }
+    return __builtin_bswap64(order);
+}
+
+static size_t common_bytes(const struct weir_entry *a, const struct weir_entry *b, size_t most)
+{
+    const char *left = entry_key_bytes(a), *right = entry_key_bytes(b);
+    size_t size = b->key_size < most ? b->key_size : most, same = 0;
+    while (same < size && left[same] == right[same]) {
+        same++;
+    }
+    return same;
+}
+
+/* What has not been taken yet; there is something. */
+static void due_sort(struct weir_state *state)
+{
+    struct due *due = state->due + state->due_at;
+    size_t count = state->due_count - state->due_at, common = due[0].entry->key_size;
+    for (size_t i = 1; i < count; i++) {
+        common = common_bytes(due[0].entry, due[i].entry, common);
+    }
+    state->due_common = common;
+    for (size_t i = 0; i < count; i++) {
+        due[i].order = due_order(due[i].entry, common);
+    }
+    qsort(due, count, sizeof(*due), due_compare);
+}
+
+/* Their blocks and slots lie anywhere: who walks the list asks for them some steps ahead. */
+static void due_prefetch(const struct weir_state *state)
+{
+    size_t at = state->due_at + AHEAD;
+    if (at + AHEAD < state->due_count) {
+        const char *block = (const char *)state->due[at + AHEAD].entry;
+        __builtin_prefetch(block);
+        __builtin_prefetch(block + 64);
+    }
+    if (at < state->due_count) {
+        state_prefetch_slot(state, state->due[at].entry->hash);
+    }
 }
 
 /* All entries of the earliest timer, if that is ≤ now; of those on disk as many as one call loads.
@@ -175,7 +234,7 @@ static void state_fill_due(struct weir_state *state, int64_t now)
         due_add(state, state->heap[0].entry);
         heap_pop(state);
     }
-    qsort(state->due, state->due_count, sizeof(struct weir_entry *), due_compare);
+    due_sort(state);
 }
 
 /* Timers that were set since the list was filled, to its time or an earlier one. */
@@ -190,17 +249,22 @@ static void state_merge_due(struct weir_state *state)
         heap_pop(state);
         due_add(state, entry);
         size_t first = state->due_at, at = state->due_count - 1;
+        if (common_bytes(state->due[first].entry, entry, state->due_common) < state->due_common) {
+            due_sort(state);
+            continue;
+        }
+        struct due own = {due_order(entry, state->due_common), entry};
         while (first < at) {
             size_t middle = first + (at - first) / 2;
-            if (due_compare(&state->due[middle], &entry) < 0) {
+            if (due_compare(&state->due[middle], &own) < 0) {
                 first = middle + 1;
             } else {
                 at = middle;
             }
         }
         memmove(state->due + at + 1, state->due + at,
-                (state->due_count - 1 - at) * sizeof(struct weir_entry *));
-        state->due[at] = entry;
+                (state->due_count - 1 - at) * sizeof(*state->due));
+        state->due[at] = own;
     }
 }
 
@@ -219,7 +283,8 @@ struct weir_entry *weir_state_due(struct weir_state *state, int64_t now)
         if (state->due_count == 0 || state->due_time > now) {
             return NULL;
         }
-        struct weir_entry *entry = state->due[state->due_at];
+        struct weir_entry *entry = state->due[state->due_at].entry;
+        due_prefetch(state);
         if (state->spill != NULL &&
             weir_spill_comes_before(state->spill, state->due_time, weir_entry_key(entry))) {
             if (weir_spill_next_timer(state->spill) < state->due_time) {
@@ -246,7 +311,7 @@ int64_t weir_state_next_timer(struct weir_state *state)
         next = weir_spill_next_timer(state->spill);
     }
     for (size_t i = state->due_at; i < state->due_count; i++) {
-        const struct weir_entry *entry = state->due[i];
+        const struct weir_entry *entry = state->due[i].entry;
         if ((entry->flags & ENTRY_DEAD) == 0 && entry->timer == state->due_time) {
             return state->due_time < next ? state->due_time : next;
         }

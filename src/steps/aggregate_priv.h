@@ -52,7 +52,8 @@ struct aggregate {
     size_t limit; /* collect, top */
     double *bounds;
     size_t bound_count;
-    char *init; /* reduce: JSON */
+    char *init;  /* reduce: JSON */
+    char *label; /* ,"name": */
 };
 
 struct sum_slot {

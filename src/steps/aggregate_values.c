@@ -81,9 +81,13 @@ void aggregate_sum_write(const struct sum_slot *slot, struct weir_strbuf *out)
         aggregate_put_number(out, aggregate_sum_double(slot));
         return;
     }
+    int128 sum = sum_integers(slot);
+    if (sum == (int64_t)sum) {
+        weir_strbuf_int64(out, (int64_t)sum);
+        return;
+    }
     char digits[48];
     size_t at = sizeof(digits);
-    int128 sum = sum_integers(slot);
     uint128 left = sum < 0 ? -(uint128)sum : (uint128)sum;
     do {
         digits[--at] = (char)('0' + (int)(left % 10));

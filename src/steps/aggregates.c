@@ -144,6 +144,18 @@ open_constants(struct aggregate *self, struct weir_jq_run *run, struct weir_err 
     return status;
 }
 
+static char *label_of(const struct weir_call *call)
+{
+    struct weir_strbuf text;
+    weir_strbuf_init(&text, RESULT_MAX);
+    weir_strbuf_push(&text, ',');
+    weir_value_write(weir_value_string(weir_slice_of(call->name)), &text, 0);
+    weir_strbuf_push(&text, ':');
+    char *label = weir_strndup(text.data, text.size);
+    weir_strbuf_done(&text);
+    return label;
+}
+
 weir_status
 aggregates_open(struct aggregates *self, const struct weir_calls *calls, struct weir_err *err)
 {
@@ -158,7 +170,8 @@ aggregates_open(struct aggregates *self, const struct weir_calls *calls, struct 
         *item = (struct aggregate){.call = &calls->items[i],
                                    .function = (enum function)calls->items[i].function,
                                    .number = (unsigned)i,
-                                   .at = self->size};
+                                   .at = self->size,
+                                   .label = label_of(&calls->items[i])};
         status = open_constants(item, run, err);
         if (status == WEIR_OK) {
             self->size += slot_size(item);
@@ -178,6 +191,7 @@ void aggregates_close(struct aggregates *self)
     for (size_t i = 0; i < self->count; i++) {
         weir_free(self->items[i].bounds);
         weir_free(self->items[i].init);
+        weir_free(self->items[i].label);
     }
     weir_free(self->items);
     *self = (struct aggregates){0};
@@ -420,7 +434,8 @@ static void
 write_histogram(const struct aggregate *self, const int64_t *counts, struct weir_strbuf *out)
 {
     for (size_t i = 0; i <= self->bound_count; i++) {
-        weir_strbuf_printf(out, "%c%lld", i == 0 ? '[' : ',', (long long)counts[i]);
+        weir_strbuf_push(out, i == 0 ? '[' : ',');
+        weir_strbuf_int64(out, counts[i]);
     }
     weir_strbuf_push(out, ']');
 }
@@ -442,7 +457,7 @@ static void write_one(const struct aggregate *self,
     struct weir_slice bytes = own == NULL ? (struct weir_slice){NULL, 0} : weir_entry_value(own);
     switch (self->function) {
     case FUNCTION_COUNT:
-        weir_strbuf_printf(out, "%lld", (long long)*(const int64_t *)slot);
+        weir_strbuf_int64(out, *(const int64_t *)slot);
         return;
     case FUNCTION_SUM:
         aggregate_sum_write(sum, out);
@@ -500,9 +515,7 @@ void aggregates_write(const struct aggregates *self,
 {
     for (size_t i = 0; i < self->count; i++) {
         const struct aggregate *item = &self->items[i];
-        weir_strbuf_push(out, ',');
-        weir_value_write(weir_value_string(weir_slice_of(item->call->name)), out, 0);
-        weir_strbuf_push(out, ':');
+        weir_strbuf_text(out, item->label);
         write_one(item, run, pane, slots + item->at, out);
     }
 }

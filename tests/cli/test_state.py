@@ -124,6 +124,19 @@ def other_aggregates_and_windows_are_refused(context):
 
 
 @case
+def much_in_one_epoch(context):
+    """An epoch that changes more than an entry of the log can hold ends before that."""
+    count = 300_000
+    pad = {"generate": {"count": count, "template": '{k: .n, pad: ("x" * 1000)}'}}
+    config = text("sums", pad, {"drop": {}}, commit_interval="60s", on_end="hold",
+                  state={"log": "file", "dir": "sums.state"}, steps=[
+        {"name": "sums", "aggregate": {"key": ".k", "aggregate": {"pad": "last(.pad)"}}}])
+    run(context, config)
+    assert (context.dir / "sums.state" / "state.log").stat().st_size > count * 1000
+    expect_in(run(context, config), "state restored", f'"keys":{2 * count}')
+
+
+@case
 def damage_is_never_used(context):
     """A small log with a byte flipped, or cut: refused, or as good as an earlier commit."""
     write(context, records(400, 3, keys=3))

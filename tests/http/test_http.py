@@ -149,7 +149,7 @@ def status_shows_the_graph_and_its_time(context):
     assert {one["component"] for one in graph["sinks"]} == {"drop"}, graph
     assert status()["partitions"][0]["watermarks"] == [{"step": "counts", "time_ms": 4200}], status()
     latency = status()["latency"]
-    for what in ("processing", "end_to_end", "epoch"):
+    for what in ("processing", "end_to_end", "epoch", "pause"):
         found = [latency[what][f"{quantile}_seconds"] for quantile in ("p50", "p95", "p99", "max")]
         assert found == sorted(found), latency
 

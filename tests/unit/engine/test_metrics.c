@@ -286,7 +286,9 @@ static void test_status(void **state)
         "\"end_to_end\":{\"count\":0,\"p50_seconds\":0,\"p95_seconds\":0,\"p99_seconds\":0,"
         "\"max_seconds\":0},"
         "\"epoch\":{\"count\":3,\"p50_seconds\":0.000000005,\"p95_seconds\":0.000000005,"
-        "\"p99_seconds\":0.000000005,\"max_seconds\":0.000000005}}");
+        "\"p99_seconds\":0.000000005,\"max_seconds\":0.000000005},"
+        "\"pause\":{\"count\":0,\"p50_seconds\":0,\"p95_seconds\":0,\"p99_seconds\":0,"
+        "\"max_seconds\":0}}");
     weir_strbuf_done(&out);
     weir_metrics_free(metrics);
 }

@@ -536,6 +536,26 @@ static void failed_write_is_final(void **state)
     weir_state_log_close(log);
 }
 
+static void entry_that_is_too_large_is_refused(void **state)
+{
+    enum { FRAME = 60 << 20 };
+    struct weir_state_log *log = open_log(*state);
+    struct weir_err err = {0};
+    commit_epoch(log, 1);
+    char *frame = weir_calloc(1, FRAME);
+    for (int i = 0; i < 5; i++) {
+        weir_state_log_put_frame(log, "source.file", "b.jsonl", 7,
+                                 (struct weir_slice){frame, FRAME});
+    }
+    assert_int_equal(weir_state_log_commit(log, 2, &err), WEIR_FATAL);
+    assert_non_null(strstr(err.message, "too large"));
+    weir_state_log_close(log);
+    weir_free(frame);
+    log = open_log(*state);
+    check_epoch(log, 1);
+    weir_state_log_close(log);
+}
+
 static void place_that_cannot_be_used_is_an_error(void **state)
 {
     struct weir_err err = {0};
@@ -571,6 +591,7 @@ int main(void)
         TEST(refused_frame_ends_restoring),
         TEST(unfinished_rewrite_is_forgotten),
         TEST(failed_write_is_final),
+        TEST(entry_that_is_too_large_is_refused),
         TEST(place_that_cannot_be_used_is_an_error),
     };
     return cmocka_run_group_tests_name("state_log", tests, NULL, NULL);

@@ -155,7 +155,9 @@ def damage_is_never_used(context):
                 run(context, config)
             except AssertionError:
                 text = (context.dir / "weir.log").read_text()
-                assert "damaged" in text or "shorter" in text or "state" in text, text[-500:]
+                # Cut before the first commit: nothing says that the output is this pipeline's.
+                words = ("damaged", "shorter", "state", "not of this pipeline")
+                assert any(word in text for word in words), text[-500:]
                 refused += 1
                 continue
             finally:

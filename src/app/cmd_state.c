@@ -9,16 +9,19 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <weir/json.h>
 
+#include "app/admin_client.h"
 #include "app/args.h"
 #include "app/state_store.h"
 #include "base/quote.h"
+#include "state/entry_text.h"
 #include "state/table_delta.h"
 
-enum { LINE_MAX_BYTES = 64 << 20, TABLE_MAX = 256 << 20 };
+enum { TABLE_MAX = 256 << 20 };
 
 static int failed(const char *what, const struct weir_err *err)
 {
@@ -35,33 +38,56 @@ static bool print(struct weir_strbuf *out)
 
 /* --- list and size -----------------------------------------------------------------------------*/
 
-static void put_row(const struct weir_store_shard *shard,
-                    const struct weir_shard_step *step,
-                    bool as_json,
-                    bool is_first,
-                    struct weir_strbuf *out)
+/* A step's table in a shard. */
+struct row {
+    struct weir_slice step, topic;
+    int64_t partition, position, version, keys, bytes, clock; /* clock: INT64_MIN, none */
+};
+
+static void put_head(struct weir_strbuf *out)
 {
-    int64_t clock = weir_state_clock(step->state);
-    char time[24] = "-", null[24] = "null";
-    if (clock != INT64_MIN) {
-        snprintf(time, sizeof(time), "%" PRId64, clock);
-        snprintf(null, sizeof(null), "%" PRId64, clock);
+    weir_strbuf_printf(out, "%-24s  %-24s  %9s  %12s  %14s  %14s\n", "step", "topic", "partition",
+                       "keys", "bytes", "clock");
+}
+
+static void put_row(const struct row *row, struct weir_strbuf *out)
+{
+    char time[24] = "-";
+    if (row->clock != INT64_MIN) {
+        snprintf(time, sizeof(time), "%" PRId64, row->clock);
     }
-    if (!as_json) {
-        weir_strbuf_printf(out, "%-24s  %-24s  %9d  %12zu  %14zu  %14s\n", step->name, shard->topic,
-                           shard->partition, weir_state_count(step->state),
-                           weir_state_bytes(step->state), time);
-        return;
-    }
+    weir_strbuf_printf(out, "%-24.*s  %-24.*s  %9" PRId64 "  %12" PRId64 "  %14" PRId64 "  %14s\n",
+                       (int)row->step.size, row->step.data, (int)row->topic.size, row->topic.data,
+                       row->partition, row->keys, row->bytes, time);
+}
+
+static void put_json(const struct row *row, bool is_first, struct weir_strbuf *out)
+{
     weir_strbuf_text(out, is_first ? "{\"step\":" : ",{\"step\":");
-    weir_quote_json(weir_slice_of(step->name), out);
+    weir_quote_json(row->step, out);
     weir_strbuf_text(out, ",\"topic\":");
-    weir_quote_json(weir_slice_of(shard->topic), out);
+    weir_quote_json(row->topic, out);
     weir_strbuf_printf(out,
-                       ",\"partition\":%d,\"position\":%" PRId64
-                       ",\"version\":%u,\"keys\":%zu,\"bytes\":%zu,\"clock\":%s}",
-                       shard->partition, shard->position, step->version,
-                       weir_state_count(step->state), weir_state_bytes(step->state), null);
+                       ",\"partition\":%" PRId64 ",\"position\":%" PRId64 ",\"version\":%" PRId64
+                       ",\"keys\":%" PRId64 ",\"bytes\":%" PRId64 ",\"clock\":",
+                       row->partition, row->position, row->version, row->keys, row->bytes);
+    if (row->clock == INT64_MIN) {
+        weir_strbuf_text(out, "null}");
+    } else {
+        weir_strbuf_printf(out, "%" PRId64 "}", row->clock);
+    }
+}
+
+static struct row row_of(const struct weir_store_shard *shard, const struct weir_shard_step *step)
+{
+    return (struct row){.step = weir_slice_of(step->name),
+                        .topic = weir_slice_of(shard->topic),
+                        .partition = shard->partition,
+                        .position = shard->position,
+                        .version = step->version,
+                        .keys = (int64_t)weir_state_count(step->state),
+                        .bytes = (int64_t)weir_state_bytes(step->state),
+                        .clock = weir_state_clock(step->state)};
 }
 
 static int list(struct weir_store *store, bool as_json)
@@ -72,13 +98,17 @@ static int list(struct weir_store *store, bool as_json)
     if (as_json) {
         weir_strbuf_text(&out, "{\"tables\":[");
     } else {
-        weir_strbuf_printf(&out, "%-24s  %-24s  %9s  %12s  %14s  %14s\n", "step", "topic",
-                           "partition", "keys", "bytes", "clock");
+        put_head(&out);
     }
     for (size_t i = 0; i < store->shard_count; i++) {
         const struct weir_shard_step *step;
         for (size_t k = 0; (step = weir_shard_log_step_at(store->shards[i].log, k)) != NULL; k++) {
-            put_row(&store->shards[i], step, as_json, is_first, &out);
+            const struct row row = row_of(&store->shards[i], step);
+            if (as_json) {
+                put_json(&row, is_first, &out);
+            } else {
+                put_row(&row, &out);
+            }
             is_first = false;
         }
     }
@@ -113,21 +143,10 @@ struct exporting {
     const struct weir_store *store;
     const char *step; /* NULL: all */
     const char *key;  /* NULL: all, and the lines of shards and steps too */
-    struct weir_strbuf out, shown;
+    struct weir_wanted_key wanted;
+    struct weir_strbuf out;
     size_t found;
 };
-
-static void put_hex(struct weir_slice bytes, struct weir_strbuf *out)
-{
-    static const char digits[] = "0123456789abcdef";
-    weir_strbuf_push(out, '"');
-    for (size_t i = 0; i < bytes.size; i++) {
-        unsigned char byte = (unsigned char)bytes.data[i];
-        weir_strbuf_push(out, digits[byte >> 4]);
-        weir_strbuf_push(out, digits[byte & 15]);
-    }
-    weir_strbuf_push(out, '"');
-}
 
 static void put_shard(const struct weir_store_shard *shard, struct weir_strbuf *out)
 {
@@ -145,59 +164,26 @@ static void put_step(const struct weir_store_shard *shard,
     weir_quote_json(weir_slice_of(step->name), out);
 }
 
-/* Is that the `key` in what the step shows? A string may be written without its quotes. */
-static bool shows_key(struct weir_slice shown, const char *key)
-{
-    struct weir_arena arena;
-    struct weir_value value;
-    struct weir_err err = {0};
-    weir_arena_init(&arena, 0);
-    bool same = weir_json_parse(&arena, shown, NULL, &value, &err) == WEIR_OK;
-    if (same) {
-        struct weir_value own = weir_value_get(value, WEIR_SLICE("key"));
-        struct weir_strbuf text;
-        weir_strbuf_init(&text, LINE_MAX_BYTES);
-        weir_value_write(own, &text, 0);
-        struct weir_slice wanted = weir_slice_of(key);
-        same = weir_slice_equal(weir_strbuf_view(&text), wanted) ||
-               (weir_value_kind(own) == WEIR_KIND_STRING &&
-                weir_slice_equal(weir_value_text(own), wanted));
-        weir_strbuf_done(&text);
-    }
-    weir_arena_done(&arena);
-    return same;
-}
-
 static bool export_entry(struct exporting *self,
                          const struct weir_store_shard *shard,
                          const struct weir_shard_step *step,
                          const struct weir_component *component,
                          const struct weir_entry *entry)
 {
-    struct weir_slice key = weir_entry_key(entry), value = weir_entry_value(entry);
-    weir_strbuf_clear(&self->shown);
-    weir_strbuf_push(&self->shown, '{');
-    if (component != NULL && component->ops.step->show != NULL) {
-        component->ops.step->show(key, value, &self->shown);
-    }
-    weir_strbuf_push(&self->shown, '}');
-    if (self->key != NULL && !shows_key(weir_strbuf_view(&self->shown), self->key)) {
+    const struct weir_entry_text text = {
+        .topic = shard->topic,
+        .partition = shard->partition,
+        .step = step->name,
+        .key = weir_entry_key(entry),
+        .value = weir_entry_value(entry),
+        .timer = weir_entry_timer(entry),
+        .show = component == NULL ? NULL : component->ops.step->show,
+    };
+    if (self->key != NULL && !weir_wanted_key_is(&self->wanted, text.key, text.show)) {
         return true;
     }
     self->found++;
-    put_step(shard, step, &self->out);
-    weir_strbuf_text(&self->out, ",\"key\":");
-    put_hex(key, &self->out);
-    if (weir_entry_timer(entry) != WEIR_NO_TIMER) {
-        weir_strbuf_printf(&self->out, ",\"timer\":%" PRId64, weir_entry_timer(entry));
-    }
-    weir_strbuf_text(&self->out, ",\"value\":");
-    put_hex(value, &self->out);
-    if (self->shown.size > 2) {
-        weir_strbuf_text(&self->out, ",\"shows\":");
-        weir_strbuf_slice(&self->out, weir_strbuf_view(&self->shown));
-    }
-    weir_strbuf_text(&self->out, "}\n");
+    weir_entry_text_put(&text, &self->out);
     return print(&self->out);
 }
 
@@ -247,14 +233,14 @@ static bool export_shard(struct exporting *self, const struct weir_store_shard *
 static int export(const struct weir_store *store, const char *step, const char *key)
 {
     struct exporting self = {.store = store, .step = step, .key = key};
-    weir_strbuf_init(&self.out, (size_t)LINE_MAX_BYTES * 2);
-    weir_strbuf_init(&self.shown, LINE_MAX_BYTES);
+    weir_strbuf_init(&self.out, WEIR_ENTRY_LINE_MAX);
+    weir_wanted_key_init(&self.wanted, key != NULL ? key : "");
     bool ok = true;
     for (size_t i = 0; ok && i < store->shard_count; i++) {
         ok = export_shard(&self, &store->shards[i]);
     }
     weir_strbuf_done(&self.out);
-    weir_strbuf_done(&self.shown);
+    weir_wanted_key_done(&self.wanted);
     if (ok && key != NULL && self.found == 0) {
         fprintf(stderr, "weir state: nothing is kept for the key %s\n", key);
         return WEIR_EXIT_FAILED;
@@ -387,7 +373,7 @@ static int read_lines(struct weir_store *store)
     const char *wrong = NULL;
     struct weir_strbuf line;
     struct weir_arena arena;
-    weir_strbuf_init(&line, (size_t)LINE_MAX_BYTES * 2);
+    weir_strbuf_init(&line, WEIR_ENTRY_LINE_MAX);
     while (wrong == NULL && read_line(&line)) {
         number++;
         if (line.size == 0) {
@@ -432,6 +418,112 @@ static int import(struct weir_store *store, bool is_dry)
     return fflush(stdout) == 0 ? WEIR_EXIT_OK : WEIR_EXIT_FAILED;
 }
 
+/* --- a running process -------------------------------------------------------------------------*/
+
+static weir_status
+ask(const struct weir_args *args, const char *path, struct weir_strbuf *out, struct weir_err *err)
+{
+    return weir_admin_get(weir_args_get(args, "url"), path, getenv("WEIR_HTTP_TOKEN"), out, err);
+}
+
+static int64_t number_of(struct weir_value row, struct weir_slice name, int64_t otherwise)
+{
+    int64_t number = otherwise;
+    return weir_value_int64(weir_value_get(row, name), &number) ? number : otherwise;
+}
+
+static struct row row_from(struct weir_value value)
+{
+    return (struct row){.step = weir_value_text(weir_value_get(value, WEIR_SLICE("step"))),
+                        .topic = weir_value_text(weir_value_get(value, WEIR_SLICE("topic"))),
+                        .partition = number_of(value, WEIR_SLICE("partition"), 0),
+                        .keys = number_of(value, WEIR_SLICE("keys"), 0),
+                        .bytes = number_of(value, WEIR_SLICE("bytes"), 0),
+                        .clock = number_of(value, WEIR_SLICE("clock"), INT64_MIN)};
+}
+
+/* The table of what /state says, or its sums. */
+static weir_status put_state(const struct weir_strbuf *answer,
+                             const char *pipeline,
+                             bool sums,
+                             struct weir_strbuf *out,
+                             struct weir_err *err)
+{
+    struct weir_arena arena;
+    struct weir_value all, row;
+    weir_arena_init(&arena, 0);
+    weir_status status = weir_json_parse(&arena, weir_strbuf_view(answer), NULL, &all, err);
+    int64_t keys = 0, bytes = 0;
+    if (status == WEIR_OK && !sums) {
+        put_head(out);
+    }
+    struct weir_value_iter iter;
+    if (status == WEIR_OK) {
+        weir_value_iter_init(&iter, weir_value_get(all, WEIR_SLICE("tables")));
+    }
+    while (status == WEIR_OK && weir_value_iter_next(&iter, NULL, &row)) {
+        struct weir_slice name = weir_value_text(weir_value_get(row, WEIR_SLICE("pipeline")));
+        if (pipeline != NULL && !weir_slice_equal(name, weir_slice_of(pipeline))) {
+            continue;
+        }
+        const struct row shown = row_from(row);
+        keys += shown.keys;
+        bytes += shown.bytes;
+        if (!sums) {
+            put_row(&shown, out);
+        }
+    }
+    if (sums) {
+        weir_strbuf_printf(out, "keys    %" PRId64 "\nbytes   %" PRId64 "\n", keys, bytes);
+    }
+    weir_arena_done(&arena);
+    return status;
+}
+
+static weir_status look_there(const struct weir_args *args,
+                              const char *action,
+                              struct weir_strbuf *out,
+                              struct weir_err *err)
+{
+    static const char *const names[] = {"key", "step", "pipeline"};
+    const char *format = weir_args_get(args, "format");
+    struct weir_strbuf path, answer;
+    weir_strbuf_init(&path, 1 << 20);
+    weir_strbuf_init(&answer, TABLE_MAX);
+    bool gets = strcmp(action, "get") == 0;
+    weir_strbuf_text(&path, gets ? "/state/get" : "/state");
+    for (size_t i = 0; gets && i < 3; i++) {
+        const char *value = weir_args_get(args, names[i]);
+        if (value != NULL) {
+            weir_strbuf_printf(&path, "%c%s=", i == 0 ? '?' : '&', names[i]);
+            weir_admin_escape(value, &path);
+        }
+    }
+    bool as_it_is = gets || (format != NULL && strcmp(format, "json") == 0);
+    weir_status status = ask(args, path.data, as_it_is ? out : &answer, err);
+    if (status == WEIR_OK && !as_it_is) {
+        status = put_state(&answer, weir_args_get(args, "pipeline"), strcmp(action, "size") == 0,
+                           out, err);
+    }
+    weir_strbuf_done(&path);
+    weir_strbuf_done(&answer);
+    return status;
+}
+
+static int ask_process(const struct weir_args *args, const char *action)
+{
+    if (strcmp(action, "export") == 0 || strcmp(action, "import") == 0 || args->count > 1) {
+        return weir_args_wrong(args, "--url is for list, size and get, in the place of FILE");
+    }
+    struct weir_err err = {0};
+    struct weir_strbuf out;
+    weir_strbuf_init(&out, TABLE_MAX);
+    weir_status status = look_there(args, action, &out, &err);
+    bool told = status == WEIR_OK && print(&out) && fflush(stdout) == 0;
+    weir_strbuf_done(&out);
+    return status != WEIR_OK ? failed("", &err) : told ? WEIR_EXIT_OK : WEIR_EXIT_FAILED;
+}
+
 /* --- the command -------------------------------------------------------------------------------*/
 
 static const char *foreign_option(const struct weir_args *args, const char *action)
@@ -443,6 +535,7 @@ static const char *foreign_option(const struct weir_args *args, const char *acti
         {"key", "get"},
         {"dry-run", "import"},
         {"format", "list"},
+        {"pipeline", "list size get"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (weir_args_has(args, rows[i].option) && strstr(rows[i].actions, action) == NULL) {
@@ -480,6 +573,12 @@ int weir_cmd_state(int argc, char **argv)
     }
     if (strcmp(action, "get") == 0 && !weir_args_has(&args, "key")) {
         return weir_args_wrong(&args, "get needs --key");
+    }
+    if (weir_args_has(&args, "url")) {
+        return ask_process(&args, action);
+    }
+    if (weir_args_has(&args, "pipeline")) {
+        return weir_args_wrong(&args, "--pipeline has no meaning without --url");
     }
     if (weir_store_open(&store, "state", args.count > 1 ? args.operands[1] : NULL, &code)) {
         code = strcmp(action, "import") == 0 ? import(&store, weir_args_has(&args, "dry-run"))

@@ -321,12 +321,16 @@ static const struct weir_command commands[] = {
         .summary = "show, save, restore or move what a pipeline remembers",
         .usage = WORDS("state list [--format text|json] [FILE]", "state size [FILE]",
                        "state get --key KEY [--step NAME] [FILE]",
+                       "state list|size|get --url http://HOST:PORT [--pipeline NAME] …",
                        "state export [--step NAME] FILE > STATE",
                        "state import [--dry-run] FILE < STATE"),
         .description =
             "What the steps of a pipeline keep: per step and shard its keys, bytes and clock. Reads\n"
             "the state log as a start would, so it works whether the pipeline runs or not, and does\n"
             "not disturb it; what is not committed yet is not seen.\n"
+            "\n"
+            "With --url a running process is asked instead (docs/reference/http.md): it answers from\n"
+            "its tables, at once, with what is committed. WEIR_HTTP_TOKEN holds its http.token, if any.\n"
             "\n"
             "`get` finds the entries of a key, written as JSON or, if it is a string, as it is.\n"
             "`export` writes JSON lines: a shard's position, a step's layout and clock, an entry's\n"
@@ -338,6 +342,8 @@ static const struct weir_command commands[] = {
         .options = LIST(struct weir_option,
             {.name = "key", .argument = "KEY", .help = "get: the key, as JSON or text"},
             {.name = "step", .argument = "NAME", .help = "get, export: only of this step"},
+            {.name = "url", .argument = "URL", .help = "list, size, get: ask the process that listens there"},
+            {.name = "pipeline", .argument = "NAME", .help = "with --url: of this one of its pipelines"},
             {.name = "dry-run", .help = "import: read and compare, and write nothing"},
             FORMAT_OPTION("how to print the list (default: text)")),
         .operands = {{.name = "ACTION", .kind = WEIR_OPERAND_WORD,
@@ -346,6 +352,7 @@ static const struct weir_command commands[] = {
         .examples = LIST(struct weir_example,
             {"weir state list orders.yaml", NULL},
             {"weir state get --key DE orders.yaml", "what is kept for a key"},
+            {"weir state get --key DE --url http://127.0.0.1:9600", "the same of a running process"},
             {"weir state export orders.yaml > orders.jsonl", "keep it, to be able to return"}),
         .exits = positions_exits,
         .variables = pipeline_variables,

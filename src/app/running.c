@@ -188,6 +188,54 @@ static void view_metrics(void *context, struct weir_strbuf *out)
     }
 }
 
+static void view_state(void *context, struct weir_strbuf *out)
+{
+    struct process *process = context;
+    const char *separator = "{\"tables\":[";
+    struct weir_strbuf own;
+    weir_strbuf_init(&own, WEIR_HTTP_ANSWER_MAX);
+    for (size_t i = 0; i < process->count; i++) {
+        struct run *run = &process->runs[i];
+        weir_strbuf_clear(&own);
+        pthread_mutex_lock(&run->shown_lock);
+        weir_engine_state(run->engine, &own);
+        pthread_mutex_unlock(&run->shown_lock);
+        if (own.size > 0 || i == 0) {
+            weir_strbuf_text(out, separator);
+            weir_strbuf_slice(out, weir_strbuf_view(&own));
+            separator = own.size > 0 ? "," : "";
+        }
+    }
+    weir_strbuf_text(out, "]}");
+    weir_strbuf_done(&own);
+}
+
+static struct weir_inquiry *view_ask(void *context,
+                                     const char *pipeline,
+                                     const char *step,
+                                     const char *key,
+                                     unsigned *ret_status,
+                                     const char **ret_why)
+{
+    struct process *process = context;
+    struct run *run = pipeline == NULL && process->count == 1 ? &process->runs[0] : NULL;
+    for (size_t i = 0; pipeline != NULL && i < process->count; i++) {
+        run = strcmp(process->runs[i].name, pipeline) == 0 ? &process->runs[i] : run;
+    }
+    *ret_status = 400;
+    *ret_why = pipeline == NULL ? "say which pipeline: &pipeline=NAME"
+                                : "no such pipeline runs in this process";
+    if (run == NULL) {
+        return NULL;
+    }
+    *ret_status = 503;
+    *ret_why = "too many questions are waiting";
+    pthread_mutex_lock(&run->shown_lock);
+    struct weir_inquiry *inquiry = weir_engine_ask(run->engine, step, key);
+    pthread_mutex_unlock(&run->shown_lock);
+    return inquiry;
+}
+
 static weir_status
 start_http(struct process *process, const struct weir_loading *loading, struct weir_err *err)
 {
@@ -519,7 +567,8 @@ int weir_running_run(struct weir_running *what, size_t count, bool watches)
     struct process *process = weir_calloc(1, sizeof(*process));
     process->count = count;
     process->view = (struct weir_view){
-        .context = process, .ready = view_ready, .status = view_status, .metrics = view_metrics};
+        .context = process, .ready = view_ready, .status = view_status, .metrics = view_metrics,
+        .state = view_state, .ask = view_ask};
     int code = run_process(process, what, watches);
     weir_free(process);
     return code;

@@ -287,6 +287,7 @@ void weir_engine_tick(struct weir_engine *engine)
         return;
     }
     engine_check_end(engine);
+    weir_engine_answer(engine);
     if (now_ns - engine->gauged_ns > GAUGE_EVERY_MS * WEIR_NS_PER_MS) {
         engine->gauged_ns = now_ns;
         weir_engine_gauge(engine);
@@ -305,7 +306,8 @@ static void engine_rest(struct weir_engine *engine, int64_t timeout_ms)
 
 static void engine_wait(struct weir_engine *engine)
 {
-    int64_t left_ns = weir_epoch_deadline_ns(engine) - engine_now(engine);
+    int64_t until_ns = weir_epoch_deadline_ns(engine), answer_ns = weir_engine_answer_ns(engine);
+    int64_t left_ns = (until_ns < answer_ns ? until_ns : answer_ns) - engine_now(engine);
     int64_t left_ms = left_ns <= 0 ? 0 : (left_ns + WEIR_NS_PER_MS - 1) / WEIR_NS_PER_MS;
     int64_t most_ms =
         engine->stopping || engine_is_exhausted(engine) ? STOP_TICK_MS : GAUGE_EVERY_MS;
@@ -332,6 +334,7 @@ struct weir_engine *weir_engine_new(const struct weir_pipeline_config *config,
     pthread_mutex_init(&engine->shown_lock, NULL);
     weir_strbuf_init(&engine->shown, 16 << 20);
     weir_strbuf_init(&engine->shown_behind, 1 << 16);
+    weir_strbuf_init(&engine->shown_state, 16 << 20);
     engine->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     WEIR_ASSERT(engine->wake_fd >= 0);
     atomic_init(&engine->read_budget, INT64_MAX);
@@ -356,6 +359,7 @@ void weir_engine_free(struct weir_engine *engine)
         return;
     }
     weir_engine_close(engine);
+    weir_engine_answer_none(engine);
     weir_observer_free(engine->observer);
     weir_metrics_free(engine->metrics);
     weir_free(engine->lanes);
@@ -363,6 +367,7 @@ void weir_engine_free(struct weir_engine *engine)
     pthread_mutex_destroy(&engine->shown_lock);
     weir_strbuf_done(&engine->shown);
     weir_strbuf_done(&engine->shown_behind);
+    weir_strbuf_done(&engine->shown_state);
     close(engine->wake_fd);
     weir_arena_done(&engine->arena);
     weir_free(engine);
@@ -412,6 +417,7 @@ static void engine_stand_by(struct weir_engine *engine)
                                   memory_order_relaxed);
             weir_engine_gauge(engine);
             weir_engine_publish(engine);
+            weir_engine_answer(engine);
             engine_rest(engine, STANDBY_MS);
         }
     }
@@ -455,6 +461,7 @@ weir_status weir_engine_run(struct weir_engine *engine)
         }
     }
     weir_engine_close(engine);
+    weir_engine_answer_none(engine);
     weir_leader_stop(engine->leader);
     engine->leader = NULL;
     if (engine->result == WEIR_OK) {

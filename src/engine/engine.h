@@ -58,6 +58,9 @@ struct weir_metrics *weir_engine_metrics(const struct weir_engine *engine);
 bool weir_engine_is_ready(struct weir_engine *engine, struct weir_strbuf *reasons);
 /* Members of a JSON object: pipeline, guarantee, partitions with positions and lag, epochs. */
 void weir_engine_status(struct weir_engine *engine, struct weir_strbuf *out);
+/* Objects, with commas between them, one per step and shard: what is kept as of the last commit, not
+ * older than a second. Any thread. */
+void weir_engine_state(struct weir_engine *engine, struct weir_strbuf *out);
 /* How far the partitions are, in the sources' own units, as of the last second. Any thread. */
 struct weir_engine_progress {
     uint64_t records;    /* taken from the sources since the start */

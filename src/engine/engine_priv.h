@@ -24,6 +24,7 @@
 #include "data/batch.h"
 #include "engine/engine.h"
 #include "engine/exchange.h"
+#include "engine/inquiry.h"
 #include "engine/leader.h"
 #include "engine/plan.h"
 #include "state/state_log.h"
@@ -65,7 +66,11 @@ struct weir_task {
     bool closed_out; /* lane: its open windows were emitted at the end of the input */
     struct weir_state_size {
         atomic_size_t keys, bytes;
-        _Atomic int64_t clock_ms;         /* the step's watermark; INT64_MIN: none yet */
+        _Atomic int64_t clock_ms; /* the step's watermark; INT64_MIN: none yet */
+        struct weir_state_sum {
+            size_t keys, bytes;
+            int64_t clock;
+        } sealed, committed;              /* control: as of the last seal and commit */
     } * sizes;                            /* by state_index, for gauges and status */
     int64_t seen_committed, moved_ns;     /* when `committed` was last seen to move, or no lag */
     const struct weir_exchange *exchange; /* NULL: the graph is not cut */
@@ -298,6 +303,10 @@ struct weir_engine {
     struct weir_strbuf shown;
     struct weir_strbuf shown_behind; /* reasons why its partitions are not ready */
     bool shown_assigned, shown_committing, shown_restoring;
+    struct weir_strbuf shown_state;
+    struct weir_inquiry *inquiries; /* guarded by shown_lock too */
+    bool answers_none;              /* so is this: the engine has ended */
+    int64_t answer_ns;              /* control: not before */
     atomic_size_t restored_bytes; /* of the restore under way, or the last one */
     struct weir_engine_progress shown_progress;
     int64_t stop_deadline_ns;
@@ -345,6 +354,8 @@ WEIR_MUST_USE weir_status weir_shard_append(struct weir_engine *engine,
                                             struct weir_err *err);
 /* After a commit: keeps the file from growing without end. control. */
 void weir_shard_tend_file(struct weir_engine *engine);
+/* Drops what the last commit has made durable of the layers. paused. */
+void weir_shard_apply(struct weir_task *task);
 /* Back to the last commit. paused. */
 void weir_shard_rollback(struct weir_task *task);
 /* Something has changed since the last seal. lane, or paused. */

@@ -195,6 +195,22 @@ static weir_status shard_expect_none(struct weir_engine *engine,
     return status;
 }
 
+static void shard_show_sums(struct weir_task *task)
+{
+    for (size_t i = 0; task->states[i] != NULL; i++) {
+        task->sizes[i].committed = task->sizes[i].sealed;
+    }
+}
+
+static void shard_sum(struct weir_task *task)
+{
+    for (size_t i = 0; task->states[i] != NULL; i++) {
+        task->sizes[i].sealed = (struct weir_state_sum){.keys = weir_state_count(task->states[i]),
+                                                        .bytes = weir_state_bytes(task->states[i]),
+                                                        .clock = weir_state_clock(task->states[i])};
+    }
+}
+
 weir_status weir_shard_open(struct weir_engine *engine,
                             struct weir_task *task,
                             const struct weir_assignment *item,
@@ -244,6 +260,8 @@ weir_status weir_shard_open(struct weir_engine *engine,
         return status;
     }
     weir_shard_settle(engine, task);
+    shard_sum(task);
+    shard_show_sums(task);
     task->changed = false;
     return WEIR_OK;
 }
@@ -261,7 +279,7 @@ void weir_shard_close(struct weir_task *task)
     task->sizes = NULL;
 }
 
-static void shard_apply_commit(struct weir_task *task)
+void weir_shard_apply(struct weir_task *task)
 {
     for (size_t i = 0; task->durable && task->states[i] != NULL; i++) {
         weir_state_commit(task->states[i]);
@@ -271,7 +289,8 @@ static void shard_apply_commit(struct weir_task *task)
 
 void weir_shard_seal(struct weir_engine *engine, struct weir_task *task)
 {
-    shard_apply_commit(task);
+    weir_shard_apply(task);
+    shard_sum(task);
     for (size_t i = 0; engine->disk != NULL && task->states[i] != NULL; i++) {
         weir_state_set_budget(task->states[i], shard_budget(engine));
     }
@@ -319,6 +338,7 @@ weir_status weir_shard_append(struct weir_engine *engine, uint64_t epoch, struct
 void weir_shard_committed(struct weir_engine *engine, struct weir_task *task)
 {
     task->durable = true;
+    shard_show_sums(task);
     if (task->log == NULL) {
         return;
     }
@@ -374,7 +394,7 @@ void weir_shard_tend_file(struct weir_engine *engine)
 
 void weir_shard_rollback(struct weir_task *task)
 {
-    shard_apply_commit(task);
+    weir_shard_apply(task);
     for (size_t i = 0; task->states[i] != NULL; i++) {
         weir_state_rollback(task->states[i]);
     }

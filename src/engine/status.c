@@ -197,6 +197,35 @@ static void judge_partitions(struct weir_engine *engine, struct weir_strbuf *out
     }
 }
 
+static void publish_state(struct weir_engine *engine)
+{
+    struct weir_strbuf *out = &engine->shown_state;
+    weir_strbuf_clear(out);
+    for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        for (unsigned i = 0; task->sizes != NULL && i < engine->stateful_count; i++) {
+            const struct weir_state_sum *sum = &task->sizes[i].committed;
+            const struct weir_stage *stage = engine->stateful[i];
+            weir_strbuf_text(out, out->size == 0 ? "{\"pipeline\":" : ",{\"pipeline\":");
+            put_text(out, engine->config->name);
+            weir_strbuf_text(out, ",\"step\":");
+            put_text(out, stage->name);
+            weir_strbuf_text(out, ",\"topic\":");
+            put_text(out, task->topic);
+            weir_strbuf_printf(out,
+                               ",\"partition\":%d,\"position\":%" PRId64
+                               ",\"version\":%u,\"keys\":%zu,\"bytes\":%zu,\"clock\":",
+                               task->part.index, task->part.committed,
+                               weir_plan_state_version(stage->component, stage->config), sum->keys,
+                               sum->bytes);
+            if (sum->clock == INT64_MIN) {
+                weir_strbuf_text(out, "null}");
+            } else {
+                weir_strbuf_printf(out, "%" PRId64 "}", sum->clock);
+            }
+        }
+    }
+}
+
 void weir_engine_publish(struct weir_engine *engine)
 {
     pthread_mutex_lock(&engine->shown_lock);
@@ -214,6 +243,7 @@ void weir_engine_publish(struct weir_engine *engine)
                        engine->lane_count, engine->epoch, state_name(engine->state));
     status_graph(engine, out);
     status_tasks(engine, out);
+    publish_state(engine);
     judge_partitions(engine, &engine->shown_behind);
     engine->shown_progress = sum_progress(engine);
     engine->shown_assigned = engine->assigned;
@@ -272,6 +302,13 @@ void weir_engine_progress(struct weir_engine *engine, struct weir_engine_progres
     *ret_progress = engine->shown_progress;
     pthread_mutex_unlock(&engine->shown_lock);
     ret_progress->records = (uint64_t)weir_metrics_sum(engine->metrics, WEIR_METRIC_MESSAGES);
+}
+
+void weir_engine_state(struct weir_engine *engine, struct weir_strbuf *out)
+{
+    pthread_mutex_lock(&engine->shown_lock);
+    weir_strbuf_slice(out, weir_strbuf_view(&engine->shown_state));
+    pthread_mutex_unlock(&engine->shown_lock);
 }
 
 void weir_engine_status(struct weir_engine *engine, struct weir_strbuf *out)

@@ -67,6 +67,13 @@ static unsigned answer_status(const struct weir_view *view, struct weir_strbuf *
     return 200;
 }
 
+static unsigned answer_state(const struct weir_view *view, struct weir_strbuf *out)
+{
+    view->state(view->context, out);
+    weir_strbuf_push(out, '\n');
+    return 200;
+}
+
 static unsigned answer_index(const struct weir_view *view, struct weir_strbuf *out);
 
 static const struct weir_http_route routes[] = {
@@ -80,6 +87,12 @@ static const struct weir_http_route routes[] = {
      answer_status, false},
     {"/metrics", "text/plain; version=0.0.4; charset=utf-8",
      "Metrics in the Prometheus text format.", answer_metrics, true},
+    {"/state", "application/json",
+     "What steps keep, per step and partition: keys, bytes, clock, as of the last commit.",
+     answer_state, false},
+    {"/state/get", "application/x-ndjson",
+     "`?key=KEY`, and `&step=NAME`: the entries of a key, as `weir state get` shows them.", NULL,
+     false},
 };
 
 enum { ROUTES = sizeof(routes) / sizeof(routes[0]) };
@@ -127,6 +140,16 @@ void weir_http_docs(struct weir_strbuf *out)
         "its line and headers (else 431), 64 KiB for a body, which is ignored (else 413), and "
         "five\n"
         "seconds; 32 connections are served at a time.\n\n"
+        "`/state/get` searches the tables of the running pipeline while it works, at most a fifth "
+        "of its\n"
+        "time, for three seconds. It shows what is committed, never what an open commit has made "
+        "of it;\n"
+        "what is committed during the search is shown as it was before or after. 404: nothing is "
+        "kept for\n"
+        "the key. 503: eight others are waiting, the search took too long, or the process has no\n"
+        "partitions (it stands by, restores or ends); `weir state get FILE` reads the state log "
+        "instead.\n"
+        "Where a process runs several pipelines, `&pipeline=NAME` says which (else 400).\n\n"
         "| path | type | answer |\n|---|---|---|\n");
     for (size_t i = 0; i < ROUTES; i++) {
         weir_strbuf_printf(out, "| `%s` | `%s` | %s |\n", routes[i].path, routes[i].type,

@@ -16,7 +16,7 @@ enum { WEIR_HTTP_ANSWER_MAX = 64 * 1024 * 1024 };
 
 struct weir_http_route {
     const char *path, *type, *summary;
-    /* Appends the body and returns the HTTP status. */
+    /* Appends the body and returns the HTTP status. NULL: the engine is asked (view->ask). */
     unsigned (*answer)(const struct weir_view *view, struct weir_strbuf *out);
     bool is_open; /* without the token */
 };

@@ -35,10 +35,21 @@
 #include "http/routes.h"
 #include "http/tls.h"
 
+/* From its headers to the end of its answer. */
+struct request {
+    size_t body; /* bytes that have come */
+    struct weir_inquiry *inquiry;
+    bool waited; /* for its answer, as long as it may */
+};
+
 struct connection {
     bool used;
     int fd;
     int64_t deadline_ns;
+    /* It waits for the engine: */
+    struct MHD_Connection *waiting; /* NULL: it does not */
+    struct request *request;
+    int64_t patience_ns;
 };
 
 struct weir_http {
@@ -64,6 +75,27 @@ static int64_t now_ns(void)
 static int64_t next_deadline_ns(void)
 {
     return now_ns() + WEIR_HTTP_TIMEOUT_MS * WEIR_NS_PER_MS;
+}
+
+/* --- connections -------------------------------------------------------------------------------*/
+
+static int fd_of(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    WEIR_ASSERT(info != NULL);
+    return info->connect_fd;
+}
+
+static struct connection *connection_find(struct weir_http *self, bool used, int fd)
+{
+    for (size_t i = 0; i < WEIR_HTTP_CONNECTIONS_MAX; i++) {
+        struct connection *at = &self->connections[i];
+        if (at->used == used && (!used || at->fd == fd)) {
+            return at;
+        }
+    }
+    return NULL;
 }
 
 /* --- answers -----------------------------------------------------------------------------------*/
@@ -198,8 +230,108 @@ static enum MHD_Result check_headers(struct weir_http *self,
     return MHD_YES;
 }
 
+/* --- questions to the engine -------------------------------------------------------------------*/
+
+/* Part of the query, to be freed; NULL: not there. */
+static char *argument(struct MHD_Connection *connection, const char *name)
+{
+    const char *value = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, name);
+    char *copy = value == NULL ? NULL : weir_strdup(value);
+    if (copy != NULL) {
+        MHD_http_unescape(copy);
+    }
+    return copy;
+}
+
+/* The connection rests until the engine has answered (serve_waiting). */
+static enum MHD_Result
+ask(struct weir_http *self, struct MHD_Connection *connection, struct request *request)
+{
+    char *pipeline = argument(connection, "pipeline"), *step = argument(connection, "step");
+    char *key = argument(connection, "key");
+    unsigned status = 400;
+    const char *why = "say which key: ?key=KEY";
+    if (key != NULL) {
+        request->inquiry =
+            self->view->ask(self->view->context, pipeline, step, key, &status, &why);
+    }
+    weir_free(pipeline);
+    weir_free(step);
+    weir_free(key);
+    if (request->inquiry == NULL) {
+        return refuse(connection, status, why);
+    }
+    struct connection *at = connection_find(self, true, fd_of(connection));
+    WEIR_ASSERT(at != NULL);
+    at->waiting = connection;
+    at->request = request;
+    at->patience_ns = now_ns() + WEIR_HTTP_PATIENCE_MS * WEIR_NS_PER_MS;
+    MHD_suspend_connection(connection);
+    return MHD_YES;
+}
+
+static enum MHD_Result answer_inquiry(struct MHD_Connection *connection,
+                                      const struct weir_http_route *route,
+                                      const struct weir_inquiry *inquiry)
+{
+    static const char elsewhere[] = "; `weir state get FILE` reads the state log";
+    char text[256];
+    const char *why = "the pipeline does not answer";
+    unsigned status = 503;
+    switch (weir_inquiry_end(inquiry)) {
+    case WEIR_INQUIRY_FOUND: {
+        struct weir_strbuf body;
+        weir_strbuf_init(&body, WEIR_HTTP_ANSWER_MAX);
+        weir_strbuf_slice(&body, weir_strbuf_view(weir_inquiry_answer(inquiry)));
+        return send_answer(connection, 200, route->type, &body);
+    }
+    case WEIR_INQUIRY_NOTHING:
+        return refuse(connection, 404, "nothing is kept for this key");
+    case WEIR_INQUIRY_LARGE:
+        status = 500;
+        why = "the answer is too large";
+        break;
+    case WEIR_INQUIRY_LATE:
+        why = "there is too much to search in time";
+        break;
+    case WEIR_INQUIRY_IDLE:
+        why = "this process has no partitions now";
+        break;
+    case WEIR_INQUIRY_OPEN:
+        break;
+    }
+    snprintf(text, sizeof(text), "%s%s", why, elsewhere);
+    return refuse(connection, status, text);
+}
+
+/* Wakes the connections whose answers are there, or that have waited enough (all: each); true if
+ * there is one. *wait_ms: no later than that somebody is to look again. */
+static bool serve_waiting(struct weir_http *self, bool all, int64_t *wait_ms)
+{
+    bool any = false;
+    for (size_t i = 0; i < WEIR_HTTP_CONNECTIONS_MAX; i++) {
+        struct connection *at = &self->connections[i];
+        if (at->waiting == NULL) {
+            continue;
+        }
+        if (!all && weir_inquiry_end(at->request->inquiry) == WEIR_INQUIRY_OPEN &&
+            now_ns() < at->patience_ns) {
+            bool sooner = *wait_ms < 0 || *wait_ms > WEIR_HTTP_LOOK_MS;
+            *wait_ms = sooner ? WEIR_HTTP_LOOK_MS : *wait_ms;
+            continue;
+        }
+        at->request->waited = any = true;
+        struct MHD_Connection *connection = at->waiting;
+        at->waiting = NULL;
+        MHD_resume_connection(connection);
+    }
+    return any;
+}
+
+/* --- requests ----------------------------------------------------------------------------------*/
+
 /* The library calls this once when the headers are there, then for each piece of a body, then for
- * the answer. *request is NULL at first, then 1 + the bytes of the body so far. */
+ * the answer, once more when a connection that rested goes on. */
 static enum MHD_Result on_request(void *context,
                                   struct MHD_Connection *connection,
                                   const char *url,
@@ -211,21 +343,23 @@ static enum MHD_Result on_request(void *context,
 {
     struct weir_http *self = context;
     (void)version, (void)upload;
-    uintptr_t seen = (uintptr_t)*request;
-    if (seen == 0) {
-        *request = (void *)(uintptr_t)1;
+    struct request *own = *request;
+    if (own == NULL) {
+        *request = weir_calloc(1, sizeof(*own)); /* until on_completed */
         return check_headers(self, connection, url, method);
     }
     if (*upload_size > 0) {
-        if (seen - 1 + *upload_size > WEIR_HTTP_BODY_MAX) {
-            return MHD_NO; /* in pieces without a length, and too long: hang up */
-        }
-        *request = (void *)(seen + *upload_size);
+        own->body += *upload_size;
         *upload_size = 0;
-        return MHD_YES;
+        return own->body > WEIR_HTTP_BODY_MAX ? MHD_NO /* in pieces without a length: hang up */
+                                              : MHD_YES;
     }
     const struct weir_http_route *route = weir_http_route_find(url);
     WEIR_ASSERT(route != NULL);
+    if (route->answer == NULL) {
+        return own->waited ? answer_inquiry(connection, route, own->inquiry)
+                           : ask(self, connection, own);
+    }
     struct weir_strbuf body;
     weir_strbuf_init(&body, WEIR_HTTP_ANSWER_MAX);
     unsigned status = route->answer(self->view, &body);
@@ -236,26 +370,7 @@ static enum MHD_Result on_request(void *context,
     return send_answer(connection, status, route->type, &body);
 }
 
-/* --- connections -------------------------------------------------------------------------------*/
-
-static int fd_of(struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    WEIR_ASSERT(info != NULL);
-    return info->connect_fd;
-}
-
-static struct connection *connection_find(struct weir_http *self, bool used, int fd)
-{
-    for (size_t i = 0; i < WEIR_HTTP_CONNECTIONS_MAX; i++) {
-        struct connection *at = &self->connections[i];
-        if (at->used == used && (!used || at->fd == fd)) {
-            return at;
-        }
-    }
-    return NULL;
-}
+/* --- the loop -----------------------------------------------------------------------------------*/
 
 static bool connections_full(struct weir_http *self)
 {
@@ -282,7 +397,13 @@ static void on_completed(void *context,
                          enum MHD_RequestTerminationCode code)
 {
     struct weir_http *self = context;
-    (void)request, (void)code;
+    struct request *own = *request;
+    (void)code;
+    if (own != NULL) {
+        weir_inquiry_drop(own->inquiry);
+        weir_free(own);
+        *request = NULL;
+    }
     struct connection *at = connection_find(self, true, fd_of(connection));
     if (at != NULL) {
         at->deadline_ns = next_deadline_ns();
@@ -322,21 +443,24 @@ static void *thread_main(void *context)
                            {.fd = self->wake_fd, .events = POLLIN}};
     for (;;) {
         int64_t wait_ms = connections_expire(self);
+        bool goes_on = serve_waiting(self, false, &wait_ms);
         MHD_UNSIGNED_LONG_LONG library_ms;
         if (MHD_get_timeout(self->daemon, &library_ms) == MHD_YES &&
             (wait_ms < 0 || library_ms < (unsigned long long)wait_ms)) {
             wait_ms = (int64_t)library_ms;
         }
-        int count = poll(fds, 2, (int)wait_ms);
+        int count = poll(fds, 2, goes_on ? 0 : (int)wait_ms);
         WEIR_ASSERT(count >= 0 || errno == EINTR);
         if (fds[1].revents != 0) {
+            (void)serve_waiting(self, true, &wait_ms); /* the library ends none that rests */
             return NULL;
         }
         /* At its limit the library stops to listen, and begins again only in the run after the one
-         * that closed a connection: nothing would wake it for that. */
+         * that closed a connection; nothing would wake it for that, nor for what goes on after a
+         * rest, which is answered in one run and sent in the next. */
         bool full = connections_full(self);
         WEIR_ASSERT(MHD_run(self->daemon) == MHD_YES);
-        if (full && !connections_full(self)) {
+        if (goes_on || (full && !connections_full(self))) {
             WEIR_ASSERT(MHD_run(self->daemon) == MHD_YES);
         }
     }
@@ -465,7 +589,8 @@ static weir_status start(struct weir_http *self, struct weir_err *err)
         {MHD_OPTION_END, 0, NULL},
     };
     self->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_ERROR_LOG | (self->is_encrypted ? MHD_USE_TLS : 0), 0, NULL, NULL,
+        MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME |
+            (self->is_encrypted ? MHD_USE_TLS : 0), 0, NULL, NULL,
         on_request, self, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, self,
         MHD_OPTION_LISTEN_SOCKET, self->listen_fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)WEIR_HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,

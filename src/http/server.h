@@ -18,6 +18,8 @@ enum {
     WEIR_HTTP_BODY_MAX = 64 * 1024,
     WEIR_HTTP_CONNECTIONS_MAX = 32,
     WEIR_HTTP_TIMEOUT_MS = 5000, /* from a connection's or request's begin to the answer's end */
+    WEIR_HTTP_PATIENCE_MS = 4000, /* of it, for an answer of the engine; longer than it promises */
+    WEIR_HTTP_LOOK_MS = 5,        /* how often it is looked for */
 };
 
 struct weir_http;

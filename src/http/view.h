@@ -11,6 +11,8 @@
 
 #include <weir/strbuf.h>
 
+#include "engine/inquiry.h"
+
 struct weir_view {
     void *context;
     /* False: the process should be restarted. Appends reasons, one per line, each a sentence
@@ -22,6 +24,16 @@ struct weir_view {
     void (*status)(void *context, struct weir_strbuf *out);
     /* Appends the text exposition (weir_metrics_render). */
     void (*metrics)(void *context, struct weir_strbuf *out);
+    /* Appends one JSON value: what is kept, as of the last commit. */
+    void (*state)(void *context, struct weir_strbuf *out);
+    /* Asks a pipeline (NULL: the only one) for what a step (NULL: all) keeps of a key. NULL: it
+     * cannot be asked: an HTTP status and why. */
+    struct weir_inquiry *(*ask)(void *context,
+                                const char *pipeline,
+                                const char *step,
+                                const char *key,
+                                unsigned *ret_status,
+                                const char **ret_why);
 };
 
 #endif

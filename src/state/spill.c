@@ -373,3 +373,28 @@ bool weir_spill_snapshot(struct weir_state *state,
     weir_disk_walk_free(walk);
     return more;
 }
+
+bool weir_spill_look(const struct weir_state *state,
+                     struct weir_strbuf *from,
+                     size_t count,
+                     void (*see)(void *context,
+                                 struct weir_slice key,
+                                 struct weir_slice value,
+                                 int64_t timer),
+                     void *context)
+{
+    const struct weir_spill *spill = state->spill;
+    struct weir_disk_walk *walk =
+        weir_disk_walk_new(spill->disk, spill->table, 'e', weir_strbuf_view(from));
+    struct weir_slice key, row;
+    bool more = true;
+    for (; count > 0 && (more = weir_disk_walk_next(walk, &key, &row)); count--) {
+        int64_t timer;
+        memcpy(&timer, row.data, sizeof(timer));
+        see(context, key, (struct weir_slice){row.data + ROW_HEAD, row.size - ROW_HEAD}, timer);
+        keep(from, key);
+        weir_strbuf_push(from, '\0'); /* just behind it */
+    }
+    weir_disk_walk_free(walk);
+    return more;
+}

@@ -42,5 +42,14 @@ bool weir_spill_snapshot(struct weir_state *state,
                          bool begins,
                          size_t bytes,
                          struct weir_strbuf *out);
+/* Shows so many rows from `from` on, which moves behind them. False: none is left. */
+bool weir_spill_look(const struct weir_state *state,
+                     struct weir_strbuf *from,
+                     size_t count,
+                     void (*see)(void *context,
+                                 struct weir_slice key,
+                                 struct weir_slice value,
+                                 int64_t timer),
+                     void *context);
 
 #endif

@@ -125,7 +125,8 @@ void entry_set_value(struct weir_state *state,
     entry->value_size = (uint32_t)size & WEIR_STATE_VALUE_MAX;
 }
 
-struct weir_entry *state_next_resident(struct weir_state *state, struct weir_state_cursor *cursor)
+struct weir_entry *state_next_block(const struct weir_state *state,
+                                    struct weir_state_cursor *cursor)
 {
     while (cursor->slab < state->slab_count) {
         const struct slab *slab = &state->slabs[cursor->slab];
@@ -138,9 +139,18 @@ struct weir_entry *state_next_resident(struct weir_state *state, struct weir_sta
             cursor->slab++;
             cursor->offset = 0;
         }
-        if (entry != NULL && (entry->flags & (ENTRY_LIVE | ENTRY_DEAD)) == ENTRY_LIVE) {
+        if (entry != NULL && (entry->flags & ENTRY_LIVE) != 0) {
             return entry;
         }
     }
     return NULL;
+}
+
+struct weir_entry *state_next_resident(struct weir_state *state, struct weir_state_cursor *cursor)
+{
+    struct weir_entry *entry;
+    do {
+        entry = state_next_block(state, cursor);
+    } while (entry != NULL && (entry->flags & ENTRY_DEAD) != 0);
+    return entry;
 }

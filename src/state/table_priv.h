@@ -200,6 +200,9 @@ void entry_set_value(struct weir_state *state,
                      struct weir_entry *entry,
                      const void *bytes,
                      size_t size);
+/* Every entry in memory, also those that were dropped and may be revived. */
+struct weir_entry *state_next_block(const struct weir_state *state,
+                                    struct weir_state_cursor *cursor);
 /* As weir_state_next, of what is in memory. */
 struct weir_entry *state_next_resident(struct weir_state *state, struct weir_state_cursor *cursor);
 

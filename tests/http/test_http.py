@@ -154,6 +154,97 @@ def status_shows_the_graph_and_its_time(context):
         assert found == sorted(found), latency
 
 
+WINDOWS = [{"name": "hours", "window": {"tumbling": "1h", "key": ".k", "time": ".t", "aggregate": {"n": "count"}}},
+           {"name": "once", "dedupe": {"id": ".key | tostring", "ttl": "1d"}}]
+
+
+def ask_state(weir, *arguments, **environment):
+    return subprocess.run([harness.weir_binary(), "state", *arguments, "--url", f"http://127.0.0.1:{weir.port}"],
+                          env=os.environ | environment, capture_output=True, text=True, timeout=30)
+
+
+@case
+def kept_state_can_be_asked_for(context):
+    weir = Piped(context, steps=WINDOWS)
+    weir.feed(*[json.dumps({"k": key, "t": t * 600_000}) for t in range(12) for key in ("a", "b c&", 7, None)])
+    wait.until(lambda: weir.get("/state")[1].count('"keys":4') == 2, 20, "the windows are committed")
+    tables = json.loads(weir.get("/state")[1])["tables"]
+    assert [(t["pipeline"], t["step"], t["partition"], t["clock"]) for t in tables] == [
+        ("seen", "hours", 0, 6600_000), ("seen", "once", 0, 6600_000)], tables
+    for key in ("a", "b c&", "7", "null", '"a"'):
+        found = [json.loads(line)["shows"] for line in ask_state(weir, "get", "--key", key).stdout.splitlines()]
+        windows = [shows for shows in found if "records" in shows]
+        assert [(w["start"], w["records"]) for w in windows] == [(3600_000, 6)], (key, found)
+        assert all(str(shows["key"]) in (key, "None", key.strip('"')) for shows in found), found
+    once = ask_state(weir, "get", "--key", "a", "--step", "once").stdout.splitlines()
+    assert [json.loads(line)["shows"] for line in once] == [{"key": "a"}], once
+    told = ask_state(weir, "list").stdout.splitlines()
+    assert len(told) == 3 and told[0].split() == ["step", "topic", "partition", "keys", "bytes", "clock"], told
+    assert ask_state(weir, "list", "--format", "json").stdout.strip() == weir.get("/state")[1].strip()
+    assert f"keys    {sum(t['keys'] for t in tables)}\n" in ask_state(weir, "size").stdout
+
+
+@case
+def state_that_is_not_committed_is_not_shown(context):
+    weir = Piped(context, steps=WINDOWS, commit_interval="10m")
+    weir.feed(*[json.dumps({"k": "a", "t": t}) for t in range(100)])
+    wait.until(lambda: json.loads(weir.get("/status")[1])["partitions"][0].get("watermarks"), 20,
+               "they are processed")
+    assert weir.get("/state/get?key=a")[0] == 404
+    assert all(t["keys"] == 0 for t in json.loads(weir.get("/state")[1])["tables"])
+    asked = ask_state(weir, "get", "--key", "a")
+    assert asked.returncode == 1 and "nothing is kept for this key" in asked.stderr, asked
+
+
+@case
+def questions_that_make_no_sense_are_refused(context):
+    weir = Piped(context, steps=WINDOWS)
+    wait.until(lambda: weir.get("/readyz")[0] == 200, 20, "weir is ready")
+    assert weir.get("/state/get")[0] == 400
+    assert weir.get("/state/get?key=a&pipeline=other")[0] == 400
+    assert weir.get("/state/get?key=a&pipeline=seen")[0] == 404
+    assert weir.get("/state/get?key=a&step=nothing")[0] == 404
+    for url, words in (("https://127.0.0.1:1", "is not http://HOST:PORT"), ("nothing", "is not http://HOST:PORT"),
+                       ("127.0.0.1:1", "port 1: Connection refused")):
+        done = subprocess.run([harness.weir_binary(), "state", "size", "--url", url], capture_output=True,
+                              text=True, timeout=30)
+        assert done.returncode == 1 and words in done.stderr, done
+    token = "canary-0123456789abcdef"
+    (context.dir / "token").write_text(token)
+    (context.dir / "token").chmod(0o600)
+    guarded = Piped(context, steps=WINDOWS, http={"listen": "0.0.0.0:0", "token": "${file:%s}" % (context.dir / "token")})
+    assert guarded.get("/state")[0] == guarded.get("/state/get?key=a")[0] == 401
+    assert ask_state(guarded, "size", WEIR_HTTP_TOKEN="wrong").returncode == 1
+    assert ask_state(guarded, "size", WEIR_HTTP_TOKEN=token).stdout.startswith("keys    0\n")
+
+
+@case
+def state_is_searched_while_the_pipeline_works(context):
+    """Fast changes, tables in memory and on disk: what is shown of a key only grows, nothing else waits, and a
+    client that leaves harms nobody."""
+    for table in ("memory", "rocksdb"):
+        weir = Piped(context, steps=[{"name": "w", "window": {
+            "tumbling": "1d", "key": ".key", "time": "0", "aggregate": {"n": "count"}}}],
+            source={"generate": {"rate": 40000, "template": "{key: (.n % 20000)}"}}, commit_interval="20ms",
+            state={"table": table, "memory": "1MiB"} | ({"dir": str(context.dir)} if table == "rocksdb" else {}))
+        wait.until(lambda: weir.get("/state/get?key=77")[0] == 200, 30, "the key is committed")
+        seen = []
+
+        def grows():
+            left = socket.create_connection(("127.0.0.1", weir.port), timeout=10)
+            left.sendall(b"GET /state/get?key=none HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            status, text = weir.get("/state/get?key=77")
+            assert status == 200, (status, text)
+            seen.append([json.loads(line)["shows"]["records"] for line in text.splitlines()])
+            assert weir.get("/livez")[0] == 200
+            left.close()
+            return seen[0] < seen[-1] and len(seen) > 20
+        wait.until(grows, 60, "the key's number of records grows")
+        assert all(len(one) == 1 for one in seen) and seen == sorted(seen), seen
+        weir.process.send_signal(signal.SIGTERM)
+        assert weir.process.wait(30) == 0, weir.log_file.read_text()
+
+
 @case
 def log_lines_are_json(context):
     secret = "d0-n0t-l0g"

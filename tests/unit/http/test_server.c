@@ -67,7 +67,11 @@ static int setup(void **state)
     assert_non_null(f);
     weir_log_capture_init(&f->capture, WEIR_LEVEL_INFO);
     f->log = (struct weir_log){&f->capture.sink, NULL, NULL};
-    f->view = (struct weir_view){f, view_live, view_ready, view_status, view_metrics};
+    f->view = (struct weir_view){.context = f,
+                                 .live = view_live,
+                                 .ready = view_ready,
+                                 .status = view_status,
+                                 .metrics = view_metrics};
     f->live = f->ready = true;
     f->metrics_size = 10;
     struct weir_http_listen listen = {.host = "127.0.0.1", .port = 0};

@@ -4,7 +4,8 @@
  * random operations on a table and on a model that is too simple to be wrong (an array that is
  * copied at each seal); what the model says must come out of the table, out of the table after a
  * rollback, and out of others that are restored from its deltas and snapshots. The same with a disk
- * and a budget that holds a fraction of the entries, which leave and come back all the time.
+ * and a budget that holds a fraction of the entries, which leave and come back all the time. At any
+ * time whoever looks from outside sees the committed model.
  */
 #include "state/table.h"
 
@@ -21,6 +22,7 @@
 
 #include "base/alloc.h"
 #include "state/disk.h"
+#include "state/look.h"
 
 enum {
     KEYS = 96,
@@ -151,6 +153,56 @@ static void check_same(struct weir_state *state, const struct model *model, bool
         assert_true(weir_state_next_timer(state) <= next);
     } else {
         assert_int_equal(weir_state_next_timer(state), next);
+    }
+}
+
+/* --- who looks from outside --------------------------------------------------------------------*/
+
+struct looking {
+    const struct model *model;
+    size_t wanted; /* keys of this remainder */
+    bool seen[KEYS];
+};
+
+static size_t number_of_key(struct weir_slice key)
+{
+    size_t number = 0;
+    while (number < KEYS && !weir_slice_equal(key, key_of(number))) {
+        number++;
+    }
+    assert_true(number < KEYS);
+    return number;
+}
+
+static bool look_wants(void *context, struct weir_slice key)
+{
+    const struct looking *self = context;
+    return number_of_key(key) % 3 == self->wanted;
+}
+
+static void look_take(void *context, struct weir_slice key, struct weir_slice value, int64_t timer)
+{
+    struct looking *self = context;
+    size_t number = number_of_key(key);
+    const struct item *item = &self->model->items[number];
+    assert_int_equal(number % 3, self->wanted);
+    assert_true(item->exists);
+    assert_true(weir_slice_equal(value, (struct weir_slice){item->value, item->size}));
+    assert_int_equal(timer, item->timer);
+    self->seen[number] = true;
+}
+
+static void check_looked(struct world *world)
+{
+    struct looking looking = {.model = world->committed, .wanted = below(world, 3)};
+    const struct weir_state_looker looker = {look_wants, look_take, &looking};
+    struct weir_state_look look;
+    weir_state_look_init(&look);
+    while (weir_state_look_on(world->state, &look, 1 + below(world, 50), &looker)) {
+    }
+    weir_state_look_done(&look);
+    for (size_t i = 0; i < KEYS; i++) {
+        assert_int_equal(looking.seen[i], looking.model->items[i].exists && i % 3 == looking.wanted);
     }
 }
 
@@ -390,6 +442,9 @@ static size_t run_world(uint64_t seed, struct weir_disk *disk)
             do_rollback(world);
         } else {
             check_same(world->state, world->open, world->disk != NULL);
+        }
+        if (below(world, 8) == 0) {
+            check_looked(world);
         }
     }
     if (world->sealed) {

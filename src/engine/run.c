@@ -131,7 +131,9 @@ weir_status weir_expr_text(struct weir_run *run,
 
 bool weir_parse_rfc3339(struct weir_slice text, int64_t *ret_ms)
 {
-    return weir_parse_time(text, ret_ms);
+    /* A date alone, or digits, are times in a pipeline file; in data they may mean anything. */
+    return text.size > 10 && memchr("Tt ", text.data[10], 3) != NULL &&
+           weir_parse_time(text, ret_ms);
 }
 
 weir_status weir_expr_value(struct weir_run *run,

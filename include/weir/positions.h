@@ -77,12 +77,14 @@ struct weir_positions_ops {
                                                   struct weir_err *err),
                               void *context,
                               struct weir_err *err);
-    /* Makes a log that must be empty, and fills it in one commit with what `next` gives; data ==
-     * NULL: that was all. NULL: only reading is possible. Entries have at most `entry_max` bytes and are borrowed until the next
-     * call. */
+    /* Makes a log that must be empty, and fills it with what `next` gives, shard by shard; data ==
+     * NULL: that was all. Nothing of it counts unless all does. NULL: only reading is possible.
+     * Entries have at most `state_entry_max` bytes and are borrowed until the next call. items: every
+     * partition, as list has them; target: where its state stands, -1: it has none. */
     weir_status (*write_state)(const struct weir_positions_call *call,
                                const char *name,
-                               int32_t shards,
+                               const struct weir_position *items,
+                               size_t count,
                                weir_status (*next)(void *context,
                                                    int32_t *ret_shard,
                                                    struct weir_slice *ret_entry,

@@ -362,7 +362,7 @@ static int export(const struct weir_args *args)
         const struct weir_standing_source *source = &standing.sources[i];
         for (size_t k = 0; k < source->count; k++) {
             const struct weir_position *item = &source->items[k];
-            if (item->committed < 0) {
+            if (item->committed < 0 || source->is_exchange) {
                 continue;
             }
             weir_strbuf_text(&out, "{\"source\":");

@@ -73,6 +73,11 @@ list_source(struct weir_standing *self, struct weir_standing_source *source, str
     if (source->ops != NULL) {
         const struct weir_positions_call call = weir_standing_call(self, source);
         status = source->ops->list(&call, &source->items, &source->count, err);
+        if (status == WEIR_REJECTED && source->is_exchange) { /* not made yet: nothing waits */
+            weir_err_clear(err);
+            source->count = 0;
+            status = WEIR_OK;
+        }
     } else if (self->state != NULL) {
         list_from_log(self, source);
     }
@@ -179,11 +184,31 @@ static bool refuse_readers(struct weir_standing *self,
     return is_free;
 }
 
+/* What waits in the topic of an exchange is the pipeline's backlog too. */
+static void add_exchange(struct weir_standing *self)
+{
+    const struct weir_plan *plan = &self->plan;
+    if (plan->exchange_topic == NULL || plan->sources[0].component->position_ops == NULL) {
+        return;
+    }
+    struct weir_plan_edge *edge =
+        weir_arena_calloc(&self->loading.arena, 1, sizeof(struct weir_plan_edge));
+    WEIR_ASSERT(edge != NULL);
+    *edge = plan->sources[0];
+    edge->config = plan->exchange_source_config;
+    self->sources[self->source_count++] =
+        (struct weir_standing_source){.edge = edge,
+                                      .name = plan->exchange_name,
+                                      .unit = edge->component->position_ops->unit,
+                                      .ops = edge->component->position_ops,
+                                      .is_exchange = true};
+}
+
 static void fill_sources(struct weir_standing *self)
 {
     self->source_count = self->plan.source_count;
     self->sources =
-        weir_arena_calloc(&self->loading.arena, self->source_count + 1, sizeof(*self->sources));
+        weir_arena_calloc(&self->loading.arena, self->source_count + 2, sizeof(*self->sources));
     WEIR_ASSERT(self->sources != NULL);
     for (size_t i = 0; i < self->source_count; i++) {
         const struct weir_plan_edge *edge = &self->plan.sources[i];
@@ -215,6 +240,9 @@ bool weir_standing_open(struct weir_standing *self,
         return false;
     }
     fill_sources(self);
+    if (!to_change) {
+        add_exchange(self);
+    }
     if (!may_change(self, command, use, ret_code) ||
         !open_log(self, command, to_change, ret_code)) {
         return false;

@@ -17,6 +17,7 @@ struct weir_standing_source {
     const char *name; /* as in the state log, in logs and metrics */
     const char *unit;
     const struct weir_positions_ops *ops; /* may be NULL */
+    bool is_exchange;                     /* a topic of the pipeline's own: only to look at */
     struct weir_position *items;
     size_t count;
 };

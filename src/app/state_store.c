@@ -303,17 +303,20 @@ static weir_status write_file(struct weir_store *self, struct weir_err *err)
     return status;
 }
 
-/* The positions to go on from, and how many shards the log has. */
+/* Every partition, with the positions to go on from. */
 static weir_status find_shards(struct weir_store *self,
                                const struct weir_positions_call *call,
                                const struct weir_positions_ops *ops,
                                struct weir_position **ret_items,
-                               int32_t *ret_shards,
+                               size_t *ret_count,
                                struct weir_err *err)
 {
     size_t count = 0;
     weir_status status = ops->list(call, ret_items, &count, err);
-    *ret_shards = (int32_t)count;
+    *ret_count = count;
+    for (size_t i = 0; i < count; i++) {
+        (*ret_items)[i].target = -1;
+    }
     for (size_t i = 0; i < self->shard_count && status == WEIR_OK; i++) {
         const struct weir_store_shard *shard = &self->shards[i];
         struct weir_position *item = NULL;
@@ -354,17 +357,18 @@ write_system(struct weir_store *self, const struct weir_plan_edge *system, struc
     const struct weir_positions_ops *ops = system->component->position_ops;
     const struct weir_positions_call call = store_call(self, system);
     struct weir_position *items = NULL;
-    int32_t shards = 0;
+    size_t count = 0;
     if (ops->write_state == NULL) {
         return weir_fail(err, WEIR_CONFIG, "state cannot be imported into this system yet");
     }
     weir_status status = check_readers(&call, ops, err);
     if (status == WEIR_OK) {
-        status = find_shards(self, &call, ops, &items, &shards, err);
+        status = find_shards(self, &call, ops, &items, &count, err);
     }
     if (status == WEIR_OK) {
         struct frames frames = {.store = self, .frame_max = ops->state_entry_max};
-        status = ops->write_state(&call, log_name(self), shards, next_frame, &frames, err);
+        status = ops->write_state(&call, log_name(self), items, count, next_frame, &frames,
+                                  err);
     }
     if (status == WEIR_OK && ops->commit != NULL) {
         struct weir_position *moved =

@@ -13,11 +13,12 @@ import collections
 import json
 import pathlib
 import signal
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import wait
-from harness import case, main, scale
+from harness import case, main, scale, weir_binary
 from judge import Load
 from weir_process import pipeline
 
@@ -70,6 +71,22 @@ def drain(context, kafka, load, *processes):
     kafka.wait_drained(exchange, exchange, 120, alive=processes)
 
 
+def standing(weir, *arguments):
+    done = subprocess.run([weir_binary(), *arguments, weir.file], timeout=60, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def expect_backlog(context, kafka, weir):
+    """`weir lag` shows the exchange beside the source; positions are saved without it."""
+    rows = json.loads(standing(weir, "lag", "--format", "json"))["partitions"]
+    exchange = f"{context.name}.sums.exchange"
+    own = [row for row in rows if row["topic"] == exchange]
+    assert len(own) == SHARDS and {row["source"] for row in own} == {"sums.exchange"}, rows
+    assert sum(row["end"] for row in own) == sum(kafka.ends(exchange).values()), own
+    assert all(0 <= row["committed"] <= row["end"] and row["lag"] <= 2 for row in own), own
+    assert exchange not in standing(weir, "positions", "export")
+
+
 def loaded(context, kafka, records, rate):
     load = Load(context, kafka, records, rate=rate, keys=100)
     return load, pipeline(context.name, kafka, load.source, load.sink, steps=[step()])
@@ -88,6 +105,7 @@ def killed(context):
         weir.start()
     drain(context, kafka, load, weir)
     assert "state restored" in weir.text(), "nothing was restored: nothing was shown"
+    expect_backlog(context, kafka, weir)
     weir.term()
     wanted = of_load(kafka, load.source)
     assert len(wanted) > 1000, "too few windows to show anything"

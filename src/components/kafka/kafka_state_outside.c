@@ -155,7 +155,8 @@ static weir_status fill(struct outside *self,
 
 weir_status kafka_state_outside_write(const struct weir_positions_call *call,
                                       const char *name,
-                                      int32_t shards,
+                                      const struct weir_position *items,
+                                      size_t count,
                                       weir_status (*next)(void *context,
                                                           int32_t *ret_shard,
                                                           struct weir_slice *ret_entry,
@@ -163,6 +164,8 @@ weir_status kafka_state_outside_write(const struct weir_positions_call *call,
                                       void *context,
                                       struct weir_err *err)
 {
+    (void)items; /* positions are the group's */
+    const int32_t shards = (int32_t)count;
     struct outside self = {0};
     weir_status status = outside_open(&self, call, name, true, err);
     if (status == WEIR_OK) {

@@ -52,6 +52,12 @@ void nats_lease_medium_done(struct nats_lease_medium *medium)
     weir_free(medium->tenures);
 }
 
+void nats_lease_names(struct nats_lease_medium *medium, const char *pipeline, const char *source)
+{
+    snprintf(medium->bucket, sizeof(medium->bucket), "KV_weir-%.240s", pipeline);
+    snprintf(medium->key, sizeof(medium->key), "$KV.weir-%.100s.%.100s", pipeline, source);
+}
+
 /* --- the document ------------------------------------------------------------------------------*/
 
 static void
@@ -150,6 +156,61 @@ static weir_status medium_store(struct nats_lease_medium *self, struct weir_err 
         status = WEIR_AGAIN;
     }
     return status;
+}
+
+/* --- from outside ------------------------------------------------------------------------------*/
+
+static bool has_leases(const char *text)
+{
+    for (const char *line = text; line != NULL && *line != '\0';) {
+        unsigned long long index, nonce;
+        if (sscanf(line, "l %llu %llx", &index, &nonce) == 2 && nonce != 0) {
+            return true;
+        }
+        line = strchr(line, '\n');
+        line += line != NULL;
+    }
+    return false;
+}
+
+static bool has_bucket(struct nats_lease_medium *medium, struct weir_err *err)
+{
+    struct weir_arena arena;
+    struct weir_value info;
+    const struct nats_stream_spec spec = {.name = medium->bucket, .manage = NATS_MANAGE_BIND};
+    weir_arena_init(&arena, 0);
+    weir_status status = nats_stream_ensure(medium->client, &spec, &arena, &info, err);
+    weir_arena_done(&arena);
+    if (status == WEIR_CONFIG) { /* no such stream */
+        weir_err_clear(err);
+    }
+    return status == WEIR_OK;
+}
+
+weir_status
+nats_lease_look(struct nats_lease_medium *medium, bool *ret_held, struct weir_err *err)
+{
+    const struct weir_clock *clock = weir_clock_system();
+    int64_t deadline_ns = weir_clock_monotonic_ns(clock) + medium->ttl_ms * WEIR_NS_PER_MS;
+    struct weir_strbuf text;
+    weir_strbuf_init(&text, TEXT_MAX);
+    uint64_t first = 0, revision = 0;
+    weir_status status = WEIR_OK;
+    bool may_be_held = has_bucket(medium, err);
+    *ret_held = false;
+    while (may_be_held && status == WEIR_OK && !*ret_held) {
+        weir_strbuf_clear(&text);
+        status = nats_api_last(medium->client, medium->bucket, medium->key, &revision, &text, err);
+        first = first == 0 ? revision : first;
+        *ret_held = status == WEIR_OK && revision != first;
+        may_be_held = status == WEIR_OK && has_leases(text.data) &&
+                      weir_clock_monotonic_ns(clock) < deadline_ns;
+        if (may_be_held && !*ret_held) {
+            nats_Sleep(medium->ttl_ms / 20 + 1);
+        }
+    }
+    weir_strbuf_done(&text);
+    return err->status == WEIR_OK ? status : err->status;
 }
 
 /* --- the medium --------------------------------------------------------------------------------*/

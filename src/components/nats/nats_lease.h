@@ -31,6 +31,13 @@ extern const struct weir_lease_medium nats_lease_medium;
 /* The lease of a singleton, for any component whose config begins with a nats_address. */
 extern const struct weir_lease_ops nats_lease_ops;
 
+/* bucket and key of the leases of a source. */
+void nats_lease_names(struct nats_lease_medium *medium, const char *pipeline, const char *source);
+/* From outside: does anybody have a lease? Takes up to the leases' time when somebody had one, for
+ * whoever lives renews his. medium: client, names and ttl_ms are set. */
+WEIR_MUST_USE weir_status nats_lease_look(struct nats_lease_medium *medium,
+                                          bool *ret_held,
+                                          struct weir_err *err);
 void nats_lease_medium_init(struct nats_lease_medium *medium);
 void nats_lease_medium_done(struct nats_lease_medium *medium);
 

@@ -323,6 +323,26 @@ static void log_name_there(struct nats_log *there, const struct nats_log *log)
              log->subject, at + strlen(".log."));
 }
 
+weir_status nats_log_follow(struct nats_log *log,
+                            struct nats_client *client,
+                            char *ret_stream,
+                            struct weir_err *err)
+{
+    struct head head;
+    struct record record;
+    weir_status status =
+        log->last == 0 ? WEIR_OK : log_last(log, client, &log->last, &head, err);
+    if (status == WEIR_OK && log->last > 0 && record_parse(&head, &record) && record.kind == 'a') {
+        struct nats_log there = {.stream = ret_stream};
+        log_name_there(&there, log);
+        snprintf(ret_stream, NATS_NAME_MAX + 8, "%s", record.stream);
+        memcpy(log->subject, there.subject, sizeof(log->subject));
+        log->stream = ret_stream;
+        status = log_last(log, client, &log->last, &head, err);
+    }
+    return status;
+}
+
 weir_status nats_log_look(struct nats_log *log,
                           struct nats_client *client,
                           int64_t *ret_position,
@@ -401,6 +421,18 @@ weir_status nats_log_adopt(struct nats_log *log,
     return status;
 }
 
+/* The token of the last one will do: nobody has it any more, and the next one is greater. */
+weir_status
+nats_log_adopt_idle(struct nats_log *log, struct nats_client *client, struct weir_err *err)
+{
+    struct head head;
+    struct record record = {0};
+    weir_status status = log_last(log, client, &log->last, &head, err);
+    bool is_known = log->last > 0 && record_parse(&head, &record);
+    return status == WEIR_OK ? nats_log_adopt(log, client, 0, is_known ? record.token : 1, err)
+                             : status;
+}
+
 void nats_log_append(struct nats_log *log, struct weir_slice entry)
 {
     log->frames = weir_realloc(log->frames, log->frame_count + 1, sizeof(*log->frames));
@@ -456,6 +488,16 @@ weir_status nats_log_hand_over(struct nats_log *log,
                              : status;
 }
 
+weir_status nats_log_flush(struct nats_log *log, struct nats_client *client, struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; i < log->frame_count && status == WEIR_OK; i++) {
+        status = log_append(log, client, weir_strbuf_view(&log->frames[i]), err);
+    }
+    nats_log_forget(log);
+    return status;
+}
+
 weir_status nats_log_commit(struct nats_log *log,
                             struct nats_client *client,
                             int64_t position,
@@ -476,7 +518,6 @@ weir_status nats_log_commit(struct nats_log *log,
                             log->nonce, log->token, log->epoch + 1, position);
         status = log_send(log, client, (struct weir_slice){text, (size_t)size}, is_batch, err);
     }
-    nats_log_forget(log);
     if (status == WEIR_OK) {
         log->epoch++;
         log->position = position;

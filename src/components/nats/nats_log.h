@@ -16,6 +16,9 @@
 
 #include "nats_batch.h"
 
+/* What a frame has at most: a server takes 1 MiB, unless it is told otherwise. */
+enum { NATS_FRAME_BYTES_MAX = 512 * 1024 };
+
 struct nats_log {
     const char *stream; /* borrowed */
     char subject[NATS_SUBJECT_MAX];
@@ -63,7 +66,17 @@ WEIR_MUST_USE weir_status nats_log_look(struct nats_log *log,
                                         struct nats_client *client,
                                         int64_t *ret_position,
                                         struct weir_err *err);
-/* Hands over the frames that stand, oldest first. After nats_log_adopt. */
+/* After nats_log_look: if the log went on in another stream, it is that one from now on.
+ * ret_stream: NATS_NAME_MAX + 8, outlives the log. */
+WEIR_MUST_USE weir_status nats_log_follow(struct nats_log *log,
+                                          struct nats_client *client,
+                                          char *ret_stream,
+                                          struct weir_err *err);
+/* Begins a tenure from outside, while nobody has one. */
+WEIR_MUST_USE weir_status nats_log_adopt_idle(struct nats_log *log,
+                                              struct nats_client *client,
+                                              struct weir_err *err);
+/* Hands over the frames that stand, oldest first. After nats_log_adopt or nats_log_look. */
 WEIR_MUST_USE weir_status nats_log_restore(struct nats_log *log,
                                            struct nats_client *client,
                                            weir_status (*take)(void *context,
@@ -80,6 +93,10 @@ void nats_log_name_in(struct nats_log *log,
 /* A frame of the next commit. */
 void nats_log_append(struct nats_log *log, struct weir_slice entry);
 void nats_log_forget(struct nats_log *log); /* and the outputs */
+/* Sends the frames that there are; they stand with the commit. As nats_log_commit otherwise. */
+WEIR_MUST_USE weir_status nats_log_flush(struct nats_log *log,
+                                         struct nats_client *client,
+                                         struct weir_err *err);
 /* Appends the frames and the position. WEIR_FENCED: the tenure is over, nothing of it stands.
  * WEIR_UNKNOWN: cannot tell. Others: nothing of it stands, and it may be tried again. */
 WEIR_MUST_USE weir_status nats_log_commit(struct nats_log *log,

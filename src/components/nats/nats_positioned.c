@@ -26,13 +26,12 @@
 
 enum { CUT_COMMITS = 1000, FIND_TIMEOUT_MS = 5000 };
 enum { BATCH_RECORDS = 800, SHRINK = 8 }; /* leaves room for the frames of the state */
-enum { FRAME_BYTES_MAX = 512 * 1024 };    /* a server takes 1 MiB, unless it is told otherwise */
 
 struct nats_part {
     struct weir_leased_part base;   /* first */
     char subject[NATS_SUBJECT_MAX]; /* to read; empty: all of the stream */
     const char *filter;
-    char topic[NATS_SUBJECT_MAX + NATS_NAME_MAX + 2];
+    char topic[NATS_TOPIC_MAX];
     struct nats_log log;
     struct nats_log home; /* with a target: the log in weir's own stream, which names it */
 
@@ -68,16 +67,8 @@ static void part_init(struct nats_positioned *self, struct nats_part *part, int3
     part->base.index = index;
     part->base.topic = part->topic;
     pthread_mutex_init(&part->lock, NULL);
-    if (config->partition != NULL) {
-        const char *hole = strstr(config->partition, "{}");
-        snprintf(part->subject, sizeof(part->subject), "%.*s%d%s", (int)(hole - config->partition),
-                 config->partition, index, hole + 2);
-    } else if (config->filter.count == 1) {
-        snprintf(part->subject, sizeof(part->subject), "%s", config->filter.items[0]);
-    }
+    nats_source_partition(config, index, part->subject, part->topic);
     part->filter = part->subject;
-    snprintf(part->topic, sizeof(part->topic), "%s%s%s", config->stream,
-             part->subject[0] != '\0' ? "/" : "", part->subject);
     nats_log_name(&part->log, self->name, config->stream, index, self->stream);
     nats_log_name(&part->home, self->name, config->stream, index, self->stream);
 }
@@ -102,9 +93,7 @@ positioned_open(void *instance, const void *config_of, struct weir_ctx *ctx, str
                                               .nonce = self->nonce,
                                               .ttl_ms = ttl_ms,
                                               .count = self->part_count};
-    snprintf(self->medium.bucket, sizeof(self->medium.bucket), "KV_weir-%.240s", self->name);
-    snprintf(self->medium.key, sizeof(self->medium.key), "$KV.weir-%.100s.%.100s", self->name,
-             config->stream);
+    nats_lease_names(&self->medium, self->name, config->stream);
     nats_lease_medium_init(&self->medium);
     const struct weir_leased_settings settings = {.ops = &leased_ops,
                                                   .ctx = ctx,
@@ -592,7 +581,7 @@ static const struct weir_leased_ops leased_ops = {
     .serve = part_serve,
     .commit = parts_commit,
     .forget = part_forget,
-    .frame_bytes_max = FRAME_BYTES_MAX,
+    .frame_bytes_max = NATS_FRAME_BYTES_MAX,
     .state_restore = state_restore,
     .state_append = state_append,
     .state_place = state_place,

@@ -5,22 +5,31 @@
  * acknowledge. `committed` is that many before the end. It is moved by making the consumer anew at
  * a sequence, which the server allows at any time: so who reads is asked first, and again just
  * before.
+ *
+ * What is read by position has its position, and its state, in logs of weir's own (nats_log.h).
+ * Setting them is one more tenure; state is appended to every log before the first of them says
+ * that it stands.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include <weir/positions.h>
 
+#include "base/assert.h"
+#include "nats_lease.h"
 #include "nats_log.h"
 #include "nats_source.h"
+#include "source/leased.h"
 
 struct asker {
     struct nats_client *client;
     char durable[NATS_NAME_MAX + 1];
     struct weir_value stream, consumer; /* consumer: absent when there is none */
-    int64_t *positions;                 /* of each partition that is read by position; -1: none */
+    char log_stream[NATS_NAME_MAX + 8];
+    struct nats_log *logs; /* of each partition that is read by position, */
+    int64_t *positions;    /* and how far it is; -1: nowhere */
     size_t partitions;
-    bool is_positioned; /* one of them has a position */
+    bool is_positioned; /* it says so, or one of them has a position */
 };
 
 static weir_status
@@ -36,11 +45,16 @@ asker_open(struct asker *self, const struct weir_positions_call *call, struct we
     weir_status status = nats_stream_ensure(self->client, &spec, call->arena, &self->stream, err);
     self->partitions = config->partitions > 0 ? (size_t)config->partitions : 1;
     self->positions = weir_arena_calloc(call->arena, self->partitions, sizeof(int64_t));
+    self->logs = weir_arena_calloc(call->arena, self->partitions, sizeof(*self->logs));
+    self->is_positioned = config->mode == NATS_MODE_POSITIONED || config->partitions > 0;
     for (size_t i = 0; i < self->partitions && status == WEIR_OK; i++) {
-        struct nats_log log = {0};
-        char stream[NATS_NAME_MAX + 8];
-        nats_log_name(&log, self->durable, config->stream, (int32_t)i, stream);
-        status = nats_log_look(&log, self->client, &self->positions[i], err);
+        struct nats_log *log = &self->logs[i];
+        nats_log_name(log, self->durable, config->stream, (int32_t)i, self->log_stream);
+        status = nats_log_look(log, self->client, &self->positions[i], err);
+        if (status == WEIR_OK) {
+            status = nats_log_follow(log, self->client,
+                                     weir_arena_calloc(call->arena, 1, NATS_NAME_MAX + 8), err);
+        }
         self->is_positioned = self->is_positioned || self->positions[i] >= 0;
     }
     return status == WEIR_OK ? nats_consumer_find(self->client, config->stream, self->durable,
@@ -65,7 +79,10 @@ static weir_status list(const struct weir_positions_call *call,
         items[i].first = nats_api_int(state, "first_seq", 0);
         items[i].end = nats_api_int(state, "last_seq", 0) + 1;
         items[i].committed = -1;
-        if (asker.is_positioned) {
+        if (asker.is_positioned || weir_value_is_absent(asker.consumer)) {
+            char subject[NATS_SUBJECT_MAX], topic[NATS_TOPIC_MAX];
+            nats_source_partition(config, (int32_t)i, subject, topic);
+            items[i].topic = weir_arena_strdup(call->arena, topic);
             items[i].committed = asker.positions[i];
         } else if (!weir_value_is_absent(asker.consumer)) {
             items[i].committed = items[i].end - nats_api_int(asker.consumer, "num_pending", 0) -
@@ -78,18 +95,73 @@ static weir_status list(const struct weir_positions_call *call,
     return status;
 }
 
-/* Requests that wait tell of a process that reads. */
+static weir_status ask_leases(struct asker *self,
+                              const struct nats_source_config *config,
+                              bool *ret_held,
+                              struct weir_err *err)
+{
+    struct nats_lease_medium medium = {
+        .client = self->client, .ttl_ms = config->lease > 0 ? config->lease : WEIR_LEASED_TTL_MS};
+    nats_lease_names(&medium, self->durable, config->stream);
+    return nats_lease_look(&medium, ret_held, err);
+}
+
+/* Requests that wait tell of a process that reads; by position, leases. */
 static weir_status
 readers(const struct weir_positions_call *call, struct weir_strbuf *out, struct weir_err *err)
 {
     struct asker asker = {0};
     weir_status status = asker_open(&asker, call, err);
     int64_t waiting = nats_api_int(asker.consumer, "num_waiting", 0);
+    bool is_held = false;
+    if (status == WEIR_OK && asker.is_positioned) {
+        status = ask_leases(&asker, call->config, &is_held, err);
+    }
+    if (status == WEIR_OK && is_held) {
+        weir_strbuf_printf(out, "  whoever has its leases (%s)\n", asker.log_stream);
+    }
     if (status == WEIR_OK && waiting > 0) {
         weir_strbuf_printf(out, "  whoever sent %lld requests to the consumer %s\n",
                            (long long)waiting, asker.durable);
     }
     nats_client_free(asker.client);
+    return status;
+}
+
+static weir_status expect_idle(struct asker *self,
+                               const struct nats_source_config *config,
+                               struct weir_err *err)
+{
+    bool is_held = false;
+    weir_status status = ask_leases(self, config, &is_held, err);
+    return status == WEIR_OK && is_held
+               ? weir_fail(err, WEIR_REJECTED, "%s is being read", config->stream)
+               : status;
+}
+
+/* The stream of the logs, made if need be. */
+static weir_status make_logs(struct asker *self, struct weir_err *err)
+{
+    char subjects[NATS_SUBJECT_MAX];
+    snprintf(subjects, sizeof(subjects), "weir.%s.log.>", self->durable);
+    return nats_log_make_stream(self->client, self->log_stream, subjects, err);
+}
+
+static weir_status set_positions(struct asker *self,
+                                 const struct nats_source_config *config,
+                                 const struct weir_position *items,
+                                 size_t count,
+                                 struct weir_err *err)
+{
+    weir_status status = expect_idle(self, config, err);
+    status = status == WEIR_OK ? make_logs(self, err) : status;
+    for (size_t i = 0; i < count && status == WEIR_OK; i++) {
+        struct nats_log *log = &self->logs[items[i].partition];
+        status = nats_log_adopt_idle(log, self->client, err);
+        if (status == WEIR_OK && log->position != items[i].target) {
+            status = nats_log_commit(log, self->client, items[i].target, err);
+        }
+    }
     return status;
 }
 
@@ -105,9 +177,9 @@ static weir_status commit(const struct weir_positions_call *call,
         status = weir_fail(err, WEIR_REJECTED, "the consumer %s is being read", asker.durable);
     }
     if (status == WEIR_OK && asker.is_positioned) {
-        status = weir_fail(err, WEIR_REJECTED,
-                           "the stream is read by position; such positions cannot be moved");
-        weir_err_hint(err, "To begin elsewhere, give the pipeline another `name` and a `start`.");
+        status = set_positions(&asker, config, items, count, err);
+        nats_client_free(asker.client);
+        return status;
     }
     if (status == WEIR_OK && config->manage == NATS_MANAGE_BIND) {
         status = weir_fail(err, WEIR_REJECTED,
@@ -129,9 +201,160 @@ static weir_status commit(const struct weir_positions_call *call,
     return status;
 }
 
+/* --- the state ---------------------------------------------------------------------------------*/
+
+struct taking {
+    int32_t shard;
+    weir_status (*take)(void *context,
+                        int32_t shard,
+                        struct weir_slice entry,
+                        struct weir_err *err);
+    void *context;
+    bool any;
+};
+
+static weir_status take_frame(void *context, struct weir_slice entry, struct weir_err *err)
+{
+    struct taking *self = context;
+    self->any = true;
+    return self->take == NULL ? WEIR_OK : self->take(self->context, self->shard, entry, err);
+}
+
+static weir_status read_state(const struct weir_positions_call *call,
+                              const char *name,
+                              int32_t *ret_shards,
+                              weir_status (*take)(void *context,
+                                                  int32_t shard,
+                                                  struct weir_slice entry,
+                                                  struct weir_err *err),
+                              void *context,
+                              struct weir_err *err)
+{
+    (void)name; /* it lies in the logs of the partitions */
+    struct asker asker = {0};
+    struct taking taking = {.take = take, .context = context};
+    weir_status status = asker_open(&asker, call, err);
+    *ret_shards = (int32_t)asker.partitions;
+    for (size_t i = 0; i < asker.partitions && status == WEIR_OK; i++) {
+        taking.shard = (int32_t)i;
+        if (asker.logs[i].last > 0) {
+            status = nats_log_restore(&asker.logs[i], asker.client, take_frame, &taking, err);
+        }
+    }
+    nats_client_free(asker.client);
+    return status;
+}
+
+static weir_status expect_empty(struct asker *self, struct weir_err *err)
+{
+    struct taking taking = {.take = NULL};
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; i < self->partitions && status == WEIR_OK; i++) {
+        if (self->logs[i].last > 0) {
+            status = nats_log_restore(&self->logs[i], self->client, take_frame, &taking, err);
+        }
+    }
+    if (status == WEIR_OK && taking.any) {
+        status = weir_fail(err, WEIR_REJECTED, "%s has state already", self->log_stream);
+        weir_err_hint(err, "`weir positions set --reset-state` throws it away.");
+    }
+    return status;
+}
+
+/* Nothing of it stands until the positions follow. */
+static weir_status fill_logs(struct asker *self,
+                             const struct weir_position *items,
+                             weir_status (*next)(void *context,
+                                                 int32_t *ret_shard,
+                                                 struct weir_slice *ret_entry,
+                                                 struct weir_err *err),
+                             void *context,
+                             struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    struct weir_slice entry = {NULL, 0};
+    do {
+        int32_t shard = 0;
+        status = next(context, &shard, &entry, err);
+        if (status == WEIR_OK && entry.data != NULL) {
+            nats_log_append(&self->logs[shard], entry);
+            status = nats_log_flush(&self->logs[shard], self->client, err);
+        }
+    } while (status == WEIR_OK && entry.data != NULL);
+    size_t done = 0;
+    for (size_t i = 0; i < self->partitions && status == WEIR_OK; i++) {
+        if (items[i].target >= 0) {
+            status = nats_log_commit(&self->logs[i], self->client, items[i].target, err);
+            done += status == WEIR_OK;
+        }
+    }
+    if (status != WEIR_OK && done > 0) {
+        weir_err_hint(err, "The state of some partitions stands, of others not: `weir positions set "
+                           "--reset-state`, then import again.");
+    }
+    return status;
+}
+
+static weir_status write_state(const struct weir_positions_call *call,
+                               const char *name,
+                               const struct weir_position *items,
+                               size_t count,
+                               weir_status (*next)(void *context,
+                                                   int32_t *ret_shard,
+                                                   struct weir_slice *ret_entry,
+                                                   struct weir_err *err),
+                               void *context,
+                               struct weir_err *err)
+{
+    (void)name;
+    struct asker asker = {0};
+    weir_status status = asker_open(&asker, call, err);
+    WEIR_ASSERT(status != WEIR_OK || count == asker.partitions);
+    status = status == WEIR_OK ? expect_idle(&asker, call->config, err) : status;
+    status = status == WEIR_OK ? make_logs(&asker, err) : status;
+    status = status == WEIR_OK ? expect_empty(&asker, err) : status;
+    for (size_t i = 0; i < asker.partitions && status == WEIR_OK; i++) {
+        status = nats_log_adopt_idle(&asker.logs[i], asker.client, err);
+    }
+    status = status == WEIR_OK ? fill_logs(&asker, items, next, context, err) : status;
+    for (size_t i = 0; i < asker.partitions; i++) {
+        nats_log_forget(&asker.logs[i]);
+    }
+    nats_client_free(asker.client);
+    return status;
+}
+
+/* The last message says the position, which stays. */
+static weir_status
+drop_state(const struct weir_positions_call *call, const char *name, struct weir_err *err)
+{
+    (void)name;
+    struct asker asker = {0};
+    weir_status status = asker_open(&asker, call, err);
+    status = status == WEIR_OK ? expect_idle(&asker, call->config, err) : status;
+    for (size_t i = 0; i < asker.partitions && status == WEIR_OK; i++) {
+        struct nats_log *log = &asker.logs[i];
+        if (asker.positions[i] >= 0) {
+            status = nats_log_adopt_idle(log, asker.client, err);
+            status = status == WEIR_OK
+                         ? nats_log_commit(log, asker.client, asker.positions[i], err)
+                         : status;
+        }
+        if (status == WEIR_OK && log->last > 0) {
+            status = nats_log_cut(log, asker.client, log->last, err);
+        }
+    }
+    nats_client_free(asker.client);
+    return status;
+}
+
 const struct weir_positions_ops nats_positions_ops = {
     .unit = "records",
     .list = list,
     .readers = readers,
     .commit = commit,
+    .read_state = read_state,
+    .write_state = write_state,
+    .state_entry_max = NATS_FRAME_BYTES_MAX,
+    .drop_state = drop_state,
 };

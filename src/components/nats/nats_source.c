@@ -110,6 +110,23 @@ void nats_source_durable(const struct nats_source_config *config,
     }
 }
 
+void nats_source_partition(const struct nats_source_config *config,
+                           int32_t index,
+                           char ret_subject[NATS_SUBJECT_MAX],
+                           char ret_topic[NATS_TOPIC_MAX])
+{
+    ret_subject[0] = '\0';
+    if (config->partition != NULL) {
+        const char *hole = strstr(config->partition, "{}");
+        snprintf(ret_subject, NATS_SUBJECT_MAX, "%.*s%d%s", (int)(hole - config->partition),
+                 config->partition, index, hole + 2);
+    } else if (config->filter.count == 1) {
+        snprintf(ret_subject, NATS_SUBJECT_MAX, "%s", config->filter.items[0]);
+    }
+    snprintf(ret_topic, NATS_TOPIC_MAX, "%s%s%s", config->stream, ret_subject[0] != '\0' ? "/" : "",
+             ret_subject);
+}
+
 struct nats_consumer_spec nats_source_consumer(const struct nats_source_config *config,
                                                const char *durable)
 {

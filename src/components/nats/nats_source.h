@@ -26,6 +26,13 @@ struct nats_source_config {
 void nats_source_durable(const struct nats_source_config *config,
                          const char *pipeline,
                          char ret[NATS_NAME_MAX + 1]);
+/* Read by position: the subject of a partition (empty: all of the stream), and what the partition is
+ * called. */
+enum { NATS_TOPIC_MAX = NATS_SUBJECT_MAX + NATS_NAME_MAX + 2 };
+void nats_source_partition(const struct nats_source_config *config,
+                           int32_t index,
+                           char ret_subject[NATS_SUBJECT_MAX],
+                           char ret_topic[NATS_TOPIC_MAX]);
 /* What its durable consumer should be like. `durable` is borrowed. */
 struct nats_consumer_spec nats_source_consumer(const struct nats_source_config *config,
                                                const char *durable);

@@ -5,7 +5,11 @@
  * lease, in one script. Shared, a group has no one position: `committed` is what is read less what
  * is pending, and it is moved with XGROUP SETID.
  *
- * `auto` does not say which; a position that is there does.
+ * `auto` does not say which; a position that is there does, or state.
+ *
+ * State is imported into keys aside, and put in place by one script, which is refused while anybody
+ * has a lease: all of it counts, or nothing. A command that dies half-way leaves keys that nobody
+ * reads and the next one begins anew.
  */
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +18,7 @@
 
 #include "redis_chunk.h"
 #include "redis_commit.h"
+#include "redis_state_log.h"
 
 enum { ACTIVE_MS = 2000 };
 
@@ -51,11 +56,12 @@ asker_open(struct asker *self, const struct weir_positions_call *call, struct we
     if (asker_turn(self, 0, err) != WEIR_OK) {
         return err->status;
     }
-    const char *const question[] = {"EXISTS", self->parts[0].position_key};
-    redisReply *reply = redis_ask(self->context, "EXISTS", REDIS_REPLY_INTEGER, err, 2, question);
+    const char *const question[] = {"EXISTS", self->parts[0].position_key,
+                                    self->parts[0].state_key};
+    redisReply *reply = redis_ask(self->context, "EXISTS", REDIS_REPLY_INTEGER, err, 3, question);
     self->is_positioned =
         self->config->mode == REDIS_MODE_POSITIONED || self->config->partitions > 0 ||
-        (self->config->mode == REDIS_MODE_AUTO && reply != NULL && reply->integer == 1);
+        (self->config->mode == REDIS_MODE_AUTO && reply != NULL && reply->integer > 0);
     freeReplyObject(reply);
     return err->status;
 }
@@ -406,6 +412,132 @@ static weir_status read_state(const struct weir_positions_call *call,
     return status;
 }
 
+static void aside_key(const struct redis_part *part, char key[REDIS_KEY_MAX + 8])
+{
+    snprintf(key, REDIS_KEY_MAX + 8, "%s.import", part->state_key);
+}
+
+/* Runs the script over lease, state and state aside of every stream. It answers 0: done, i: the i-th
+ * has state, -i: it is being read. */
+static weir_status eval_all(struct asker *self,
+                            const struct weir_positions_call *call,
+                            const char *script,
+                            struct weir_err *err)
+{
+    size_t keys = 3 * self->count;
+    const char **line = weir_arena_calloc(call->arena, 3 + keys, sizeof(*line));
+    line[0] = "EVAL";
+    line[1] = script;
+    line[2] = weir_arena_printf(call->arena, "%zu", keys);
+    for (size_t i = 0; i < self->count; i++) {
+        char lease[REDIS_KEY_MAX], aside[REDIS_KEY_MAX + 8];
+        lease_key(self, i, "lease", lease);
+        aside_key(&self->parts[i], aside);
+        line[3 + 3 * i] = weir_arena_strdup(call->arena, lease);
+        line[4 + 3 * i] = self->parts[i].state_key;
+        line[5 + 3 * i] = weir_arena_strdup(call->arena, aside);
+    }
+    redisReply *reply =
+        redis_ask(self->context, "the state", REDIS_REPLY_INTEGER, err, 3 + keys, line);
+    if (reply == NULL) {
+        return err->status;
+    }
+    long long answer = reply->integer;
+    freeReplyObject(reply);
+    if (answer < 0) {
+        return weir_fail(err, WEIR_REJECTED, "%.200s is being read",
+                         self->parts[-answer - 1].stream);
+    }
+    if (answer > 0) {
+        weir_status status = weir_fail(err, WEIR_REJECTED, "%.200s has state already",
+                                       self->parts[answer - 1].stream);
+        weir_err_hint(err, "`weir positions set --reset-state` throws it away.");
+        return status;
+    }
+    return WEIR_OK;
+}
+
+static weir_status add_entry(struct asker *self,
+                             const struct redis_part *part,
+                             size_t number,
+                             struct weir_slice entry,
+                             struct weir_err *err)
+{
+    char key[REDIS_KEY_MAX + 8], id[REDIS_ID_MAX];
+    aside_key(part, key);
+    snprintf(id, sizeof(id), "1-%zu", number);
+    redisReply *reply = redisCommand(self->context, "XADD %s %s f %b", key, id, entry.data,
+                                     entry.size);
+    weir_status status = reply == NULL || reply->type == REDIS_REPLY_ERROR
+                             ? redis_fail(err, key, self->context, reply)
+                             : WEIR_OK;
+    freeReplyObject(reply);
+    return status;
+}
+
+static weir_status write_state(const struct weir_positions_call *call,
+                               const char *name,
+                               const struct weir_position *items,
+                               size_t count,
+                               weir_status (*next)(void *context,
+                                                   int32_t *ret_shard,
+                                                   struct weir_slice *ret_entry,
+                                                   struct weir_err *err),
+                               void *context,
+                               struct weir_err *err)
+{
+    static const char clear[] = "for i = 1, #KEYS, 3 do\n"
+                                "  if redis.call('EXISTS', KEYS[i]) == 1 then return -(i + 2) / 3 end\n"
+                                "  if redis.call('EXISTS', KEYS[i + 1]) == 1 then return (i + 2) / 3 end\n"
+                                "  redis.call('DEL', KEYS[i + 2])\n"
+                                "end\n"
+                                "return 0";
+    static const char place[] = "for i = 1, #KEYS, 3 do\n"
+                                "  if redis.call('EXISTS', KEYS[i]) == 1 then return -(i + 2) / 3 end\n"
+                                "  if redis.call('EXISTS', KEYS[i + 1]) == 1 then return (i + 2) / 3 end\n"
+                                "end\n"
+                                "for i = 1, #KEYS, 3 do\n"
+                                "  if redis.call('EXISTS', KEYS[i + 2]) == 1 then\n"
+                                "    redis.call('RENAME', KEYS[i + 2], KEYS[i + 1])\n"
+                                "  end\n"
+                                "end\n"
+                                "return 0";
+    (void)name, (void)items, (void)count;
+    struct asker asker = {0};
+    weir_status status = asker_open(&asker, call, err);
+    status = status == WEIR_OK ? eval_all(&asker, call, clear, err) : status;
+    size_t *numbers = weir_arena_calloc(call->arena, asker.count, sizeof(*numbers));
+    struct weir_slice entry = {NULL, 0};
+    do {
+        int32_t shard = 0;
+        status = status == WEIR_OK ? next(context, &shard, &entry, err) : status;
+        if (status == WEIR_OK && entry.data != NULL) {
+            status = add_entry(&asker, &asker.parts[shard], ++numbers[shard], entry, err);
+        }
+    } while (status == WEIR_OK && entry.data != NULL);
+    status = status == WEIR_OK ? eval_all(&asker, call, place, err) : status;
+    asker_close(&asker);
+    return status;
+}
+
+static weir_status
+drop_state(const struct weir_positions_call *call, const char *name, struct weir_err *err)
+{
+    static const char script[] = "for i = 1, #KEYS, 3 do\n"
+                                 "  if redis.call('EXISTS', KEYS[i]) == 1 then return -(i + 2) / 3 end\n"
+                                 "end\n"
+                                 "for i = 1, #KEYS, 3 do\n"
+                                 "  redis.call('DEL', KEYS[i + 1], KEYS[i + 2])\n"
+                                 "end\n"
+                                 "return 0";
+    (void)name;
+    struct asker asker = {0};
+    weir_status status = asker_open(&asker, call, err);
+    status = status == WEIR_OK ? eval_all(&asker, call, script, err) : status;
+    asker_close(&asker);
+    return status;
+}
+
 const struct weir_positions_ops redis_positions_ops = {
     .unit = "records",
     .list = list,
@@ -413,4 +545,7 @@ const struct weir_positions_ops redis_positions_ops = {
     .readers = readers,
     .commit = commit,
     .read_state = read_state,
+    .write_state = write_state,
+    .state_entry_max = REDIS_FRAME_BYTES_MAX,
+    .drop_state = drop_state,
 };

@@ -294,11 +294,13 @@ const struct weir_field weir_pipeline_fields[] = {
                             "that is gone."),
     WEIR_F_BOOL(S, singleton, .fallback = "false",
                 .help = "Of all processes that run the pipeline one works, the others stand by. Its "
-                        "lease is kept by the first source or sink whose system can: redis, nats."),
+                        "lease is kept by the first source or sink whose system can: kafka, redis, nats."),
     WEIR_F_DURATION(S, singleton_timeout, .fallback = "10s", .min = 500, .max = 3600000,
                     .flags = WEIR_ADVANCED,
                     .help = "How long that lease lasts: after a crash another process takes over "
-                            "within this and a fifteenth of it, after a clean end within a fifteenth."),
+                            "within this and a fifteenth of it, after a clean end within a fifteenth. "
+                            "Kafka's brokers take 6s and more (group.min.session.timeout.ms), and "
+                            "their groups need another fifteenth to assemble."),
     WEIR_F_OBJECT(S, state, struct weir_state_config, state_fields,
                   .help = "Where weir keeps what it must not forget."),
     WEIR_F_OBJECT_PTR(S, http, struct weir_http_config, http_fields, .fallback = "{}",

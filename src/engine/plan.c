@@ -664,8 +664,7 @@ static weir_status plan_find_leases(struct weir_plan *plan,
     }
     weir_status status = weir_fail(err, WEIR_CONFIG,
                                    "singleton: no source or sink is of a system that keeps leases");
-    weir_err_hint(err, "Redis and NATS do. With one partition of a Kafka topic, the group itself lets one "
-                       "process work.");
+    weir_err_hint(err, "Kafka, Redis and NATS do.");
     weir_err_path(err, "singleton");
     return status;
 }

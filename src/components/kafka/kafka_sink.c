@@ -16,6 +16,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "kafka_exchange.h"
+#include "kafka_lease.h"
 #include "kafka_probe.h"
 
 enum { RECORD_OVERHEAD_BYTES = 100, DESCRIBE_TIMEOUT_MS = 5000 };
@@ -533,6 +534,7 @@ const struct weir_component weir_component_kafka_sink = {
             .config_size = sizeof(struct kafka_sink_config),
         },
     .self_size = sizeof(struct kafka_sink),
+    .leases = &kafka_lease_ops,
     .durable = true,
     .domain = &kafka_transaction_ops,
     .open = kafka_sink_open,

@@ -24,6 +24,7 @@
 #include "base/failpoint.h"
 #include "kafka_exchange.h"
 #include "kafka_lane.h"
+#include "kafka_lease.h"
 
 enum { START_EARLIEST = 1, START_LATEST };
 enum { LOSS_STOP, LOSS_EARLIEST };
@@ -760,6 +761,7 @@ const struct weir_component weir_component_kafka_source = {
             .config_size = sizeof(struct kafka_source_config),
         },
     .self_size = sizeof(struct kafka_source),
+    .leases = &kafka_lease_ops,
     .positions = WEIR_POSITIONS_GROUP,
     .deterministic = true,
     .domain = &kafka_transaction_ops,

@@ -10,11 +10,13 @@
 # Fuzzers are built by their test, with sanitizers of their own, so one build has it.
 # What a newer Redis could do differently is tested with both: redis8.source is redis.source with the server
 # that scripts/deps has built.
+# What the thread sanitizer cannot see into is named in tests/support/tsan.supp.
 # Only the builds with WEIR_BROKER_TESTS have the tests of the suites that start servers. Those wait more than
 # they work: scripts/test runs three tests at a time on two processors, these first.
 set(WEIR_TEST_PREFIX "" CACHE STRING "Put before the name of each test")
 option(WEIR_BROKER_TESTS "Register the tests that start servers" ON)
 set(tests_dir "${CMAKE_SOURCE_DIR}/tests")
+set(tsan_options "TSAN_OPTIONS=suppressions=${tests_dir}/support/tsan.supp")
 set(server_suites "^(broker|redis|nats)$")
 set(redis8_server "${CMAKE_SOURCE_DIR}/build/deps/redis-server-8.0.6/redis-server")
 set(redis8_tests cluster positioned sentinel sink source state trouble)
@@ -47,7 +49,7 @@ function(weir_c_test SOURCE)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
     add_test(NAME "${WEIR_TEST_PREFIX}${name}" COMMAND ${name})
     set_tests_properties("${WEIR_TEST_PREFIX}${name}" PROPERTIES LABELS ${suite} TIMEOUT 600
-        WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
+        WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}" ENVIRONMENT "${tsan_options}")
 endfunction()
 
 function(weir_python_test SOURCE)
@@ -57,7 +59,7 @@ function(weir_python_test SOURCE)
     add_test(NAME ${name} COMMAND Python3::Interpreter "${tests_dir}/${SOURCE}")
     set_tests_properties(${name} PROPERTIES LABELS ${suite} TIMEOUT 1800
         WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}"
-        ENVIRONMENT "WEIR_BIN=${CMAKE_BINARY_DIR}/weir;WEIR_TEST_DIR=${CMAKE_BINARY_DIR}/test-data;WEIR_TOOLS=${CMAKE_BINARY_DIR}/tests;PYTHONDONTWRITEBYTECODE=1"
+        ENVIRONMENT "WEIR_BIN=${CMAKE_BINARY_DIR}/weir;WEIR_TEST_DIR=${CMAKE_BINARY_DIR}/test-data;WEIR_TOOLS=${CMAKE_BINARY_DIR}/tests;PYTHONDONTWRITEBYTECODE=1;${tsan_options}"
         ENVIRONMENT_MODIFICATION "PYTHONPATH=path_list_prepend:${CMAKE_SOURCE_DIR}/build/deps/python;PYTHONPATH=path_list_prepend:${tests_dir}/support")
     if(suite MATCHES "${server_suites}")
         set_tests_properties(${name} PROPERTIES COST 100 TIMEOUT 5400)

@@ -400,10 +400,11 @@ static void engine_ask_who_fenced(struct weir_engine *engine)
 static void engine_stand_by(struct weir_engine *engine)
 {
     bool told = false;
+    atomic_store_explicit(&engine->standby, !weir_leader_leads(engine->leader),
+                          memory_order_relaxed);
     while (!engine->finished && !weir_leader_leads(engine->leader)) {
         if (!told && weir_leader_is_sound(engine->leader)) {
             WEIR_LOG_INFO(&engine->log, "standing by: another process works");
-            atomic_store_explicit(&engine->standby, true, memory_order_relaxed);
             told = true;
         }
         struct weir_err err = {0};

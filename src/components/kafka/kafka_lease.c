@@ -63,11 +63,11 @@ static void on_rebalance(rd_kafka_t *rk,
     }
 }
 
-static void lease_leave(struct kafka_lease *self)
+/* Without leaving the group, which takes somebody who answers, the session ends by itself. */
+static void lease_drop(struct kafka_lease *self)
 {
     if (self->rk != NULL) {
-        rd_kafka_consumer_close(self->rk);
-        rd_kafka_destroy(self->rk);
+        rd_kafka_destroy_flags(self->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
         self->rk = NULL;
     }
     self->is_member = self->is_ours = false;
@@ -213,7 +213,6 @@ lease_judge(struct kafka_lease *self, const rd_kafka_message_t *message, struct 
         return status;
     }
     if (message->err == RD_KAFKA_RESP_ERR__FATAL) {
-        lease_leave(self);
         return weir_fail(err, WEIR_UNAVAILABLE, "the consumer gave up; joining again");
     }
     return kafka_status(message->err) == WEIR_DENIED
@@ -241,7 +240,7 @@ static weir_status lease_listen(struct kafka_lease *self, struct weir_err *err)
         if (message != NULL) {
             rd_kafka_message_destroy(message);
         }
-        if (status != WEIR_OK || self->rk == NULL) {
+        if (status != WEIR_OK) {
             return status;
         }
     }
@@ -251,6 +250,11 @@ static weir_status medium_beat(void *instance, struct weir_leases *leases, struc
 {
     struct kafka_lease *self = instance;
     (void)leases; /* the group knows its members */
+    char why[128];
+    if (self->rk != NULL &&
+        rd_kafka_fatal_error(self->rk, why, sizeof(why)) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        lease_drop(self);
+    }
     weir_status status = self->rk == NULL ? lease_connect(self, err) : WEIR_OK;
     if (status == WEIR_OK && !self->is_member) {
         status = lease_join(self, err);
@@ -278,10 +282,23 @@ static rd_kafka_resp_err_t lease_commit(struct kafka_lease *self, uint64_t token
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, self->topic, 0)->offset = (int64_t)token;
-    rd_kafka_resp_err_t code = rd_kafka_commit(self->rk, list, 0);
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        code = list->elems[0].err;
+    /* A queue of its own: an answer that comes too late is nobody's. */
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(self->rk);
+    rd_kafka_resp_err_t code = rd_kafka_commit_queue(self->rk, list, queue, NULL, NULL);
+    rd_kafka_event_t *event = code == RD_KAFKA_RESP_ERR_NO_ERROR
+                                  ? rd_kafka_queue_poll(queue, patience_ms(self))
+                                  : NULL;
+    if (event != NULL) {
+        code = rd_kafka_event_error(event);
+        rd_kafka_topic_partition_list_t *items = rd_kafka_event_topic_partition_list(event);
+        code = code != RD_KAFKA_RESP_ERR_NO_ERROR        ? code
+               : items == NULL || items->cnt != 1 ? RD_KAFKA_RESP_ERR__FAIL
+                                                  : items->elems[0].err;
+        rd_kafka_event_destroy(event);
+    } else if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        code = RD_KAFKA_RESP_ERR__TIMED_OUT;
     }
+    rd_kafka_queue_destroy(queue);
     rd_kafka_topic_partition_list_destroy(list);
     return code;
 }
@@ -340,12 +357,23 @@ medium_take(void *instance, uint32_t index, uint64_t *ret_token, struct weir_err
     return status == WEIR_FENCED ? WEIR_AGAIN : status;
 }
 
+/* The others need not wait for the end of the session. */
+static weir_status medium_leave(void *instance, struct weir_err *err)
+{
+    struct kafka_lease *self = instance;
+    (void)err;
+    if (self->rk != NULL) {
+        rd_kafka_consumer_close(self->rk);
+    }
+    lease_drop(self);
+    return WEIR_OK;
+}
+
 static weir_status
 medium_release(void *instance, uint32_t index, uint64_t token, struct weir_err *err)
 {
-    (void)index, (void)token, (void)err;
-    lease_leave(instance);
-    return WEIR_OK;
+    (void)index, (void)token;
+    return medium_leave(instance, err);
 }
 
 static const struct weir_lease_medium kafka_lease_medium = {
@@ -353,6 +381,7 @@ static const struct weir_lease_medium kafka_lease_medium = {
     .take = medium_take,
     .renew = medium_renew,
     .release = medium_release,
+    .leave = medium_leave,
 };
 
 static weir_status lease_open(void *instance,
@@ -377,7 +406,7 @@ static weir_status lease_open(void *instance,
 static void lease_close(void *instance)
 {
     struct kafka_lease *self = instance;
-    lease_leave(self);
+    lease_drop(self);
     weir_free(self->topic);
 }
 

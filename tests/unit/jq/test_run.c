@@ -85,9 +85,12 @@ static void deep_recursion_goes_on_another_stack(void **state)
     (void)state;
     struct weir_err err = {0};
     size_t results;
-    assert_int_equal(run_limited("def f: if . > 90000 then . else (. + 1 | f) + 0 end; 0 | f", NULL,
-                                 &results, &err),
-                     WEIR_OK);
+#ifdef __SANITIZE_THREAD__ /* which gives up on a stack of 65536 frames */
+    const char *program = "def f: if . > 20000 then . else (. + 1 | f) + 0 end; 0 | f";
+#else
+    const char *program = "def f: if . > 90000 then . else (. + 1 | f) + 0 end; 0 | f";
+#endif
+    assert_int_equal(run_limited(program, NULL, &results, &err), WEIR_OK);
     assert_int_equal(results, 1);
 }
 

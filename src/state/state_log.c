@@ -2,8 +2,8 @@
  *
  * The medium `file` of the state log. The file grows by one entry an epoch. When it passes a
  * megabyte it is rewritten with what is still needed (its last entry alone, or all from the oldest
- * snapshot on): written aside, synced, renamed, and the directory synced, so that at every instant
- * one whole log is there.
+ * snapshot on): written aside, over some commits if it is much, synced, renamed, and the directory
+ * synced, so that at every instant one whole log is there.
  */
 #include "state/state_log.h"
 
@@ -27,6 +27,7 @@ enum {
     LOG_FORMAT = 1,
     LOG_BYTES_MAX = 1 << 20,       /* rewritten beyond this */
     LOG_ENTRY_BYTES_MAX = 1 << 28, /* a larger size field is damage */
+    MOVE_BYTES = 64 << 20,         /* with each commit; more than what one adds */
     ENTRY_HEAD = 16,               /* magic, size, epoch */
     CHECKSUM = 8,
     SECTION_HEAD = 5,
@@ -37,6 +38,7 @@ enum {
 
 static const char header_magic[8] = "weirlog1";
 static const char entry_magic[4] = "WEPO";
+static const char new_name[] = "state.log.new";
 
 struct log_position {
     char *source, *topic;
@@ -66,6 +68,8 @@ struct weir_state_log {
     bool has_frames;                  /* some entry has: the file is more than its last entry */
     bool drops_frames;                /* the next entry is written without those before it */
     int64_t keep_from;                /* where the first entry that is needed begins */
+    int next_fd;                      /* a file that will take the log's place; -1: none */
+    int64_t moved, shift;             /* how far it is there, and by how much it lies elsewhere */
     struct log_place {
         uint64_t epoch;
         int64_t at;
@@ -462,28 +466,28 @@ static void log_unmap(struct weir_slice text)
     }
 }
 
-static weir_status log_write_anew(struct weir_state_log *log,
-                                  struct weir_slice kept,
-                                  struct weir_slice entry,
-                                  struct weir_err *err)
+/* A file with nothing but the header, which is not the log yet. -1: it cannot be made. */
+static int log_create(const struct weir_state_log *log, int64_t *ret_size)
 {
-    int fd = openat(log->dir_fd, "state.log.new", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        return log_io(log, "create", err);
-    }
+    int fd = openat(log->dir_fd, new_name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     struct weir_strbuf header;
     weir_strbuf_init(&header, 65536);
     header_write(log, &header);
     WEIR_ASSERT(!header.failed);
-    int64_t kept_at = (int64_t)header.size, entry_at = kept_at + (int64_t)kept.size;
-    bool written = write_all(fd, header.data, header.size, 0) == WEIR_OK &&
-                   write_all(fd, kept.data, kept.size, kept_at) == WEIR_OK &&
-                   write_all(fd, entry.data, entry.size, entry_at) == WEIR_OK &&
-                   fdatasync(fd) == 0 &&
-                   renameat(log->dir_fd, "state.log.new", log->dir_fd, "state.log") == 0 &&
-                   fsync(log->dir_fd) == 0;
+    if (fd >= 0 && write_all(fd, header.data, header.size, 0) != WEIR_OK) {
+        close(fd);
+        fd = -1;
+    }
+    *ret_size = (int64_t)header.size;
     weir_strbuf_done(&header);
-    if (!written) {
+    return fd;
+}
+
+/* What was made takes the place of the log, at once and for good. */
+static weir_status log_replace(struct weir_state_log *log, int fd, struct weir_err *err)
+{
+    if (fdatasync(fd) != 0 || renameat(log->dir_fd, new_name, log->dir_fd, "state.log") != 0 ||
+        fsync(log->dir_fd) != 0) {
         weir_status status = log_io(log, "write", err);
         close(fd);
         return status;
@@ -494,32 +498,71 @@ static weir_status log_write_anew(struct weir_state_log *log,
     if (log->fd >= 0) {
         close(log->fd);
     }
-    for (size_t i = 0; i < log->place_count; i++) {
-        log->places[i].at += kept_at - log->keep_from;
-    }
     log->fd = fd;
-    log->keep_from = kept_at;
-    log->size_bytes = entry_at + (int64_t)entry.size;
     return WEIR_OK;
 }
 
-/* A new file with the header, what is kept of the old one, and the entry, if there is one; takes
- * the place of the log. */
+static void log_forget_move(struct weir_state_log *log)
+{
+    if (log->next_fd >= 0) {
+        close(log->next_fd);
+        (void)unlinkat(log->dir_fd, new_name, 0);
+        log->next_fd = -1;
+    }
+}
+
+/* A log of the header and the entry, if there is one. */
 static weir_status
 log_rewrite(struct weir_state_log *log, struct weir_slice entry, struct weir_err *err)
 {
-    struct weir_slice old = {"", 0};
-    if (log->fd >= 0 && log->has_frames && log_map(log, &old) != WEIR_OK) {
-        return log_io(log, "read", err);
+    int64_t header;
+    log_forget_move(log);
+    int fd = log_create(log, &header);
+    if (fd < 0 || write_all(fd, entry.data, entry.size, header) != WEIR_OK) {
+        weir_status status = log_io(log, "write", err);
+        if (fd >= 0) {
+            close(fd);
+        }
+        return status;
     }
-    struct weir_slice kept = {"", 0};
-    if (old.size > 0) {
-        kept = (struct weir_slice){old.data + log->keep_from,
-                                   (size_t)(log->size_bytes - log->keep_from)};
+    log->keep_from = header;
+    log->size_bytes = header + (int64_t)entry.size;
+    return log_replace(log, fd, err);
+}
+
+/* Some more of what is still needed goes into the next file, with each commit; with the last of it
+ * that becomes the log. All at once, a large log would hold its commit up for seconds. */
+static weir_status log_move(struct weir_state_log *log, struct weir_err *err)
+{
+    if (log->next_fd < 0) {
+        int64_t header;
+        log->next_fd = log_create(log, &header);
+        log->moved = log->keep_from;
+        log->shift = header - log->keep_from;
     }
-    weir_status status = log_write_anew(log, kept, entry, err);
+    struct weir_slice old;
+    if (log->next_fd < 0 || log_map(log, &old) != WEIR_OK) {
+        return log_io(log, "rewrite", err);
+    }
+    int64_t left = log->size_bytes - log->moved, some = left < MOVE_BYTES ? left : MOVE_BYTES;
+    weir_status status = write_all(log->next_fd, old.data + log->moved, (size_t)some,
+                                   log->moved + log->shift);
     log_unmap(old);
-    return status;
+    if (status != WEIR_OK || fdatasync(log->next_fd) != 0) {
+        return log_io(log, "rewrite", err);
+    }
+    log->moved += some;
+    if (log->moved < log->size_bytes) {
+        return WEIR_OK;
+    }
+    int fd = log->next_fd;
+    log->next_fd = -1;
+    for (size_t i = 0; i < log->place_count; i++) {
+        log->places[i].at += log->shift;
+    }
+    log->keep_from += log->shift;
+    log->size_bytes += log->shift;
+    return log_replace(log, fd, err);
 }
 
 static void log_note_time(struct weir_state_log *log)
@@ -532,6 +575,7 @@ static void log_note_time(struct weir_state_log *log)
 
 static weir_status log_load(struct weir_state_log *log, struct weir_err *err)
 {
+    (void)unlinkat(log->dir_fd, new_name, 0); /* a rewrite that was not finished */
     log->fd = openat(log->dir_fd, "state.log", O_RDWR | O_CLOEXEC);
     if (log->fd < 0 && errno == ENOENT) {
         return log_rewrite(log, (struct weir_slice){"", 0}, err);
@@ -588,7 +632,7 @@ static struct weir_state_log *log_new(const char *dir, const char *pipeline)
     struct weir_state_log *log = weir_calloc(1, sizeof(*log));
     log->dir = weir_strdup(dir);
     log->pipeline = weir_strdup(pipeline);
-    log->dir_fd = log->lock_fd = log->fd = -1;
+    log->dir_fd = log->lock_fd = log->fd = log->next_fd = -1;
     weir_strbuf_init(&log->entry, LOG_ENTRY_BYTES_MAX);
     weir_strbuf_init(&log->frames, LOG_ENTRY_BYTES_MAX);
     return log;
@@ -646,6 +690,7 @@ void weir_state_log_close(struct weir_state_log *log)
     if (log == NULL) {
         return;
     }
+    log_forget_move(log);
     const int fds[] = {log->fd, log->lock_fd, log->dir_fd};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         if (fds[i] >= 0) {
@@ -830,8 +875,7 @@ weir_status weir_state_log_commit(struct weir_state_log *log, uint64_t epoch, st
     struct weir_slice entry = weir_strbuf_view(&log->entry);
     bool much = log->size_bytes + (int64_t)entry.size > LOG_BYTES_MAX;
     log->has_frames = log->has_frames || log->frames.size > 0;
-    if (log->drops_frames ||
-        (much && (!log->has_frames || log->keep_from > log->size_bytes / 2))) {
+    if (log->drops_frames || (much && !log->has_frames)) {
         weir_status status = log_rewrite(log, entry, err);
         if (status != WEIR_OK) {
             return status;
@@ -848,5 +892,6 @@ weir_status weir_state_log_commit(struct weir_state_log *log, uint64_t epoch, st
     log_note_place(log, epoch, log->size_bytes - (int64_t)entry.size);
     weir_strbuf_clear(&log->frames);
     weir_failpoint(WEIR_FAILPOINT_AFTER_LOG_SYNC);
-    return WEIR_OK;
+    bool moves = log->next_fd >= 0 || log->keep_from > log->size_bytes / 2;
+    return much && log->has_frames && moves ? log_move(log, err) : WEIR_OK;
 }

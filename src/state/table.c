@@ -47,12 +47,19 @@ void state_prefetch_slot(const struct weir_state *state, uint32_t hash)
 
 void state_prefetch_block(const struct weir_state *state, uint32_t hash)
 {
-    if (state->index_size > 0) {
-        uint64_t slot = state->index[index_home(state, hash)];
+    if (state->index_size == 0) {
+        return;
+    }
+    size_t mask = state->index_size - 1;
+    for (size_t at = index_home(state, hash); state->index[at] != SLOT_EMPTY;
+         at = (at + 1) & mask) {
+        uint64_t slot = state->index[at];
         if (slot > SLOT_GONE && slot >> 48 == (hash & 0xffff)) {
             const char *block = (const char *)slot_entry(slot);
             __builtin_prefetch(block);
             __builtin_prefetch(block + 64);
+            __builtin_prefetch(block + 128);
+            return;
         }
     }
 }

@@ -536,6 +536,58 @@ static void failed_write_is_final(void **state)
     weir_state_log_close(log);
 }
 
+struct sizes {
+    size_t bytes, count;
+};
+
+static weir_status take_size(void *context, struct weir_slice frame, struct weir_err *err)
+{
+    struct sizes *sizes = context;
+    (void)err;
+    sizes->bytes += frame.size;
+    sizes->count++;
+    return WEIR_OK;
+}
+
+/* A large log moves into its next file over some commits; at each of them it is whole. */
+static void large_log_is_rewritten_piecewise(void **state)
+{
+    enum { FRAME = 16 << 20, FRAMES = 12, KEPT_FROM = 8, LAST = 20 };
+    struct weir_state_log *log = open_log(*state);
+    struct weir_err err = {0};
+    char *frame = weir_calloc(1, FRAME);
+    size_t moving = 0;
+    for (uint64_t epoch = 1; epoch <= LAST; epoch++) {
+        weir_state_log_put_frame(log, "source.file", "b.jsonl", 7,
+                                 (struct weir_slice){frame, epoch <= FRAMES ? FRAME : 10});
+        if (epoch == FRAMES) {
+            weir_state_log_cut(log, KEPT_FROM);
+        }
+        assert_int_equal(weir_state_log_commit(log, epoch, &err), WEIR_OK);
+        moving += access(path_of(*state, "state.log.new"), F_OK) == 0;
+        struct sizes now = {0}, later = {0};
+        assert_int_equal(weir_state_log_frames(log, "source.file", "b.jsonl", 7, take_size, &now,
+                                               &err),
+                         WEIR_OK);
+        struct weir_state_log *read = weir_state_log_read(*state, "orders", &err);
+        assert_non_null(read);
+        assert_int_equal(weir_state_log_epoch(read), epoch);
+        assert_int_equal(weir_state_log_frames(read, "source.file", "b.jsonl", 7, take_size, &later,
+                                               &err),
+                         WEIR_OK);
+        assert_int_equal(now.count, epoch < FRAMES ? epoch : epoch - KEPT_FROM + 1);
+        assert_true(later.count >= now.count && later.bytes >= now.bytes);
+        weir_state_log_close(read);
+    }
+    assert_true(moving > 0 && access(path_of(*state, "state.log.new"), F_OK) != 0);
+    struct stat info;
+    assert_int_equal(stat(path_of(*state, "state.log"), &info), 0);
+    assert_in_range(info.st_size, (FRAMES - KEPT_FROM + 1) * (int64_t)FRAME,
+                    (FRAMES - KEPT_FROM + 2) * (int64_t)FRAME);
+    weir_state_log_close(log);
+    weir_free(frame);
+}
+
 static void entry_that_is_too_large_is_refused(void **state)
 {
     enum { FRAME = 60 << 20 };
@@ -592,6 +644,7 @@ int main(void)
         TEST(unfinished_rewrite_is_forgotten),
         TEST(failed_write_is_final),
         TEST(entry_that_is_too_large_is_refused),
+        TEST(large_log_is_rewritten_piecewise),
         TEST(place_that_cannot_be_used_is_an_error),
     };
     return cmocka_run_group_tests_name("state_log", tests, NULL, NULL);

@@ -27,7 +27,7 @@ enum {
     LOG_FORMAT = 1,
     LOG_BYTES_MAX = 1 << 20,       /* rewritten beyond this */
     LOG_ENTRY_BYTES_MAX = 1 << 28, /* a larger size field is damage */
-    MOVE_BYTES = 64 << 20,         /* with each commit; more than what one adds */
+    MOVE_BYTES = 64 << 20,         /* with each commit, or three times what it adds */
     ENTRY_HEAD = 16,               /* magic, size, epoch */
     CHECKSUM = 8,
     SECTION_HEAD = 5,
@@ -532,7 +532,7 @@ log_rewrite(struct weir_state_log *log, struct weir_slice entry, struct weir_err
 
 /* Some more of what is still needed goes into the next file, with each commit; with the last of it
  * that becomes the log. All at once, a large log would hold its commit up for seconds. */
-static weir_status log_move(struct weir_state_log *log, struct weir_err *err)
+static weir_status log_move(struct weir_state_log *log, size_t added, struct weir_err *err)
 {
     if (log->next_fd < 0) {
         int64_t header;
@@ -544,7 +544,9 @@ static weir_status log_move(struct weir_state_log *log, struct weir_err *err)
     if (log->next_fd < 0 || log_map(log, &old) != WEIR_OK) {
         return log_io(log, "rewrite", err);
     }
-    int64_t left = log->size_bytes - log->moved, some = left < MOVE_BYTES ? left : MOVE_BYTES;
+    int64_t left = log->size_bytes - log->moved;
+    int64_t some = added * 3 > MOVE_BYTES ? (int64_t)added * 3 : MOVE_BYTES;
+    some = some < left ? some : left;
     weir_status status = write_all(log->next_fd, old.data + log->moved, (size_t)some,
                                    log->moved + log->shift);
     log_unmap(old);
@@ -893,5 +895,5 @@ weir_status weir_state_log_commit(struct weir_state_log *log, uint64_t epoch, st
     weir_strbuf_clear(&log->frames);
     weir_failpoint(WEIR_FAILPOINT_AFTER_LOG_SYNC);
     bool moves = log->next_fd >= 0 || log->keep_from > log->size_bytes / 2;
-    return much && log->has_frames && moves ? log_move(log, err) : WEIR_OK;
+    return much && log->has_frames && moves ? log_move(log, entry.size, err) : WEIR_OK;
 }

@@ -36,6 +36,8 @@ enum weir_record_flags {
     WEIR_RECORD_NO_TIME = 4,
     WEIR_RECORD_WATERMARK = 8, /* no record: nothing before time_ms comes any more (engine) */
     WEIR_RECORD_TICK = 16,     /* no record: processing time is time_ms (engine) */
+    WEIR_RECORD_SPENT = 32,    /* set by a source: delivered `attempt` times and never done with,
+                                  so it is not processed but has failed */
 };
 
 /* The ordinal of a record that comes from none of the batch (made by a timer). */
@@ -55,7 +57,7 @@ struct weir_record {
     uint32_t header_count;
     uint8_t flags;
     bool headers_read;
-    uint16_t attempt; /* recorded failures so far */
+    uint16_t attempt; /* deliveries so far, of a record that is spent */
     uint32_t ordinal; /* which record of the batch, as read, this one comes from */
 };
 

@@ -5,7 +5,7 @@
  * needs WEIR_UNSAFE_TESTING=1, because it loses or doubles data.
  *
  *     WEIR_FAILPOINT=after_produce:3    SIGKILL to itself the third time that point is passed
- *     WEIR_FAULT=commit_early | send_twice | skip_rewind
+ *     WEIR_FAULT=commit_early | send_twice | skip_rewind | die_of_record
  */
 #ifndef WEIR_BASE_FAILPOINT_H
 #define WEIR_BASE_FAILPOINT_H
@@ -26,7 +26,8 @@
 #define WEIR_FAULT_MAP(X)                \
     X(COMMIT_EARLY, "commit_early")      \
     X(SEND_TWICE,   "send_twice")        \
-    X(SKIP_REWIND,  "skip_rewind")
+    X(SKIP_REWIND,  "skip_rewind")       \
+    X(DIE_OF_RECORD, "die_of_record")
 // clang-format on
 
 enum weir_failpoint {

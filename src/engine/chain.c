@@ -15,6 +15,7 @@
  * Watermarks and ticks travel between the records as records of their own (flags), to the steps
  * that look at them, and end where the chain does.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/failpoint.h"
 #include "engine/engine_priv.h"
 #include "engine/observe.h"
 
@@ -433,11 +435,21 @@ static void chain_replay(struct chain_pass *pass)
     weir_lane_fail(pass->lane, WEIR_LANE_WANTS_ABORT, &err);
 }
 
+/* For tests: a record of which the process dies. */
+static void crash_if_planted(const struct weir_record *record)
+{
+    if (weir_fault_is(WEIR_FAULT_DIE_OF_RECORD) && record->raw.data != NULL &&
+        memmem(record->raw.data, record->raw.size, "deadly", 6) != NULL) {
+        raise(SIGKILL);
+    }
+}
+
 /* The records that are not known to fail already. */
 static size_t chain_apply_verdicts(struct chain_pass *pass, struct weir_record **records)
 {
     struct weir_batch *batch = pass->batch;
     struct weir_task *task = pass->task;
+    const struct weir_engine *engine = pass->lane->engine;
     size_t kept = 0;
     for (size_t i = 0; i < batch->count; i++) {
         struct weir_record *record = &batch->records[i];
@@ -448,7 +460,13 @@ static size_t chain_apply_verdicts(struct chain_pass *pass, struct weir_record *
                 verdict = &task->verdicts[k];
             }
         }
-        if (verdict == NULL) {
+        if (verdict == NULL && (record->flags & WEIR_RECORD_SPENT) != 0) {
+            struct weir_err err = {0};
+            (void)!weir_fail(&err, WEIR_REJECTED, "delivered %u times, and never done with",
+                             record->attempt);
+            chain_failed(pass, record, engine->sources[task->source].name, &err);
+        } else if (verdict == NULL) {
+            crash_if_planted(record);
             records[kept++] = record;
         } else {
             struct weir_err err = verdict->err;

@@ -30,13 +30,13 @@ class Flow:
                              for n in range(self.count, self.count + count)])
         self.count += count
 
-    def weir(self, name="weir", instance=None, source=(), **more):
+    def weir(self, name="weir", instance=None, source=(), env=None, **more):
         text = {"name": "flow", "source": {"redis": {"url": self.redis.address, "stream": "in",
                                                      "claim_idle": "500ms"} | dict(source)},
                 "sink": {"redis": {"url": self.redis.address, "stream": "out"}},
                 "commit_interval": "50ms", "lanes": 2, "http": {"listen": "127.0.0.1:0"},
                 "log": {"format": "json", "level": "info"}} | more
-        return self.context.weir(json.dumps(text), name, instance=instance)
+        return self.context.weir(json.dumps(text), name, instance=instance, env=env)
 
     def found(self):
         return [int(fields[b"n"]) for _, fields in self.redis.entries("out")]
@@ -224,6 +224,113 @@ def deleted_entries_of_others(context):
     wait.until(lambda: flow.pending() == 0, 20, "nothing is pending")
     weir.term()
     assert sorted(flow.found()) == list(range(20, 100))
+
+
+DEADLY = {"WEIR_FAULT": "die_of_record", "WEIR_UNSAFE_TESTING": "1"}
+
+
+def deadly(context, instance, limit):
+    """An entry of which the process dies, among many that it was given together with it."""
+    flow = Flow(context)
+    flow.add(700)
+    flow.redis.call("XADD", "in", "*", "n", "deadly")
+    flow.redis.pipeline([("XADD", "in", "*", "n", n) for n in range(700, 1000)])
+    flow.count = 1000
+    weir = flow.weir(instance=instance, source={"max_deliveries": limit, "claim_idle": "300ms"}, env=DEADLY,
+                     on_error="skip")
+    deaths = 0
+    while deaths < limit:
+        assert weir.wait_exit(40) == -9, weir.tail()
+        deaths += 1
+        weir.start()
+    flow.wait_done(weir)
+    flow.add(10)
+    flow.wait_done(weir)
+    skipped = [line for line in weir.log() if line["message"] == "record skipped"]
+    assert len(skipped) == 1 and f"delivered {limit} times" in skipped[0]["error"], skipped
+    weir.term()
+    assert set(flow.found()) == set(range(flow.count))
+
+
+@case
+def deadly_entry(context):
+    """After so many deliveries it is a failed record; nothing that was given with it is."""
+    deadly(context, "a", 3)
+
+
+@case
+def deadly_entry_nameless(context):
+    """The same where each start is another consumer; and what the dead ones leave is removed."""
+    deadly(context, None, 3)
+
+
+@case
+def deadly_entry_stops(context):
+    flow = Flow(context)
+    flow.redis.call("XADD", "in", "*", "n", "deadly")
+    weir = flow.weir(instance="a", source={"max_deliveries": 3}, env=DEADLY)
+    for _ in range(3):
+        assert weir.wait_exit(20) == -9
+        weir.start()
+    assert weir.wait_exit(20) == 1
+    weir.wait_log("delivered 3 times, and never done with")
+    assert flow.pending() == 1 and flow.redis.call("XLEN", "out") == 0
+
+
+@case
+def empty_consumers_are_removed(context):
+    """Those of weir that are silent and have nothing; not a user's, nor one with something pending."""
+    flow = Flow(context)
+    flow.add(100)
+    flow.redis.call("XGROUP", "CREATE", "in", "flow", "0")
+    for name in ("weir-0123456789abcdef", "weir-of-a-user", "weir-00000000000000ab"):
+        flow.redis.call("XGROUP", "CREATECONSUMER", "in", "flow", name)
+    flow.redis.call("XREADGROUP", "GROUP", "flow", "weir-00000000000000ab", "COUNT", 50, "STREAMS", "in", ">")
+    weir = flow.weir()
+    flow.wait_done(weir)
+
+    def names():
+        return {dict(zip(row[::2], row[1::2]))[b"name"] for row in flow.redis.call("XINFO", "CONSUMERS", "in", "flow")}
+    wait.until(lambda: not names() & {b"weir-0123456789abcdef", b"weir-00000000000000ab"}, 20, "they are gone")
+    assert b"weir-of-a-user" in names() and len(names()) == 2
+    weir.term()
+    assert sorted(flow.found()) == list(range(100)), "what the dead one had was lost"
+
+
+def trimmed(context, policy):
+    """Trimmed while nobody reads, and in the middle of reading."""
+    flow = Flow(context)
+    flow.add(100)
+    weir = flow.weir(source={"on_data_loss": policy, "count": 10})
+    flow.wait_done(weir)
+    weir.stop()
+    flow.add(1000)
+    flow.redis.call("XTRIM", "in", "MAXLEN", "=", 300)
+    weir.cont()
+    return flow, weir
+
+
+@case
+def trimmed_skip(context):
+    flow, weir = trimmed(context, "skip")
+    wait.until(lambda: 1099 in flow.found(), 30, "the last is out")
+    weir.term()
+    gone = flow.count - len(set(flow.found()))
+    counted = sum(line["entries"] for line in weir.log() if line["message"] == "entries were deleted before they were read")
+    assert gone == counted > 0, (gone, counted)
+    flow.redis.call("XTRIM", "in", "MAXLEN", "=", 0)  # of what was read: no loss
+    flow.add(50)
+    weir.start()
+    wait.until(lambda: flow.count - 1 in flow.found(), 30, "the last is out")
+    weir.term()
+    assert "entries were deleted" not in weir.text()
+
+
+@case
+def trimmed_stop(context):
+    flow, weir = trimmed(context, "stop")
+    assert weir.wait_exit(30) == 1
+    weir.wait_log("stream in: [67]?[0-9]* entries were deleted before they were read")
 
 
 if __name__ == "__main__":

@@ -163,6 +163,10 @@ size_t redis_chunk_deliver(struct weir_chunk *base,
         record->time_ms = id_time_ms(entry->id);
         record->key = entry->key;
         record->raw = entry->value;
+        if (entry->spent > 0) {
+            record->flags |= WEIR_RECORD_SPENT;
+            record->attempt = (uint16_t)(entry->spent < UINT16_MAX ? entry->spent : UINT16_MAX);
+        }
         *next = record->position + 1;
         count++;
     }

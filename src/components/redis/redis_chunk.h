@@ -14,6 +14,7 @@
 struct redis_entry {
     const redisReply *id;
     struct weir_slice key, value; /* while the text grows, the value is an offset and a size */
+    int64_t spent; /* it was delivered so often in vain: not to be processed; 0: it is */
 };
 
 struct redis_chunk {

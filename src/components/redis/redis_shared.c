@@ -24,7 +24,7 @@
 #include "base/wake.h"
 #include "redis_reader.h"
 
-enum { BLOCK_MS = 500, GAUGE_MS = 1000 };
+enum { BLOCK_MS = 500, AGAIN_BLOCK_MS = 10, GAUGE_MS = 1000 };
 enum { CLAIM_IDLE_MS = 30000, CLAIM_COUNT = 100, ACK_COUNT = 1000 };
 
 struct redis_shared {
@@ -41,6 +41,7 @@ struct redis_shared {
     /* The reader's lock. */
     struct weir_window window;
     int64_t acked; /* entries before it are acknowledged */
+    int64_t again_end; /* behind the last entry that was delivered before */
     bool asking;   /* an answer under way may name entries that are acknowledged meanwhile */
 };
 
@@ -86,28 +87,8 @@ static void thread_set_asking(struct redis_shared *self, bool asking)
     pthread_mutex_unlock(&self->reader.lock);
 }
 
-/* Entries of the reply that was got last. With `known`, those that are in the window already are
- * left out. */
-static size_t
-thread_push(struct redis_shared *self, const redisReply *list, bool known, size_t *ret_lost)
+static size_t thread_push(struct redis_shared *self, struct redis_chunk *chunk)
 {
-    struct redis_chunk *chunk = redis_chunk_new(self->reader.answers.filling, list->elements);
-    for (size_t i = 0; i < list->elements; i++) {
-        const redisReply *item = list->element[i];
-        if (!redis_reply_is_entry(item)) {
-            *ret_lost += 1; /* delivered once, deleted since */
-            continue;
-        }
-        bool is_new = true;
-        if (known) {
-            pthread_mutex_lock(&self->reader.lock);
-            is_new = !window_has(self, item->element[0]);
-            pthread_mutex_unlock(&self->reader.lock);
-        }
-        if (is_new) {
-            redis_chunk_add(self->config, chunk, item);
-        }
-    }
     redis_chunk_finish(self->config, chunk);
     size_t count = chunk->base.count;
     if (count == 0) {
@@ -121,19 +102,25 @@ thread_push(struct redis_shared *self, const redisReply *list, bool known, size_
     return count;
 }
 
-static weir_status thread_lost(struct redis_shared *self, size_t lost, struct weir_err *err)
+static weir_status
+thread_lost(struct redis_shared *self, int64_t lost, bool is_read, struct weir_err *err)
 {
-    if (lost == 0) {
+    if (lost <= 0) {
         return WEIR_OK;
     }
-    if (self->config->on_data_loss == REDIS_LOSS_SKIP) {
+    if (self->config->on_data_loss == REDIS_LOSS_SKIP && is_read) {
         WEIR_LOG_WARN(self->ctx->log, "entries were deleted before they were acknowledged",
                       WEIR_F("stream", self->config->stream), WEIR_F("entries", lost));
         return WEIR_OK;
     }
+    if (self->config->on_data_loss == REDIS_LOSS_SKIP) {
+        WEIR_LOG_WARN(self->ctx->log, "entries were deleted before they were read",
+                      WEIR_F("stream", self->config->stream), WEIR_F("entries", lost));
+        return WEIR_OK;
+    }
     weir_status status = weir_fail(
-        err, WEIR_DATA_LOSS, "stream %s: %zu entries were deleted before they were acknowledged",
-        self->config->stream, lost);
+        err, WEIR_DATA_LOSS, "stream %s: %lld entries were deleted before they were %s",
+        self->config->stream, (long long)lost, is_read ? "acknowledged" : "read");
     weir_err_hint(err, "Trim the stream less, or write `on_data_loss: skip`.");
     return status;
 }
@@ -183,92 +170,333 @@ static weir_status thread_mend(struct redis_shared *self,
     return err->status = status == WEIR_REJECTED ? WEIR_FATAL : status;
 }
 
-/* Entries of this consumer that the window does not have. */
-static weir_status
-thread_read_own(struct redis_shared *self, redisContext *context, struct weir_err *err)
+/* --- entries that were delivered before; the thread --------------------------------------------*/
+
+/* Pending entries that are to be taken over, or again. The number is that of this delivery. */
+struct group {
+    const redisReply *ids[CLAIM_COUNT];
+    int64_t deliveries[CLAIM_COUNT];
+    size_t count;
+    bool is_whole; /* the page has no more */
+};
+
+/* Of a page of XPENDING. With a limit, the last try of an entry is made with nothing else that was
+ * delivered before: if the process dies of it, it alone is to blame. */
+static void group_choose(struct redis_shared *self,
+                         const redisReply *page,
+                         struct group *group,
+                         char from[REDIS_ID_MAX + 1])
 {
-    char from[64] = "0";
-    weir_status status = WEIR_OK;
-    while (status == WEIR_OK && thread_wait_room(self)) {
-        thread_set_asking(self, true);
-        redisReply *reply = redisCommand(
-            context, "XREADGROUP GROUP %s %s COUNT %lld STREAMS %s %s", self->group, self->consumer,
-            (long long)self->config->count, self->config->stream, from);
-        if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
-            thread_set_asking(self, false);
-            status = thread_mend(self, context, reply, err);
-            redis_reader_drop(&self->reader);
-            continue;
+    int64_t limit = self->config->max_deliveries;
+    *group = (struct group){.is_whole = true};
+    for (size_t i = 0; i < page->elements; i++) {
+        const redisReply *id = page->element[i]->element[0];
+        int64_t delivery = page->element[i]->element[3]->integer + 1;
+        pthread_mutex_lock(&self->reader.lock);
+        bool is_known = window_has(self, id);
+        pthread_mutex_unlock(&self->reader.lock);
+        bool is_last = delivery == limit;
+        if (!is_known && is_last && group->count > 0) {
+            group->is_whole = false;
+            return;
         }
-        const redisReply *list = reply->elements == 1 ? reply->element[0]->element[1] : NULL;
-        if (list == NULL || list->elements == 0) {
-            thread_set_asking(self, false);
-            redis_reader_drop(&self->reader);
+        snprintf(from, REDIS_ID_MAX + 1, "(%s", id->str);
+        if (!is_known) {
+            group->ids[group->count] = id;
+            group->deliveries[group->count++] = delivery;
+        }
+        if (!is_known && is_last) {
+            group->is_whole = false;
+            return;
+        }
+    }
+}
+
+static void put_text(struct weir_strbuf *out, const char *text)
+{
+    redis_put(out, weir_slice_of(text));
+}
+
+/* {entries that are ours now, how many are pending and deleted}. One script: another consumer may
+ * come in between, and 6.2 and 7 answer differently about what is deleted. */
+static redisReply *
+group_claim(struct redis_shared *self, redisContext *context, const struct group *group, bool own)
+{
+    static const char script[] =
+        "local list, gone = {}, 0\n"
+        "for i = 4, #ARGV do\n"
+        "  local row = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)\n"
+        "  if #row > 0 and #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i]) == 0 then\n"
+        "    gone = gone + redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])\n"
+        "  elseif #row > 0 then\n"
+        "    local got = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[i])\n"
+        "    list[#list + 1] = got[1]\n"
+        "  end\n"
+        "end\n"
+        "return {list, gone}";
+    struct weir_strbuf out;
+    char idle[24];
+    snprintf(idle, sizeof(idle), "%lld", own ? 0LL : (long long)claim_idle_ms(self->config));
+    weir_strbuf_init(&out, SIZE_MAX / 2);
+    redis_put_head(&out, 7 + group->count);
+    put_text(&out, "EVAL");
+    put_text(&out, script);
+    put_text(&out, "1");
+    put_text(&out, self->config->stream);
+    put_text(&out, self->group);
+    put_text(&out, self->consumer);
+    put_text(&out, idle);
+    for (size_t i = 0; i < group->count; i++) {
+        redis_put(&out, redis_reply_slice(group->ids[i]));
+    }
+    WEIR_ASSERT(!out.failed);
+    void *reply = NULL;
+    if (redisAppendFormattedCommand(context, out.data, out.size) != REDIS_OK ||
+        redisGetReply(context, &reply) != REDIS_OK) {
+        reply = NULL;
+    }
+    weir_strbuf_done(&out);
+    return reply;
+}
+
+/* Into the window; what was delivered too often is marked. */
+static size_t group_push(struct redis_shared *self, const struct group *group, const redisReply *list)
+{
+    int64_t limit = self->config->max_deliveries;
+    struct redis_chunk *chunk = redis_chunk_new(self->reader.answers.filling, list->elements);
+    for (size_t i = 0, k = 0; i < list->elements; i++) {
+        const redisReply *id = list->element[i]->element[0];
+        while (!weir_slice_equal(redis_reply_slice(group->ids[k]), redis_reply_slice(id))) {
+            k++; /* in the same order */
+            WEIR_ASSERT(k < group->count);
+        }
+        redis_chunk_add(self->config, chunk, list->element[i]);
+        chunk->entries[chunk->base.count - 1].spent =
+            limit > 0 && group->deliveries[k] > limit ? group->deliveries[k] - 1 : 0;
+    }
+    size_t count = thread_push(self, chunk);
+    pthread_mutex_lock(&self->reader.lock);
+    self->again_end = self->window.filled;
+    pthread_mutex_unlock(&self->reader.lock);
+    return count;
+}
+
+/* With a limit, what comes again is one group at a time: a crash then counts against no more. */
+static bool group_may(struct redis_shared *self)
+{
+    pthread_mutex_lock(&self->reader.lock);
+    bool may = self->config->max_deliveries == 0 || self->acked >= self->again_end;
+    pthread_mutex_unlock(&self->reader.lock);
+    return may;
+}
+
+static weir_status group_take(struct redis_shared *self,
+                              redisContext *context,
+                              const struct group *group,
+                              bool own,
+                              struct weir_err *err)
+{
+    const redisReply *reply = group_claim(self, context, group, own);
+    if (!redis_reply_is_list(reply) || reply->elements != 2) {
+        return thread_mend(self, context, reply, err);
+    }
+    size_t count = group_push(self, group, reply->element[0]);
+    bool is_alone = group->count == 1 && self->config->max_deliveries > 0;
+    if (count > 0 && !own && !is_alone) {
+        WEIR_LOG_INFO(self->ctx->log, "entries of other consumers taken over",
+                      WEIR_F("stream", self->config->stream), WEIR_F("entries", count));
+    }
+    return thread_lost(self, reply->element[1]->integer, true, err);
+}
+
+/* Entries of this consumer that the window does not have, or those that others have left lying.
+ * *ret_left: there are more, when those that came are done. */
+static weir_status thread_claim(
+    struct redis_shared *self, redisContext *context, bool own, bool *ret_left, struct weir_err *err)
+{
+    char from[REDIS_ID_MAX + 1] = "-";
+    weir_status status = WEIR_OK;
+    bool is_over = false;
+    *ret_left = false;
+    while (status == WEIR_OK && !is_over && thread_wait_room(self)) {
+        if (!group_may(self)) {
+            *ret_left = true;
             break;
         }
-        snprintf(from, sizeof(from), "%s", list->element[list->elements - 1]->element[0]->str);
-        size_t lost = 0;
-        for (size_t i = 0; i < list->elements; i++) {
-            const redisReply *item = list->element[i];
-            if (!redis_reply_is_list(item->element[1])) { /* nothing but its id is left */
-                (void)redisCommand(context, "XACK %s %s %s", self->config->stream, self->group,
-                                   item->element[0]->str);
-            }
+        thread_set_asking(self, true);
+        const char *format = own ? "XPENDING %s %s IDLE %lld %s + %d %s" : "XPENDING %s %s IDLE %lld %s + %d";
+        const redisReply *page = redisCommand(
+            context, format, self->config->stream, self->group,
+            own ? 0LL : (long long)claim_idle_ms(self->config), from, CLAIM_COUNT, self->consumer);
+        if (!redis_reply_is_list(page)) {
+            status = thread_mend(self, context, page, err);
+            is_over = !own; /* a group that was made anew has nothing */
+        } else {
+            struct group group;
+            group_choose(self, page, &group, from);
+            is_over = page->elements < CLAIM_COUNT && group.is_whole;
+            status = group.count == 0 ? WEIR_OK : group_take(self, context, &group, own, err);
         }
-        (void)thread_push(self, list, true, &lost);
         thread_set_asking(self, false);
         redis_reader_drop(&self->reader);
-        status = thread_lost(self, lost, err);
     }
     return status;
 }
 
-/* Takes over what others have left lying. Redis 7 names deleted entries apart, 6.2 answers nil. */
-static weir_status
-thread_claim(struct redis_shared *self, redisContext *context, struct weir_err *err)
+/* --- reading; the thread -----------------------------------------------------------------------*/
+
+/* Behind a name in an answer of XINFO; NULL: an old server does not say. */
+static const redisReply *info_find(const redisReply *info, const char *name)
 {
-    char cursor[64] = "0-0";
-    weir_status status = WEIR_OK;
-    do {
-        thread_set_asking(self, true);
-        redisReply *reply = redisCommand(
-            context, "XAUTOCLAIM %s %s %s %lld %s COUNT %d", self->config->stream, self->group,
-            self->consumer, (long long)claim_idle_ms(self->config), cursor, CLAIM_COUNT);
-        if (!redis_reply_is_list(reply) || reply->elements < 2) {
-            thread_set_asking(self, false);
-            status = thread_mend(self, context, reply, err);
-            redis_reader_drop(&self->reader);
-            break;
+    for (size_t i = 0; redis_reply_is_list(info) && i + 1 < info->elements; i += 2) {
+        if (strcmp(info->element[i]->str, name) == 0) {
+            return info->element[i + 1];
         }
-        snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
-        size_t lost = reply->elements > 2 ? reply->element[2]->elements : 0;
-        size_t count = thread_push(self, reply->element[1], true, &lost);
-        thread_set_asking(self, false);
-        redis_reader_drop(&self->reader);
-        if (count > 0) {
-            WEIR_LOG_INFO(self->ctx->log, "entries of other consumers taken over",
-                          WEIR_F("stream", self->config->stream), WEIR_F("entries", count));
-        }
-        status = thread_lost(self, lost, err);
-    } while (status == WEIR_OK && strcmp(cursor, "0-0") != 0 && thread_wait_room(self));
-    return status;
+    }
+    return NULL;
 }
 
-static weir_status
-thread_read(struct redis_shared *self, redisContext *context, struct weir_err *err)
+static bool id_is_behind(const char *id, const char *other)
 {
-    redisReply *reply = redisCommand(
-        context, "XREADGROUP GROUP %s %s COUNT %lld BLOCK %d STREAMS %s >", self->group,
-        self->consumer, (long long)self->config->count, BLOCK_MS, self->config->stream);
-    weir_status status = WEIR_OK;
-    if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
-        status = thread_mend(self, context, reply, err);
-    } else if (redis_reply_is_list(reply) && reply->elements == 1) {
-        size_t lost = 0;
-        (void)thread_push(self, reply->element[0]->element[1], false, &lost);
+    unsigned long long ms, number, other_ms, other_number;
+    return sscanf(id, "%llu-%llu", &ms, &number) == 2 &&
+           sscanf(other, "%llu-%llu", &other_ms, &other_number) == 2 &&
+           (ms > other_ms || (ms == other_ms && number > other_number));
+}
+
+static const redisReply *find_group(const struct redis_shared *self, const redisReply *groups)
+{
+    for (size_t i = 0; redis_reply_is_list(groups) && i < groups->elements; i++) {
+        const redisReply *name = info_find(groups->element[i], "name");
+        if (name != NULL &&
+            weir_slice_equal(redis_reply_slice(name), weir_slice_of(self->group))) {
+            return groups->element[i];
+        }
     }
+    return NULL;
+}
+
+/* How many entries are gone that the group was never given, at the moment of the reading. Only when
+ * nothing that it was given is left in the stream is that a number; the server knows it or says
+ * nil. */
+static int64_t count_lost(const redisReply *stream, const redisReply *group)
+{
+    const redisReply *added = info_find(stream, "entries-added");
+    const redisReply *length = info_find(stream, "length");
+    const redisReply *first = info_find(stream, "first-entry");
+    const redisReply *read = info_find(group, "entries-read");
+    const redisReply *last = info_find(group, "last-delivered-id");
+    if (added == NULL || length == NULL || first == NULL || read == NULL || last == NULL ||
+        read->type != REDIS_REPLY_INTEGER) {
+        return 0;
+    }
+    bool is_ahead =
+        !redis_reply_is_list(first) || id_is_behind(first->element[0]->str, last->str);
+    return is_ahead ? added->integer - read->integer - length->integer : 0;
+}
+
+/* The server counts entries as they are given out, and takes no notice of a gap: it would be counted
+ * again later. */
+static void pass_gap(struct redis_shared *self, redisContext *context, int64_t lost)
+{
+    static const char script[] =
+        "for _, g in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do\n"
+        "  local r = {}\n"
+        "  for i = 1, #g, 2 do r[g[i]] = g[i + 1] end\n"
+        "  if r.name == ARGV[1] and r['entries-read'] then\n"
+        "    redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], r['last-delivered-id'],\n"
+        "               'ENTRIESREAD', r['entries-read'] + ARGV[2])\n"
+        "  end\n"
+        "end";
+    (void)redisCommand(context, "EVAL %s 1 %s %s %lld", script, self->config->stream, self->group,
+                       (long long)lost);
+}
+
+static weir_status take_entries(struct redis_shared *self,
+                                redisContext *context,
+                                const redisReply *stream,
+                                const redisReply *groups,
+                                const redisReply *list,
+                                struct weir_err *err)
+{
+    struct redis_chunk *chunk = redis_chunk_new(self->reader.answers.filling, list->elements);
+    for (size_t i = 0; i < list->elements; i++) {
+        redis_chunk_add(self->config, chunk, list->element[i]);
+    }
+    int64_t lost = count_lost(stream, find_group(self, groups));
+    (void)thread_push(self, chunk);
+    if (lost > 0) {
+        pass_gap(self, context, lost);
+    }
+    return thread_lost(self, lost, false, err);
+}
+
+/* The answer to EXEC of what is asked at once: the stream, its groups, and entries. */
+static const redisReply *ask_entries(struct redis_shared *self, redisContext *context)
+{
+    const char *stream = self->config->stream;
+    redisAppendCommand(context, "MULTI");
+    redisAppendCommand(context, "XINFO STREAM %s", stream);
+    redisAppendCommand(context, "XINFO GROUPS %s", stream);
+    redisAppendCommand(context, "XREADGROUP GROUP %s %s COUNT %lld STREAMS %s >", self->group,
+                       self->consumer, (long long)self->config->count, stream);
+    redisAppendCommand(context, "EXEC");
+    const redisReply *refused = NULL;
+    void *reply = NULL;
+    for (int i = 0; i < 5; i++) {
+        if (redisGetReply(context, &reply) != REDIS_OK) {
+            return NULL;
+        }
+        bool is_error = ((const redisReply *)reply)->type == REDIS_REPLY_ERROR;
+        refused = is_error && refused == NULL ? reply : refused;
+    }
+    return refused != NULL ? refused : reply;
+}
+
+/* What trimming has taken shows only before the group has passed the gap, so the counts are of the
+ * same moment as the reading, which therefore cannot wait; waiting is another question, the answer
+ * to which is thrown away. */
+static weir_status
+thread_read(struct redis_shared *self, redisContext *context, int block_ms, struct weir_err *err)
+{
+    const redisReply *reply = ask_entries(self, context);
+    if (!redis_reply_is_list(reply) || reply->elements != 3) {
+        return thread_mend(self, context, reply, err);
+    }
+    const redisReply *entries = reply->element[2];
+    if (entries->type == REDIS_REPLY_ERROR) {
+        return thread_mend(self, context, entries, err);
+    }
+    if (redis_reply_is_list(entries) && entries->elements == 1) {
+        return take_entries(self, context, reply->element[0], reply->element[1],
+                            entries->element[0]->element[1], err);
+    }
+    const redisReply *last = info_find(reply->element[0], "last-generated-id");
+    const redisReply *waited =
+        redisCommand(context, "XREAD COUNT 1 BLOCK %d STREAMS %s %s", block_ms,
+                     self->config->stream, last == NULL ? "$" : last->str);
+    return waited == NULL || waited->type == REDIS_REPLY_ERROR
+               ? thread_mend(self, context, waited, err)
+               : WEIR_OK;
+}
+
+/* Consumers of starts that have ended without removing themselves: empty, and silent for so long
+ * that others have taken over what they had. One script, or one of them could be given an entry
+ * between question and removal; one that still lives is made again by its next question. */
+static void remove_dead(struct redis_shared *self, redisContext *context)
+{
+    static const char script[] =
+        "for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do\n"
+        "  local r = {}\n"
+        "  for i = 1, #c, 2 do r[c[i]] = c[i + 1] end\n"
+        "  if r.pending == 0 and r.idle > tonumber(ARGV[3]) and r.name ~= ARGV[2] and\n"
+        "     string.match(r.name, '^weir%-%x+$') and #r.name == 21 then\n"
+        "    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], r.name)\n"
+        "  end\n"
+        "end";
+    (void)redisCommand(context, "EVAL %s 1 %s %s %s %lld", script, self->config->stream,
+                       self->group, self->consumer, (long long)claim_idle_ms(self->config));
     redis_reader_drop(&self->reader);
-    return status;
 }
 
 static weir_status thread_serve(void *instance, redisContext *context, struct weir_err *err)
@@ -278,18 +506,22 @@ static weir_status thread_serve(void *instance, redisContext *context, struct we
     redis_start_id(&self->config->start, start);
     weir_status status = thread_make_group(self, context, start, err);
     redis_reader_drop(&self->reader);
-    if (status == WEIR_OK) {
-        status = thread_read_own(self, context, err);
-    }
     int64_t claimed_ns = 0;
+    bool owns = true, others = false; /* are there entries to come again? */
     while (status == WEIR_OK && thread_wait_room(self)) {
         int64_t now_ns = weir_clock_monotonic_ns(self->ctx->clock);
-        if (now_ns - claimed_ns >= claim_idle_ms(self->config) * 500000) { /* half of it */
-            claimed_ns = now_ns;
-            status = thread_claim(self, context, err);
+        if (owns) {
+            status = thread_claim(self, context, true, &owns, err);
+        } else if (others || now_ns - claimed_ns >= claim_idle_ms(self->config) * 500000) {
+            claimed_ns = now_ns; /* half of it */
+            status = thread_claim(self, context, false, &others, err);
+            if (status == WEIR_OK && !others) {
+                remove_dead(self, context);
+            }
         }
         if (status == WEIR_OK) {
-            status = thread_read(self, context, err);
+            status = thread_read(self, context, owns || others ? AGAIN_BLOCK_MS : BLOCK_MS, err);
+            redis_reader_drop(&self->reader);
         }
     }
     return status;
@@ -413,8 +645,9 @@ static weir_status shared_read(
     pthread_mutex_lock(&self->reader.lock);
     bool is_short =
         weir_window_is_short(&self->window, (size_t)self->ctx->in_flight_bytes, self->next);
+    bool comes_again = self->config->max_deliveries > 0 && self->next <= self->again_end;
     pthread_mutex_unlock(&self->reader.lock);
-    if (is_short) {
+    if (is_short || (comes_again && count > 0)) {
         weir_ctx_close_epoch(self->ctx);
     }
     return count > 0 ? WEIR_OK : WEIR_AGAIN;

@@ -62,6 +62,10 @@ static const struct weir_field redis_source_fields[] = {
     WEIR_F_DURATION(S, claim_idle, .unset = "30s", .min = 100, .max = 86400000,
                     .help = "Shared: takes over entries that another consumer was given so long "
                             "ago and has not acknowledged."),
+    WEIR_F_INT(S, max_deliveries, .min = 3, .max = 1000, .unset = "no limit",
+               .help = "Shared: an entry that was delivered so often and never acknowledged is not "
+                       "processed again, but is a failed record, for `on_error`: the process may "
+                       "die of it. The last try is made with no other entry that comes again."),
     WEIR_F_DURATION(S, lease, .unset = "10s", .min = 500, .max = 3600000,
                     .help = "Positioned: a process that is silent for so long loses its streams "
                             "to the others."),
@@ -97,6 +101,7 @@ source_check_mode(const struct redis_source_config *config, bool positioned, str
 {
     const char *wrong = positioned && config->consumer != NULL  ? "consumer"
                         : positioned && config->claim_idle > 0  ? "claim_idle"
+                        : positioned && config->max_deliveries > 0 ? "max_deliveries"
                         : !positioned && config->lease > 0      ? "lease"
                         : !positioned && config->partitions > 0 ? "partitions"
                                                                 : NULL;

@@ -19,7 +19,7 @@ struct redis_source_config {
     const char *stream, *group, *consumer, *field, *key_field;
     int mode, on_data_loss;
     struct weir_moment start;
-    int64_t count, partitions;
+    int64_t count, partitions, max_deliveries;
     weir_duration claim_idle, lease;
 };
 

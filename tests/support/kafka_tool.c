@@ -694,6 +694,7 @@ static int run_verify(const struct options *options)
 
 struct digest {
     uint64_t count, bytes, values, keys;
+    int64_t first_ms, last_ms;
 };
 
 static void on_digest(void *self, const rd_kafka_message_t *message)
@@ -703,6 +704,12 @@ static void on_digest(void *self, const rd_kafka_message_t *message)
     digest->bytes += message->len;
     digest->values += hash_bytes(message->payload, message->len);
     digest->keys += hash_bytes(message->key, message->key_len);
+    rd_kafka_timestamp_type_t type;
+    const int64_t time_ms = rd_kafka_message_timestamp(message, &type);
+    if (digest->count == 1 || time_ms < digest->first_ms)
+        digest->first_ms = time_ms;
+    if (digest->count == 1 || time_ms > digest->last_ms)
+        digest->last_ms = time_ms;
 }
 
 /* A sum of hashes does not depend on the order in which partitions are read. */
@@ -715,8 +722,10 @@ static int run_digest(const struct options *options)
     const int32_t behind = reader_behind(&reader);
     reader_close(&reader);
     printf("{\"count\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"values\":\"%016" PRIx64
-           "\",\"keys\":\"%016" PRIx64 "\",\"hanging\":%" PRId32 "}\n",
-           digest.count, digest.bytes, digest.values, digest.keys, behind);
+           "\",\"keys\":\"%016" PRIx64 "\",\"hanging\":%" PRId32 ",\"first_ms\":%" PRId64
+           ",\"last_ms\":%" PRId64 "}\n",
+           digest.count, digest.bytes, digest.values, digest.keys, behind, digest.first_ms,
+           digest.last_ms);
     return behind == 0 ? 0 : 1;
 }
 

@@ -4,8 +4,13 @@
  * giving up would reorder what is repeated afterwards, while waiting is back-pressure. In a
  * transaction the time-out follows the transaction's.
  *
- * Delivery reports are only counted where somebody waits for them: in a transaction the commit
- * itself fails when a message did, so reports of success are not even produced.
+ * Reports of success are wanted in a transaction too, where nobody counts them: librdkafka's commit
+ * looks only every 10 ms whether everything has arrived, unless a report wakes it.
+ *
+ * Its queue is short on purpose. Messages that wait there have left the cache when they are sent and
+ * again when they are freed: a queue of 100,000 made small records cost half as much again, and each
+ * commit wait for all of them. A batch is a part of that queue, or one that is full would wait for
+ * the linger time.
  */
 #include "kafka_producer.h"
 
@@ -15,6 +20,8 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 
+/* MESSAGE_BYTES: what a message counts for at least, small as it may be. */
+enum { MESSAGE_BYTES = 2048, MESSAGES_MAX = 1000000, QUEUE_BATCHES = 6 };
 enum { TOPIC_APPEARS_MS = 5000 };
 
 int64_t kafka_producer_bytes(const struct weir_ctx *ctx)
@@ -223,10 +230,14 @@ static void *producer_create(void *argument, struct weir_err *err)
     self->client.log = ctx->log;
     self->ctx = ctx;
     pthread_mutex_init(&self->lock, NULL);
-    char linger[24], batch[24], queued[24], timeout[24], propagation[24];
+    char linger[24], batch[24], batched[24], queued[24], messages[24], timeout[24], propagation[24];
     snprintf(linger, sizeof(linger), "%lld", (long long)settings->linger_ms);
     snprintf(batch, sizeof(batch), "%lld", (long long)settings->batch_bytes);
     snprintf(queued, sizeof(queued), "%lld", (long long)(kafka_producer_bytes(ctx) / 1024));
+    long long message_count = kafka_producer_bytes(ctx) / MESSAGE_BYTES * ctx->lanes;
+    message_count = message_count < MESSAGES_MAX ? message_count : MESSAGES_MAX;
+    snprintf(messages, sizeof(messages), "%lld", message_count);
+    snprintf(batched, sizeof(batched), "%lld", message_count / QUEUE_BATCHES);
     snprintf(timeout, sizeof(timeout), "%lld", (long long)ctx->transaction_timeout_ms);
     snprintf(propagation, sizeof(propagation), "%lld",
              (long long)(ctx->transaction_timeout_ms < 10000 ? ctx->transaction_timeout_ms / 2
@@ -244,7 +255,7 @@ static void *producer_create(void *argument, struct weir_err *err)
         "batch.size",
         batch,
         "batch.num.messages",
-        "100000",
+        batched,
         "message.max.bytes",
         "67108864",
         "compression.codec",
@@ -254,12 +265,10 @@ static void *producer_create(void *argument, struct weir_err *err)
         "queue.buffering.max.kbytes",
         queued,
         "queue.buffering.max.messages",
-        "100000",
+        messages,
         /* Before messages to a topic that does not exist time out, which says nothing of them. */
         "topic.metadata.propagation.max.ms",
         propagation,
-        "delivery.report.only.error",
-        ctx->transactional ? "true" : "false",
         "message.timeout.ms",
         ctx->transactional ? timeout : "0",
         /* From here on only in transactions. */

@@ -9,6 +9,7 @@
 #define BUILTINS(X)      \
     X(kafka_source)      \
     X(nats_source)       \
+    X(nats_core_source)  \
     X(redis_source)      \
     X(file_source)       \
     X(stdin_source)      \
@@ -22,6 +23,8 @@
     X(dedupe_step)       \
     X(kafka_sink)        \
     X(nats_sink)         \
+    X(nats_core_sink)    \
+    X(nats_kv_sink)      \
     X(redis_sink)        \
     X(file_sink)         \
     X(stdout_sink)       \

@@ -21,7 +21,6 @@
 #include "base/assert.h"
 
 enum { WRONG_LAST_SEQUENCE = 10071, WRONG_LAST_CONSTANT = 10164 };
-enum { ACK_TOKENS = 9, ACK_TOKENS_LONG = 11, TOKENS_MAX = 12 };
 enum {
     ANSWER_TIMEOUT_MS = 5000,
     BODY_BYTES_MAX = 1 << 20,
@@ -192,7 +191,7 @@ static weir_status stream_make(struct nats_client *client,
     put_list(&body, "subjects", &spec->subjects);
     put_text(&body, "retention", "limits");
     put_text(&body, "storage", "file");
-    put_text(&body, "discard", "old");
+    put_text(&body, "discard", spec->is_bucket ? "new" : "old");
     put_int(&body, "num_replicas", 1);
     if (spec->history > 0) {
         put_int(&body, "max_msgs_per_subject", spec->history);
@@ -203,6 +202,12 @@ static weir_status stream_make(struct nats_client *client,
     }
     if (spec->is_atomic) {
         put_name(&body, "allow_atomic");
+        weir_strbuf_text(&body, "true");
+    }
+    if (spec->is_bucket) {
+        put_name(&body, "allow_rollup_hdrs");
+        weir_strbuf_text(&body, "true");
+        put_name(&body, "deny_delete");
         weir_strbuf_text(&body, "true");
     }
     weir_strbuf_push(&body, '}');
@@ -587,30 +592,54 @@ weir_status nats_api_last(struct nats_client *client,
     return result;
 }
 
-/* $JS.ACK.STREAM.CONSUMER.deliveries.sequence.sequence-of-consumer.time.behind, or the same with
- * domain and account in front of the stream. */
-bool nats_delivery_parse(const char *reply, struct nats_delivery *ret)
+/* A number and the dot behind it; not strtoll: this is done for each message. */
+static bool take_number(const char **at, uint64_t *ret)
 {
-    const char *tokens[TOKENS_MAX];
-    size_t count = 0;
-    if (reply == NULL || strncmp(reply, "$JS.ACK.", 8) != 0) {
-        return false;
+    const char *from = *at;
+    *ret = 0;
+    for (; **at >= '0' && **at <= '9'; (*at)++) {
+        *ret = *ret * 10 + (uint64_t)(**at - '0');
     }
-    for (const char *at = reply; at != NULL && count < TOKENS_MAX; count++) {
-        tokens[count] = at;
+    bool is_number = *at > from;
+    *at += **at == '.';
+    return is_number;
+}
+
+static const char *skip_tokens(const char *at, int count)
+{
+    for (; count > 0 && at != NULL; count--) {
         at = strchr(at, '.');
         at = at == NULL ? NULL : at + 1;
     }
-    if (count != ACK_TOKENS && count < ACK_TOKENS_LONG) {
+    return at;
+}
+
+/* *at: behind the last number. */
+static bool take_delivery(const char **at, struct nats_delivery *ret)
+{
+    uint64_t deliveries, time_ns, behind;
+    bool is_whole = take_number(at, &deliveries) && take_number(at, &ret->sequence) &&
+                    take_number(at, &ret->number) && take_number(at, &time_ns) &&
+                    take_number(at, &behind);
+    if (is_whole) {
+        ret->deliveries = (int64_t)deliveries;
+        ret->time_ns = (int64_t)time_ns;
+        ret->behind = (int64_t)behind;
+    }
+    return is_whole;
+}
+
+/* $JS.ACK.STREAM.CONSUMER.deliveries.sequence.sequence-of-consumer.time.behind, or the same with
+ * domain and account in front of the stream, and perhaps more at the end. */
+bool nats_delivery_parse(const char *reply, struct nats_delivery *ret)
+{
+    if (reply == NULL || strncmp(reply, "$JS.ACK.", 8) != 0) {
         return false;
     }
-    size_t from = count == ACK_TOKENS ? 4 : 6;
-    *ret = (struct nats_delivery){
-        .deliveries = strtoll(tokens[from], NULL, 10),
-        .sequence = strtoull(tokens[from + 1], NULL, 10),
-        .number = strtoull(tokens[from + 2], NULL, 10),
-        .time_ns = strtoll(tokens[from + 3], NULL, 10),
-        .behind = strtoll(tokens[from + 4], NULL, 10),
-    };
-    return true;
+    const char *from = skip_tokens(reply + 8, 2), *at = from;
+    if (at != NULL && take_delivery(&at, ret) && *at == '\0') {
+        return true;
+    }
+    at = from == NULL ? NULL : skip_tokens(from, 2);
+    return at != NULL && take_delivery(&at, ret);
 }

@@ -45,6 +45,7 @@ struct nats_stream_spec {
     enum nats_manage manage;
     bool is_direct;  /* made so that its last messages can be read directly */
     bool is_atomic;  /* made so that it takes batches (nats_batch.h) */
+    bool is_bucket;  /* made as clients make a key-value bucket */
     int64_t history; /* made to keep so many messages of a subject; 0: all */
 };
 

@@ -377,8 +377,8 @@ static weir_status positioned_read(
                 break;
             }
             size_t want = (int64_t)(max - total) < room ? max - total : (size_t)room;
-            got = nats_chunk_deliver(chunk, self->config, intake, part->base.part, &part->next,
-                                     true, want);
+            got = nats_chunk_deliver(chunk, &self->config->key, intake, part->base.part,
+                                     &part->next, true, want);
             total += got;
             nats_chunk_unref(chunk);
         }

@@ -17,20 +17,19 @@ static struct weir_slice subject_token(const char *subject, int64_t token)
     return (struct weir_slice){subject, subject == NULL ? 0 : strcspn(subject, ".")};
 }
 
-static struct weir_slice key_of(const struct nats_source_config *config, natsMsg *message)
+static struct weir_slice key_of(const struct nats_key *key, natsMsg *message)
 {
     const char *subject = natsMsg_GetSubject(message);
-    if (config->key_header != NULL) {
+    if (key->header != NULL) {
         const char *value = NULL;
-        (void)natsMsgHeader_Get(message, config->key_header, &value);
+        (void)natsMsgHeader_Get(message, key->header, &value);
         return weir_slice_of(value);
     }
-    return config->key_token > 0 ? subject_token(subject, config->key_token)
-                                 : weir_slice_of(subject);
+    return key->token > 0 ? subject_token(subject, key->token) : weir_slice_of(subject);
 }
 
 size_t nats_chunk_deliver(struct nats_chunk *chunk,
-                          const struct nats_source_config *config,
+                          const struct nats_key *key,
                           struct weir_intake *intake,
                           struct weir_partition *part,
                           int64_t *next,
@@ -57,7 +56,7 @@ size_t nats_chunk_deliver(struct nats_chunk *chunk,
         record->source_ref = message;
         record->flags = WEIR_RECORD_RAW;
         record->time_ms = chunk->items[i].time_ms;
-        record->key = key_of(config, message);
+        record->key = key_of(key, message);
         record->raw =
             (struct weir_slice){data == NULL ? "" : data, (size_t)natsMsg_GetDataLength(message)};
         (*next)++;

@@ -105,7 +105,7 @@ static weir_status shared_read(
     struct nats_chunk *chunk = NULL;
     while (count < max && got > 0 &&
            (chunk = nats_window_at(&self->reader.window, self->next)) != NULL) {
-        got = nats_chunk_deliver(chunk, self->config, intake, self->part, &self->next, false,
+        got = nats_chunk_deliver(chunk, &self->config->key, intake, self->part, &self->next, false,
                                  max - count);
         count += got;
         nats_chunk_unref(chunk);

@@ -65,10 +65,7 @@ static const struct weir_field nats_source_fields[] = {
                   .help = "Where a consumer that does not exist yet begins."),
     WEIR_F_INT(S, start_sequence, .min = 1, .max = INT64_MAX, .unset = "by `start`",
                .help = "The same, as a sequence of the stream."),
-    WEIR_F_INT(S, key_token, .min = 1, .max = 64, .unset = "the whole subject is the key",
-               .help = "The token of the subject that is the record's key, counted from 1."),
-    WEIR_F_STR(S, key_header, .min = 1, .max = NATS_NAME_MAX, .example = "customer",
-               .help = "The header that is the record's key instead."),
+    NATS_KEY_FIELDS(S),
     WEIR_F_INT(S, partitions, .min = 1, .max = NATS_PARTITIONS_MAX, .unset = "the stream is one",
                .help = "Positioned: how many subjects `partition` stands for; they are spread over "
                        "the processes."),

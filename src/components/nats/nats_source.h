@@ -6,6 +6,7 @@
 #define WEIR_NATS_SOURCE_H
 
 #include "nats_api.h"
+#include "nats_record.h"
 #include "source/modal.h"
 
 enum { NATS_MODE_AUTO, NATS_MODE_SHARED, NATS_MODE_POSITIONED };
@@ -14,11 +15,12 @@ enum { NATS_PARTITIONS_MAX = 64 };
 
 struct nats_source_config {
     struct nats_address address;
-    const char *stream, *durable, *key_header, *partition;
+    struct nats_key key;
+    const char *stream, *durable, *partition;
     struct weir_strs subjects, filter;
     int mode, manage, on_data_loss;
     struct weir_moment start;
-    int64_t start_sequence, count, max_ack_pending, key_token, partitions;
+    int64_t start_sequence, count, max_ack_pending, partitions;
     weir_duration ack_wait, lease;
 };
 

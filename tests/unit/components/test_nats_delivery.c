@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Goal: what the reply subject of a delivered message says is read right, in both forms that servers
+ * write (NATS ADR-15), and nothing else is taken for one. Method: subjects as servers write them.
+ */
+#include "components/nats/nats_api.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static void expect(const char *reply, bool is_delivery)
+{
+    struct nats_delivery delivery;
+    assert_int_equal(nats_delivery_parse(reply, &delivery), is_delivery);
+    if (is_delivery) {
+        assert_int_equal(delivery.deliveries, 2);
+        assert_int_equal(delivery.sequence, 18446744073709551615u);
+        assert_int_equal(delivery.number, 41);
+        assert_int_equal(delivery.time_ns, 1764123456789012345);
+        assert_int_equal(delivery.behind, 7);
+    }
+}
+
+static void test_forms(void **state)
+{
+    (void)state;
+#define NUMBERS "2.18446744073709551615.41.1764123456789012345.7"
+    expect("$JS.ACK.ORDERS.weir." NUMBERS, true);
+    expect("$JS.ACK.5.6." NUMBERS, true); /* names of digits */
+    expect("$JS.ACK._.Abc123.ORDERS.weir." NUMBERS, true);
+    expect("$JS.ACK.hub.Abc123.5.6." NUMBERS ".token", true);
+    expect("$JS.ACK.hub.99.5.6." NUMBERS, true);
+    expect("$JS.ACK.ORDERS.weir", false);
+    expect("$JS.ACK.ORDERS.weir.2.3", false);
+    expect("_INBOX.abc.1", false);
+    expect("", false);
+    expect(NULL, false);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_forms)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -692,21 +692,14 @@ static size_t put_acks(struct redis_shared *self, int64_t from, int64_t to, stru
     return commands;
 }
 
-/* Acknowledging what is acknowledged already is harmless, so a broken connection costs a repeat. */
-static weir_status shared_commit(void *instance,
-                                 struct weir_partition *const *items,
-                                 size_t count,
-                                 struct weir_err *err)
+/* Acknowledges the entries in [from, to) and waits for the answers. */
+static weir_status
+send_acks(struct redis_shared *self, int64_t from, int64_t to, struct weir_err *err)
 {
-    struct redis_shared *self = instance;
-    WEIR_ASSERT(count == 1);
-    weir_status status = source_connect_acks(self, err);
-    if (status != WEIR_OK) {
-        return status;
-    }
     struct weir_strbuf out;
     weir_strbuf_init(&out, SIZE_MAX / 2);
-    size_t commands = put_acks(self, items[0]->committed, items[0]->closing, &out);
+    weir_status status = WEIR_OK;
+    size_t commands = put_acks(self, from, to, &out);
     WEIR_ASSERT(!out.failed);
     if (commands > 0 && redisAppendFormattedCommand(self->acks, out.data, out.size) != REDIS_OK) {
         status = redis_fail(err, self->config->stream, self->acks, NULL);
@@ -719,6 +712,28 @@ static weir_status shared_commit(void *instance,
             status = redis_fail(err, self->config->stream, self->acks, reply);
         }
         freeReplyObject(reply);
+    }
+    return status;
+}
+
+/* Acknowledging what is acknowledged already is harmless, so a broken connection costs a repeat. A
+ * whole epoch at once would keep the server from everything else meanwhile. */
+static weir_status shared_commit(void *instance,
+                                 struct weir_partition *const *items,
+                                 size_t count,
+                                 struct weir_err *err)
+{
+    struct redis_shared *self = instance;
+    WEIR_ASSERT(count == 1);
+    weir_status status = source_connect_acks(self, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    const int64_t closing = items[0]->closing;
+    for (int64_t from = items[0]->committed; from < closing && status == WEIR_OK;) {
+        int64_t to = closing - from < ACK_COUNT ? closing : from + ACK_COUNT;
+        status = send_acks(self, from, to, err);
+        from = to;
     }
     if (status != WEIR_OK) { /* answers may be left in it */
         redisFree(self->acks);

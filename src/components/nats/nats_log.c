@@ -518,6 +518,7 @@ weir_status nats_log_commit(struct nats_log *log,
                             log->nonce, log->token, log->epoch + 1, position);
         status = log_send(log, client, (struct weir_slice){text, (size_t)size}, is_batch, err);
     }
+    nats_log_forget(log);
     if (status == WEIR_OK) {
         log->epoch++;
         log->position = position;

@@ -188,7 +188,9 @@ static bool thread_take(struct redis_sink *self, redisContext *context, struct w
     struct weir_delivery *delivery = &self->delivery;
     weir_strbuf_clear(spare);
     weir_delivery_lock(delivery);
-    bool takes = self->buffer.size > 0 && self->sent - delivery->answered < OUTSTANDING_MAX;
+    /* Nothing behind what is to be written again: it would come before it. */
+    bool takes = delivery->failure.status == WEIR_OK && self->buffer.size > 0 &&
+                 self->sent - delivery->answered < OUTSTANDING_MAX;
     if (takes) {
         struct weir_strbuf full = self->buffer;
         self->buffer = *spare;

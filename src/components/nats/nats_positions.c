@@ -62,6 +62,37 @@ asker_open(struct asker *self, const struct weir_positions_call *call, struct we
                              : status;
 }
 
+/* A partition that is read by position. Between its messages stand those of others: its end is as
+ * far behind its position as it has messages to come. */
+static weir_status list_part(struct asker *self,
+                             const struct weir_positions_call *call,
+                             struct weir_position *item,
+                             struct weir_err *err)
+{
+    const struct nats_source_config *config = call->config;
+    char subject[NATS_SUBJECT_MAX], topic[NATS_TOPIC_MAX], name[NATS_NAME_MAX + 1];
+    const char *filter = subject;
+    nats_source_partition(config, item->partition, subject, topic);
+    item->topic = weir_arena_strdup(call->arena, topic);
+    item->committed = self->positions[item->partition];
+    if (item->committed < 0) {
+        return WEIR_OK;
+    }
+    const struct nats_consumer_spec spec = {.stream = config->stream,
+                                            .filters = {&filter, subject[0] != '\0'},
+                                            .start_sequence = item->committed};
+    struct weir_value info = {0};
+    weir_status status = nats_consumer_ordered(self->client, &spec, name, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    status = nats_consumer_find(self->client, config->stream, name, call->arena, &info, err);
+    item->end = item->committed + nats_api_int(info, "num_pending", 0);
+    struct weir_err ignored = {0}; /* it ends by itself */
+    (void)!nats_consumer_delete(self->client, config->stream, name, call->arena, &ignored);
+    return status;
+}
+
 static weir_status list(const struct weir_positions_call *call,
                         struct weir_position **ret_items,
                         size_t *ret_count,
@@ -80,10 +111,7 @@ static weir_status list(const struct weir_positions_call *call,
         items[i].end = nats_api_int(state, "last_seq", 0) + 1;
         items[i].committed = -1;
         if (asker.is_positioned || weir_value_is_absent(asker.consumer)) {
-            char subject[NATS_SUBJECT_MAX], topic[NATS_TOPIC_MAX];
-            nats_source_partition(config, (int32_t)i, subject, topic);
-            items[i].topic = weir_arena_strdup(call->arena, topic);
-            items[i].committed = asker.positions[i];
+            status = list_part(&asker, call, &items[i], err);
         } else if (!weir_value_is_absent(asker.consumer)) {
             items[i].committed = items[i].end - nats_api_int(asker.consumer, "num_pending", 0) -
                                  nats_api_int(asker.consumer, "num_ack_pending", 0);

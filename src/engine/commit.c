@@ -5,6 +5,7 @@
  */
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "engine/engine_priv.h"
 
 enum { COMMIT_LEAST_MS = 500 };
@@ -75,6 +76,7 @@ static weir_status commit_start(struct weir_engine *engine, struct weir_err *err
                                           .sources = engine->commit_sources,
                                           .source_count = engine->outer_count};
     engine->committing = true;
+    weir_failpoint(WEIR_FAILPOINT_BEFORE_COMMIT);
     return WEIR_OK;
 }
 
@@ -97,6 +99,9 @@ weir_status weir_engine_commit_domain(struct weir_engine *engine, struct weir_er
     status = engine->plan.domain->commit(engine->domain, &engine->commit, err);
     if (status == WEIR_AGAIN) {
         return status;
+    }
+    if (status == WEIR_OK) {
+        weir_failpoint(WEIR_FAILPOINT_AFTER_COMMIT);
     }
     if (status != WEIR_OK && status != WEIR_UNKNOWN) {
         engine_apply_standing(engine, &engine->commit);
@@ -142,6 +147,7 @@ static weir_status engine_store_in_log(struct weir_engine *engine, struct weir_e
 weir_status weir_engine_store_positions(struct weir_engine *engine, struct weir_err *err)
 {
     weir_status status = commit_check_lease(engine, err);
+    weir_failpoint(WEIR_FAILPOINT_BEFORE_COMMIT);
     if (status == WEIR_OK && engine->state_log != NULL) {
         status = engine_store_in_log(engine, err);
     }
@@ -153,6 +159,9 @@ weir_status weir_engine_store_positions(struct weir_engine *engine, struct weir_
             status = source->component->ops.source->commit(source->self, items, count, err);
             weir_free(items);
         }
+    }
+    if (status == WEIR_OK) {
+        weir_failpoint(WEIR_FAILPOINT_AFTER_COMMIT);
     }
     return status;
 }

@@ -24,6 +24,12 @@ struct kafka_connection {
 /* WEIR_CONFIG: librdkafka has no such property, or not with such a value, or it is weir's. */
 weir_status kafka_property_check(const char *name, const char *value, struct weir_err *err);
 
+/* What a guarantee needs of the server; for struct weir_component.needs. */
+#define KAFKA_NEEDS                                                                                \
+    "kafka: a crash of a machine loses nothing with three replicas and `min.insync.replicas: 2`, " \
+    "of "                                                                                          \
+    "the topics and of those in which Kafka keeps positions and transactions"
+
 /* The rows that every Kafka component has; S has a member `struct kafka_connection connection`. */
 #define KAFKA_CONNECTION_FIELDS(S)                                                                 \
     WEIR_F_NAMED(S, connection.brokers, "brokers", STRS, struct weir_strs,                         \

@@ -536,6 +536,7 @@ const struct weir_component weir_component_kafka_sink = {
     .self_size = sizeof(struct kafka_sink),
     .leases = &kafka_lease_ops,
     .durable = true,
+    .needs = KAFKA_NEEDS,
     .domain = &kafka_transaction_ops,
     .open = kafka_sink_open,
     .close = kafka_sink_close,

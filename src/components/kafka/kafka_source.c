@@ -21,7 +21,6 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/failpoint.h"
 #include "kafka_exchange.h"
 #include "kafka_lane.h"
 #include "kafka_lease.h"
@@ -638,10 +637,8 @@ static weir_status kafka_source_commit(void *instance,
         rd_kafka_topic_partition_list_add(list, items[i]->topic, items[i]->index)->offset =
             items[i]->closing;
     }
-    weir_failpoint(WEIR_FAILPOINT_BEFORE_COMMIT);
     rd_kafka_resp_err_t code =
         list->cnt == 0 ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_commit(self->rk, list, 0);
-    weir_failpoint(WEIR_FAILPOINT_AFTER_COMMIT);
     for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
         code = list->elems[i].err;
     }
@@ -764,6 +761,7 @@ const struct weir_component weir_component_kafka_source = {
     .leases = &kafka_lease_ops,
     .positions = WEIR_POSITIONS_GROUP,
     .deterministic = true,
+    .needs = KAFKA_NEEDS,
     .domain = &kafka_transaction_ops,
     .exchange = &kafka_exchange_ops,
     .open = kafka_source_open,

@@ -388,7 +388,6 @@ commit_send(struct kafka_transaction *self, const struct weir_commit *commit, st
         self->sent++;
     }
     weir_failpoint(WEIR_FAILPOINT_AFTER_SEND_OFFSETS);
-    weir_failpoint(WEIR_FAILPOINT_BEFORE_COMMIT);
     self->stage = STAGE_COMMITTING;
     self->until_ms = kafka_now_ms() + commit->timeout_ms;
     return WEIR_OK;
@@ -478,7 +477,6 @@ commit_end(struct kafka_transaction *self, const struct weir_commit *commit, str
 {
     rd_kafka_error_t *error = rd_kafka_commit_transaction(self->producer->rk, SLICE_MS);
     if (error == NULL) {
-        weir_failpoint(WEIR_FAILPOINT_AFTER_COMMIT);
         self->begun = false;
         self->stage = STAGE_NONE;
         self->suspect = self->suspect || transaction_has_troubles(self);

@@ -31,7 +31,6 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/clock.h"
-#include "base/failpoint.h"
 
 enum { PAGE = 1000, RETRY_MS = 100 };
 
@@ -646,7 +645,6 @@ weir_status redis_commit(struct redis_nodes *nodes,
 {
     struct weir_err why = {0};
     int64_t left_ns = deadline_ns - weir_clock_monotonic_ns(clock);
-    weir_failpoint(WEIR_FAILPOINT_BEFORE_COMMIT);
     for (bool again = false; !is_decided(items, count) && (!again || left_ns > 0); again = true) {
         if (again) {
             (void)!poll(NULL, 0, RETRY_MS);
@@ -665,9 +663,7 @@ weir_status redis_commit(struct redis_nodes *nodes,
             *err = items[i].err;
         }
     }
-    if (err->status == WEIR_OK) {
-        weir_failpoint(WEIR_FAILPOINT_AFTER_COMMIT);
-    } else { /* a server that refuses may not be the one to ask any more */
+    if (err->status != WEIR_OK) { /* a server that refuses may not be the one to ask any more */
         redis_nodes_drop(nodes);
     }
     return err->status;

@@ -19,6 +19,7 @@ struct nats_target {
     struct weir_strs kept; /* subjects of the stream as it is */
     struct weir_arena arena;
     size_t payload_max; /* of a message, by the server */
+    struct nats_target *next; /* of another sink; the same stream */
 };
 
 /* The stream is there, or is made, keeps `subject` (and everything below it) too, and can be

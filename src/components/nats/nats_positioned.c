@@ -54,7 +54,7 @@ struct nats_positioned {
     char name[NATS_NAME_MAX + 1], stream[NATS_NAME_MAX + 8];
     struct nats_lease_medium medium;
     struct nats_client *client; /* control */
-    struct nats_target *target; /* of the sink whose outputs are part of the commits; may be NULL */
+    struct nats_target *target; /* of the sinks whose outputs are part of the commits; may be NULL */
 };
 
 /* --- opening; control --------------------------------------------------------------------------*/
@@ -136,10 +136,12 @@ static struct nats_client *positioned_client(struct nats_positioned *self, struc
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         char subject[NATS_SUBJECT_MAX];
         snprintf(subject, sizeof(subject), "weir.%s.task", self->name);
-        if (self->client != NULL && self->target != NULL &&
-            nats_target_ensure(self->target, self->client, subject, err) != WEIR_OK) {
-            nats_client_free(self->client);
-            self->client = NULL;
+        struct nats_target *target = self->target;
+        for (; target != NULL && self->client != NULL; target = target->next) {
+            if (nats_target_ensure(target, self->client, subject, err) != WEIR_OK) {
+                nats_client_free(self->client);
+                self->client = NULL;
+            }
         }
     }
     return self->client;
@@ -526,6 +528,7 @@ positioned_join(void *instance, void *const *sinks, size_t count, struct weir_er
                                "effectively-once.");
             return status;
         }
+        target->next = self->target;
         self->target = target;
     }
     for (uint32_t i = 0; i < self->part_count && self->target != NULL; i++) {

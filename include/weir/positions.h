@@ -26,6 +26,7 @@ struct weir_position {
     int32_t partition;
     int64_t first, end; /* [first, end) can be read; -1: unknown */
     int64_t committed;  /* where reading goes on; -1: nowhere yet, or the state log knows */
+    int64_t others;     /* numbers between them that are no records of this partition */
     int64_t target;     /* where it should go on */
 };
 

@@ -273,7 +273,7 @@ void weir_standing_close(struct weir_standing *self)
 
 static int64_t lag_of(const struct weir_position *item)
 {
-    int64_t lag = item->end - item->committed;
+    int64_t lag = item->end - item->committed - item->others;
     return item->end < 0 || item->committed < 0 ? -1 : lag < 0 ? 0 : lag;
 }
 

@@ -62,8 +62,7 @@ asker_open(struct asker *self, const struct weir_positions_call *call, struct we
                              : status;
 }
 
-/* A partition that is read by position. Between its messages stand those of others: its end is as
- * far behind its position as it has messages to come. */
+/* A partition that is read by position. Between its messages stand those of others. */
 static weir_status list_part(struct asker *self,
                              const struct weir_positions_call *call,
                              struct weir_position *item,
@@ -87,7 +86,7 @@ static weir_status list_part(struct asker *self,
         return status;
     }
     status = nats_consumer_find(self->client, config->stream, name, call->arena, &info, err);
-    item->end = item->committed + nats_api_int(info, "num_pending", 0);
+    item->others = item->end - item->committed - nats_api_int(info, "num_pending", 0);
     struct weir_err ignored = {0}; /* it ends by itself */
     (void)!nats_consumer_delete(self->client, config->stream, name, call->arena, &ignored);
     return status;

@@ -17,7 +17,7 @@ set(WEIR_TEST_PREFIX "" CACHE STRING "Put before the name of each test")
 option(WEIR_BROKER_TESTS "Register the tests that start servers" ON)
 set(tests_dir "${CMAKE_SOURCE_DIR}/tests")
 set(tsan_options "TSAN_OPTIONS=suppressions=${tests_dir}/support/tsan.supp")
-set(server_suites "^(broker|redis|nats)$")
+set(server_suites "^(broker|redis|nats|pairs)$")
 set(redis8_server "${CMAKE_SOURCE_DIR}/build/deps/redis-server-8.0.6/redis-server")
 set(redis8_tests cluster positioned sentinel sink source state trouble)
 

@@ -24,6 +24,7 @@ SINKS = {
     "kafka": {"kafka": {"brokers": "k:9092", "topic": "out"}},
     "redis": {"redis": {"url": "r:6379", "stream": "out"}},
     "jetstream": {"nats": {"url": "n:4222", "subject": "out"}},
+    "jetstream, atomic": {"nats": {"url": "n:4222", "subject": "out", "stream": "OUT", "atomic": True}},
     "file": {"file": {"path": "out.jsonl"}}}
 COUNT = {"n": "count"}
 STEPS = {
@@ -44,8 +45,10 @@ def explained(source, sink, steps):
 
 
 def main():
-    found = "\n".join(explained(source, sink, steps) for steps in STEPS for source in SOURCES for sink in SINKS
-                      if not steps or source.split(" ")[0] == sink or source == "file")
+    found = "\n".join(
+        explained(source, sink, steps) for steps in STEPS for source in SOURCES for sink in SINKS
+        if (not steps or source.split(" ")[0] == sink.split(",")[0] or source == "file")
+        and (sink != "jetstream, atomic" or source == "jetstream positioned"))
     if "--update" in sys.argv[1:]:
         EXPECTED.write_text(found)
         return 0

@@ -15,7 +15,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import harness
 import wait
-from harness import case, main, scale
+from harness import case, long_case, main, scale
 from nats_flow import both
 from nats_proxy import Proxy
 from nats_server import Server
@@ -86,7 +86,7 @@ def answers_lost(context, version):
     assert "dropped messages that it had" in weir_log, weir_log
 
 
-@case
+@long_case
 def kafka_to_nats(context):
     nats = server(context, "new")
     kafka = context.kafka()

@@ -13,7 +13,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import wait
 from harness import main, scale
-from nats_flow import Flow, both
+from nats_flow import Flow, both, long_both
 from nats_server import NatsError
 
 
@@ -103,7 +103,7 @@ def large_messages(context, version):
     weir.term()
 
 
-@both
+@long_both
 def weir_killed(context, version):
     flow = Flow(context, version)
     flow.add(scale(20_000, 200_000))
@@ -119,7 +119,7 @@ def weir_killed(context, version):
     weir.term()
 
 
-@both
+@long_both
 def server_killed(context, version):
     flow = Flow(context, version, extra="")
     flow.add(scale(30_000, 300_000))
@@ -132,7 +132,7 @@ def server_killed(context, version):
     weir.term()
 
 
-@both
+@long_both
 def zombie(context, version):
     """A stopped process's messages are given to another; when it wakes up, nothing is lost."""
     flow = Flow(context, version)

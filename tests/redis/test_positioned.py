@@ -12,7 +12,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import redis_proxy
 import wait
-from harness import case, main, scale
+from harness import case, long_case, main, scale
 from redis_flow import Flow, owned
 
 # Slow work, so that the pipeline is in the middle of it when something happens.
@@ -81,7 +81,7 @@ def kill_often(context, flow, kills, **options):
     return weir
 
 
-@case
+@long_case
 def weir_killed(context):
     flow = Flow(context)
     flow.add(scale(4000, 40_000))
@@ -89,7 +89,7 @@ def weir_killed(context):
     flow.account().expect()
 
 
-@case
+@long_case
 def server_killed(context):
     """With appendfsync always the server loses nothing that it has answered."""
     flow = Flow(context)
@@ -187,7 +187,7 @@ def is_red(context, fault, disturb):
     return account
 
 
-@case
+@long_case
 def faults_are_seen(context):
     """The account can turn red."""
     def kill(flow, weir):

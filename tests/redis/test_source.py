@@ -12,7 +12,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import wait
-from harness import case, main, scale
+from harness import case, long_case, main, scale
 from redis_server import Server
 
 
@@ -124,19 +124,19 @@ def killed(context, instance):
     weir.term()
 
 
-@case
+@long_case
 def weir_killed(context):
     """With a name it comes back to its own pending entries."""
     killed(context, "a")
 
 
-@case
+@long_case
 def weir_killed_nameless(context):
     """Each start is a new consumer, which claims what the dead one left."""
     killed(context, None)
 
 
-@case
+@long_case
 def server_killed(context):
     flow = Flow(context)
     flow.add(scale(40_000, 400_000))
@@ -149,7 +149,7 @@ def server_killed(context):
     weir.term()
 
 
-@case
+@long_case
 def zombie(context):
     """A stopped process's entries are taken over; when it wakes up, nothing is lost."""
     flow = Flow(context)

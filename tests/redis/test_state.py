@@ -14,7 +14,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import redis_proxy
 import wait
-from harness import case, main, scale, weir_binary
+from harness import case, long_case, main, scale, weir_binary
 from redis_flow import Flow, owned
 
 SIZE, GRACE = 40, 4
@@ -53,7 +53,7 @@ def windows(flow, process="weir", **more):
     return flow.weir(process, steps=[PARSED, WINDOW, FLAT], guarantee=None, batch_size=50, **more)
 
 
-@case
+@long_case
 def killed(context):
     flow = Flow(context, partitions=3)
     weir = windows(flow, source={"lease": "500ms"})
@@ -131,7 +131,7 @@ def snapshots_cut_the_log(context):
     assert not first[0][0].startswith(b"1-"), first[0][0]
 
 
-@case
+@long_case
 def seen_before(context):
     """Dedupe remembers across a crash."""
     flow = Flow(context, partitions=2)

@@ -43,6 +43,11 @@ def case(function):
     return function
 
 
+def long_case(function):
+    """A case whose ground the composites of tests/pairs cover: run with WEIR_LONG, or by its name."""
+    return case(function) if LONG or function.__name__ in sys.argv[1:] else function
+
+
 def weir_binary():
     path = pathlib.Path(os.environ.get("WEIR_BIN", ROOT / "build" / "release" / "weir"))
     if not os.access(path, os.X_OK):

@@ -13,9 +13,9 @@ import time
 
 from kafka_cluster import Cluster
 
-PRODUCE, METADATA, TXN_OFFSET_COMMIT = 0, 3, 28
+PRODUCE, METADATA, OFFSET_COMMIT, TXN_OFFSET_COMMIT = 0, 3, 8, 28
 ADD_PARTITIONS_TO_TXN, ADD_OFFSETS_TO_TXN, END_TXN, INIT_PRODUCER_ID = 24, 25, 26, 22
-API_NAMES = {0: "Produce", 24: "AddPartitionsToTxn", 25: "AddOffsetsToTxn", 26: "EndTxn",
+API_NAMES = {0: "Produce", 8: "OffsetCommit", 24: "AddPartitionsToTxn", 25: "AddOffsetsToTxn", 26: "EndTxn",
              28: "TxnOffsetCommit", 22: "InitProducerId"}
 
 

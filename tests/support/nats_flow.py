@@ -8,13 +8,17 @@ import wait
 from nats_server import Server
 
 
-def both(function):
+def both(function, register=harness.case):
     """The case, once for each version of the server."""
     for version in ("old", "new"):
         run = functools.partial(function, version=version)
         run.__name__ = f"{function.__name__}_{version}"
-        harness.case(run)
+        register(run)
     return function
+
+
+def long_both(function):
+    return both(function, harness.long_case)
 
 
 class Flow:

@@ -20,10 +20,14 @@ class Proxy:
         while True:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target), timeout=5)
-                server.settimeout(None)
             except OSError:
                 return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target), timeout=5)
+                server.settimeout(None)
+            except OSError:  # the server is down
+                client.close()
+                continue
             self._sockets += [client, server]
             for source, sink, from_server in [(client, server, False), (server, client, True)]:
                 threading.Thread(target=self._pump, args=(source, sink, from_server),

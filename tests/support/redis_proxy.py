@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A TCP proxy in front of a Redis that understands what it carries: it can cut a connection right
 after the server has answered a command of the test's choice, so that the command was applied and
-its answer is lost. Runs in threads of the test."""
+its answer is lost, or in front of a command, so that it never came. Runs in threads of the test."""
 import collections
 import socket
 import threading
@@ -70,11 +70,18 @@ class Link:
         splitter = Splitter()
         try:
             while chunk := self.client.recv(1 << 16):
+                out = []
                 for command in splitter.feed(chunk):
                     name = command_name(command)
+                    if self.proxy.refuses(self, name):
+                        self.server.sendall(b"".join(out))
+                        self.proxy.dropped += 1
+                        self.close()
+                        return
                     self.seen[name] += 1
                     self.asked.append(name)
-                self.server.sendall(chunk)
+                    out.append(command)
+                self.server.sendall(b"".join(out))
         except OSError:
             pass
         self.close()
@@ -100,12 +107,14 @@ class Link:
 
 
 class Proxy:
-    """`drops(link, command, answer)`: true cuts the connection in the place of that answer."""
+    """`drops(link, command, answer)`: true cuts the connection in the place of that answer;
+    `refuses(link, command)`: in the place of that command."""
 
     def __init__(self, port):
         self.target = port
         self.dropped = 0
         self.drops = lambda link, command, answer: False
+        self.refuses = lambda link, command: False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"

@@ -155,7 +155,14 @@ class Pair:
         weir.kill()
         weir.start()
 
+    def wait_ready(self):
+        """Who finds no server when it starts ends, and says so."""
+        for weir in self.processes:
+            if not self.is_bounded:
+                weir.wait_ready(60)
+
     def kill_servers(self):
+        self.wait_ready()
         for system in self.systems:
             if system.restarts is not None and (system.restarts < 1 or self.slow_too):
                 system.kill()
@@ -163,6 +170,7 @@ class Pair:
                 system.start()
 
     def restart_servers(self):
+        self.wait_ready()
         for system in self.systems:
             if system.restarts is not None and system.restarts < 1:
                 system.server.stop()

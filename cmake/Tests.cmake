@@ -19,7 +19,7 @@ set(tests_dir "${CMAKE_SOURCE_DIR}/tests")
 set(tsan_options "TSAN_OPTIONS=suppressions=${tests_dir}/support/tsan.supp")
 set(server_suites "^(broker|redis|nats|pairs)$")
 set(redis8_server "${CMAKE_SOURCE_DIR}/build/deps/redis-server-8.0.6/redis-server")
-set(redis8_tests cluster positioned sentinel sink source state trouble)
+set(redis8_tests cluster positioned replies sentinel sink source state trouble)
 
 function(weir_test_name SOURCE OUT)
     string(REGEX REPLACE "test_([^/]*)\\.(c|py)$" "\\1" name "${SOURCE}")

@@ -92,6 +92,11 @@ class Server:
         self.start()
 
     def start(self):
+        self.launch()
+        wait.until(lambda: self.call("PING") == "PONG", 30, "the Redis server answers")
+
+    def launch(self):
+        """Does not wait until it answers."""
         line = [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.dir),
                 "--daemonize", "no", "--logfile", str(self.dir / "redis.log")]
         for key, value in self.settings.items():
@@ -99,7 +104,6 @@ class Server:
         self.process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL,
                                         preexec_fn=harness.die_with_parent)
-        wait.until(lambda: self.call("PING") == "PONG", 30, "the Redis server answers")
 
     def call(self, *arguments):
         """One command; on a new connection when the old one is gone."""

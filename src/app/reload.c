@@ -43,7 +43,7 @@ static void on_hup(int number)
     for (size_t i = 0; i < WEIR_PIPELINES_MAX; i++) {
         struct weir_reload *self = atomic_load(&reloads[i]);
         if (self != NULL) {
-            self->hung_up = 1;
+            atomic_store(&self->hung_up, true);
             weir_wake(self->wake_fd);
             any = true;
         }
@@ -457,8 +457,7 @@ static void *reload_main(void *context)
         if (fds[0].revents != 0) {
             drain(self->wake_fd);
         }
-        if (self->hung_up) {
-            self->hung_up = 0;
+        if (atomic_exchange(&self->hung_up, false)) {
             if (self->on_terminal && !isatty(STDERR_FILENO)) {
                 kill(getpid(), SIGTERM); /* the terminal is gone: nobody asked for a reload */
                 continue;
@@ -516,7 +515,7 @@ weir_status weir_reload_start(struct weir_reload *self,
     pthread_cond_init(&self->changed, NULL);
     enlist(self);
     if (atomic_load(&hung_early)) {
-        self->hung_up = 1;
+        atomic_store(&self->hung_up, true);
         weir_wake(self->wake_fd);
     }
     sigset_t all, before;

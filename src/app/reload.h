@@ -15,7 +15,7 @@
 #define WEIR_APP_RELOAD_H
 
 #include <pthread.h>
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/stat.h>
 
@@ -30,7 +30,7 @@ struct weir_reload {
     bool on_terminal; /* at the start */
     bool shares_http;
     int wake_fd; /* an eventfd: SIGHUP arrived, or it is time to stop */
-    volatile sig_atomic_t hung_up;
+    atomic_bool hung_up;
     int watch_fd;     /* -1: only SIGHUP */
     struct stat seen; /* the file when it was last read */
     pthread_t thread;

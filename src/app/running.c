@@ -38,7 +38,7 @@ enum { ECHO_MS = 100 };
  * are looked at, and none is freed meanwhile. */
 static struct weir_engine *_Atomic running[WEIR_PIPELINES_MAX];
 static atomic_int touching;
-static volatile sig_atomic_t signals_seen;
+static atomic_int signals_seen;
 static atomic_bool one_failed; /* the others end too */
 
 static void stop_all(void)
@@ -55,7 +55,7 @@ static void stop_all(void)
 
 static bool is_stopping(void)
 {
-    return signals_seen > 0 || atomic_load(&one_failed);
+    return atomic_load(&signals_seen) > 0 || atomic_load(&one_failed);
 }
 
 /* timeout(1) sends its signal to us and then to our group: that is one. */
@@ -73,7 +73,7 @@ static void on_signal(int number)
     if (is_an_echo()) {
         return;
     }
-    if (signals_seen++ > 0) {
+    if (atomic_fetch_add(&signals_seen, 1) > 0) {
         static const char text[] = "weir: second signal, leaving at once\n";
         ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
         (void)written;

@@ -7,6 +7,9 @@
  *
  *   passthrough   key and value go through untouched
  *   map           .status == "paid" | {id, user, amount, country: .address.country}
+ *   window        count and sum(.id) per .user in windows of 50 s by .created_at, per partition;
+ *                 time goes forward in each, a window ends with the first record behind it. What it
+ *                 keeps is gone when it dies
  *
  * It has no error policy: any surprise ends it, so that a fast wrong run cannot be mistaken for a
  * result. The decision that matters for speed: payloads are copied into the producer. They are
@@ -28,6 +31,22 @@ enum {
     POLL_MS = 5,
     REQUEST_MS = 30000,
     POOL_BYTES = 1 << 20,
+    WINDOW_MS = 50000,
+    PARTITIONS_MAX = 16,
+    SLOTS = 1 << 18, /* of one window; a power of two, more than twice the users */
+};
+
+/* A user's name has seven letters, so that with its end it is a number too. */
+struct slot {
+    uint64_t user;
+    int64_t count, sum;
+};
+
+struct window {
+    int64_t start_ms; /* -1: none is open */
+    struct slot *slots;
+    uint32_t *used; /* places in `slots`, in the order of arrival */
+    size_t count;
 };
 
 struct loop {
@@ -36,7 +55,8 @@ struct loop {
     const char *topic;
     char *read_pool, *write_pool;
     int64_t commit_ms, failed;
-    bool transactions, map;
+    bool transactions, map, window;
+    struct window windows[PARTITIONS_MAX];
 };
 
 __attribute__((noreturn, format(printf, 1, 2))) static void die(const char *format, ...)
@@ -123,11 +143,11 @@ static void open_clients(struct loop *loop, const char *brokers, const char *in,
     loop->out = rd_kafka_topic_new(loop->producer, loop->topic, NULL);
 }
 
-static void
-send_copy(struct loop *loop, const rd_kafka_message_t *in, const void *value, size_t size)
+static void send_copy(
+    struct loop *loop, const void *key, size_t key_size, const void *value, size_t size)
 {
     while (rd_kafka_produce(loop->out, RD_KAFKA_PARTITION_UA, RD_KAFKA_MSG_F_COPY,
-                            (void *)(uintptr_t)value, size, in->key, in->key_len, NULL) != 0) {
+                            (void *)(uintptr_t)value, size, key, key_size, NULL) != 0) {
         if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL)
             die("cannot produce: %s", rd_kafka_err2str(rd_kafka_last_error()));
         rd_kafka_poll(loop->producer, POLL_MS);
@@ -164,7 +184,61 @@ static void filter_and_map(struct loop *loop, const rd_kafka_message_t *in)
     char *text = yyjson_mut_val_write_opts(object, 0, &writing, &size, NULL);
     if (text == NULL)
         die("cannot write");
-    send_copy(loop, in, text, size);
+    send_copy(loop, in->key, in->key_len, text, size);
+}
+
+static void window_close(struct loop *loop, struct window *window)
+{
+    char text[256];
+    for (size_t i = 0; i < window->count; i++) {
+        struct slot *slot = &window->slots[window->used[i]];
+        const char *user = (const char *)&slot->user;
+        int size = snprintf(text, sizeof text,
+                            "{\"key\":\"%s\",\"window\":{\"start\":%" PRId64 ",\"end\":%" PRId64
+                            ",\"kind\":\"final\"},\"n\":%" PRId64 ",\"s\":%" PRId64 "}",
+                            user, window->start_ms, window->start_ms + WINDOW_MS, slot->count,
+                            slot->sum);
+        send_copy(loop, user, strlen(user), text, (size_t)size);
+        *slot = (struct slot){0};
+    }
+    window->count = 0;
+}
+
+static void window_add(struct loop *loop, const rd_kafka_message_t *in)
+{
+    yyjson_alc reading;
+    yyjson_alc_pool_init(&reading, loop->read_pool, POOL_BYTES);
+    yyjson_doc *doc = yyjson_read_opts(in->payload, in->len, 0, &reading, NULL);
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    yyjson_val *name = yyjson_obj_get(root, "user");
+    if (in->partition >= PARTITIONS_MAX || yyjson_get_len(name) >= sizeof(uint64_t))
+        die("not an event");
+    struct window *window = &loop->windows[in->partition];
+    if (window->slots == NULL) {
+        *window = (struct window){.start_ms = -1,
+                                  .slots = calloc(SLOTS, sizeof *window->slots),
+                                  .used = calloc(SLOTS, sizeof *window->used)};
+        if (window->slots == NULL || window->used == NULL)
+            die("out of memory");
+    }
+    const int64_t at = yyjson_get_sint(yyjson_obj_get(root, "created_at"));
+    const int64_t start = at - at % WINDOW_MS;
+    if (start != window->start_ms) {
+        window_close(loop, window);
+        window->start_ms = start;
+    }
+    uint64_t user = 0;
+    memcpy(&user, yyjson_get_str(name), yyjson_get_len(name));
+    uint32_t place = (uint32_t)(user * 0x9e3779b97f4a7c15u >> 40) % SLOTS;
+    while (window->slots[place].user != 0 && window->slots[place].user != user)
+        place = (place + 1) % SLOTS;
+    struct slot *slot = &window->slots[place];
+    if (slot->user == 0) {
+        slot->user = user;
+        window->used[window->count++] = place;
+    }
+    slot->count++;
+    slot->sum += yyjson_get_sint(yyjson_obj_get(root, "id"));
 }
 
 static void commit(struct loop *loop, bool last)
@@ -206,8 +280,11 @@ static void run(struct loop *loop, int64_t count)
                 die("cannot read: %s", rd_kafka_message_errstr(messages[i]));
             if (loop->map)
                 filter_and_map(loop, messages[i]);
+            else if (loop->window)
+                window_add(loop, messages[i]);
             else
-                send_copy(loop, messages[i], messages[i]->payload, messages[i]->len);
+                send_copy(loop, messages[i]->key, messages[i]->key_len, messages[i]->payload,
+                          messages[i]->len);
             rd_kafka_message_destroy(messages[i]);
         }
         done += got > 0 ? got : 0;
@@ -224,10 +301,11 @@ static void run(struct loop *loop, int64_t count)
 int main(int argc, char **argv)
 {
     if (argc != 7 && argc != 8)
-        die("usage: loop_kafka BROKERS IN OUT GROUP passthrough|map COUNT [--transactions]");
+        die("usage: loop_kafka BROKERS IN OUT GROUP passthrough|map|window COUNT [--transactions]");
     struct loop loop = {
         .topic = argv[3],
         .map = strcmp(argv[5], "map") == 0,
+        .window = strcmp(argv[5], "window") == 0,
         .transactions = argc == 8 && strcmp(argv[7], "--transactions") == 0,
         .read_pool = malloc(POOL_BYTES),
         .write_pool = malloc(POOL_BYTES),
@@ -241,6 +319,10 @@ int main(int argc, char **argv)
     rd_kafka_destroy(loop.producer);
     rd_kafka_consumer_close(loop.consumer);
     rd_kafka_destroy(loop.consumer);
+    for (size_t i = 0; i < PARTITIONS_MAX; i++) {
+        free(loop.windows[i].slots);
+        free(loop.windows[i].used);
+    }
     free(loop.read_pool);
     free(loop.write_pool);
     return 0;

@@ -139,6 +139,20 @@ def state(context, version):
 
 
 @both
+def started_without_a_server(context, version):
+    """It waits for the server, and asks what it would have asked at the start before it takes a partition."""
+    flow = Flow(context, version)
+    flow.add(500)
+    flow.server.stop()
+    weir = flow.weir()
+    weir.wait_log("not connected")
+    flow.server.start()
+    flow.wait_out(flow.total())
+    weir.term()
+    flow.check()
+
+
+@both
 def looked_at_from_outside(context, version):
     flow = Flow(context, version)
     flow.add(100)

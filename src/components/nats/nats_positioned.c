@@ -51,6 +51,7 @@ struct nats_positioned {
     struct nats_part *parts;
     uint32_t part_count;
     uint64_t nonce;
+    bool is_checked; /* the streams are there, and keep what positions need */
     char name[NATS_NAME_MAX + 1], stream[NATS_NAME_MAX + 8];
     struct nats_lease_medium medium;
     struct nats_client *client; /* control */
@@ -150,6 +151,9 @@ static struct nats_client *positioned_client(struct nats_positioned *self, struc
 /* The stream that is read keeps what was read; and weir's own is there. */
 static weir_status check_streams(struct nats_positioned *self, struct weir_err *err)
 {
+    if (self->is_checked) {
+        return WEIR_OK;
+    }
     const struct nats_stream_spec spec = {.name = self->config->stream,
                                           .subjects = self->config->subjects,
                                           .manage = (enum nats_manage)self->config->manage};
@@ -177,12 +181,21 @@ static weir_status check_streams(struct nats_positioned *self, struct weir_err *
     weir_arena_done(&arena);
     char subjects[NATS_NAME_MAX + 20];
     snprintf(subjects, sizeof(subjects), "weir.%s.log.>", self->name);
-    return status == WEIR_OK ? nats_log_make_stream(client, self->stream, subjects, err) : status;
+    status = status == WEIR_OK ? nats_log_make_stream(client, self->stream, subjects, err) : status;
+    self->is_checked = status == WEIR_OK;
+    return status;
 }
 
+/* A server that is away is waited for, and asked before the first partition is taken. */
 static weir_status positioned_start(void *instance, struct weir_err *err)
 {
-    weir_status status = check_streams(instance, err);
+    struct nats_positioned *self = instance;
+    weir_status status = check_streams(self, err);
+    if (weir_status_class(status) == WEIR_CLASS_UNAVAILABLE) {
+        WEIR_LOG_WARN(self->ctx->log, "not connected", WEIR_F_ERR(err));
+        weir_err_clear(err);
+        status = WEIR_OK;
+    }
     return status == WEIR_OK ? weir_leased_start(instance, err) : status;
 }
 
@@ -266,9 +279,10 @@ static weir_status part_adopt(void *instance,
     struct nats_positioned *self = instance;
     struct nats_part *part = (struct nats_part *)base;
     struct nats_log *log = &part->log;
-    struct nats_client *client = positioned_client(self, err);
     int64_t before = -1; /* where it stood in weir's own stream */
-    weir_status status = client == NULL ? err->status : WEIR_OK;
+    weir_status status = check_streams(self, err);
+    struct nats_client *client = status == WEIR_OK ? positioned_client(self, err) : NULL;
+    status = status == WEIR_OK && client == NULL ? err->status : status;
     if (status == WEIR_OK && self->target != NULL) {
         log->nonce = self->nonce;
         log->token = token;

@@ -216,6 +216,9 @@ static weir_status plan_find_domain(struct weir_plan *plan,
         plan->domain = domain;
         plan->state_in_domain = true;
     }
+    for (size_t i = 0; i < plan->sink_count && plan->domain == NULL; i++) {
+        plan->sinks[i].in_domain = false; /* nobody would commit it */
+    }
     return WEIR_OK;
 }
 

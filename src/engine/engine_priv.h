@@ -260,6 +260,7 @@ struct weir_engine {
     int wake_fd;
     struct weir_task *tasks;
     size_t task_count;
+    uint64_t moves;             /* how many tasks have come and gone (paused) */
     struct weir_leader *leader; /* NULL: no singleton */
     atomic_bool standby;        /* another process works */
     atomic_bool lease_is_sound; /* standing by: its lease can be asked for */

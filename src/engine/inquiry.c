@@ -44,8 +44,8 @@ struct weir_inquiry {
     struct weir_strbuf answer;
     /* control: where the search is */
     bool begun;
-    uint64_t run;
-    size_t task_count, task_at;
+    uint64_t run, moves;
+    size_t task_at;
     unsigned step_at;
     const struct weir_stage *stage;
     struct weir_state_look look;
@@ -188,12 +188,12 @@ static void put_found(struct weir_inquiry *self, const struct weir_task *task)
 
 static void begin(struct weir_inquiry *self, const struct weir_engine *engine)
 {
-    if (self->begun && self->run == engine->run && self->task_count == engine->task_count) {
+    if (self->begun && self->run == engine->run && self->moves == engine->moves) {
         return;
     }
     self->begun = true;
     self->run = engine->run;
-    self->task_count = engine->task_count;
+    self->moves = engine->moves;
     self->task_at = 0;
     self->step_at = 0;
     self->found = NULL;

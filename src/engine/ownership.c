@@ -67,6 +67,7 @@ task_add(struct weir_engine *engine, struct weir_source *source, const struct we
     task->next = engine->tasks;
     engine->tasks = task;
     engine->task_count++;
+    engine->moves++;
     if (!weir_task_is_inner(task)) {
         WEIR_LOG_INFO(&engine->log, "partition assigned", WEIR_F("source", source->name),
                       WEIR_F("topic", item->topic), WEIR_F("partition", item->index),
@@ -109,6 +110,7 @@ static void task_remove(struct weir_engine *engine, struct weir_task *task)
     }
     *place = task->next;
     engine->task_count--;
+    engine->moves++;
     weir_lane_discard(&engine->lanes[task->part.lane], task);
     weir_engine_gauge_forget(engine, task);
     weir_shard_close(task);
@@ -146,6 +148,13 @@ void weir_source_revoke(struct weir_ctx *ctx,
         engine->dirty = engine->dirty || !weir_epoch_is_clean(engine);
         weir_epoch_commit_now(engine, deadline_ns);
         weir_epoch_await_commit(engine);
+        if (engine->domain != NULL && engine->state == WEIR_EPOCH_CONFIRMING && !engine->finished) {
+            /* A sink outside of the domain does not answer. Committed later, the outputs of what
+             * leaves would become visible without its position. */
+            struct weir_err why = {0};
+            (void)!weir_fail(&why, WEIR_ABORTED, "partitions leave before a sink has confirmed");
+            weir_epoch_abort(engine, &why);
+        }
     }
     for (size_t i = 0; i < count; i++) {
         struct weir_task *task = (struct weir_task *)items[i];

@@ -63,6 +63,7 @@ struct sim_process {
     size_t chunk;              /* records of a partition that one read gives */
     size_t room;               /* records that the sinks take between two polls */
     bool poison_in_commit;     /* where a poisoned record shows; else in poll */
+    bool is_aside_silent;      /* the sink `aside` does not confirm */
     bool shows;                /* each call on standard error */
     const char *violation;     /* the engine broke the contract */
     struct memory_producer *producer;
@@ -75,7 +76,7 @@ extern long sim_messages_alive;
 
 void sim_trace(struct sim_process *process, const void *bytes, size_t size);
 
-extern const struct weir_component sim_memory_source, sim_memory_sink, sim_repeat_step,
-    sim_tally_step;
+extern const struct weir_component sim_memory_source, sim_memory_sink, sim_aside_sink,
+    sim_repeat_step, sim_tally_step;
 
 #endif

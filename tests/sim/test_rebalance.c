@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "engine/engine_priv.h"
 #include "pipelines.h"
 
 enum { HALVES_MAX = 70, ROUNDS_MAX = 3000, ASLEEP_ROUNDS = 2 * SIM_SESSION_MS / SIM_STEP_MS };
@@ -141,10 +142,81 @@ static void test_every_moment(void **state)
     }
 }
 
+/* Partitions leave while a sink outside of the transaction does not confirm; later it does. */
+static void test_silent_sink(void **state)
+{
+    (void)state;
+    static const struct sim_spec spec = {.name = "a sink outside of the transaction",
+                                         .tail = "steps: [tally]\n"
+                                                 "sinks: [memory: {topic: out0}, aside]\n",
+                                         .sources = 1,
+                                         .partitions = 3,
+                                         .records = 60,
+                                         .outs = 1,
+                                         .shapes = {SIM_TALLY},
+                                         .lanes = 2,
+                                         .batch_size = 6,
+                                         .chunk = 3,
+                                         .room = 100,
+                                         .stateful = true};
+    size_t aborted = 0;
+    for (int halves = 8; halves < 16; halves++) {
+        struct sim_world world;
+        sim_scenario("%s, silent after %d half-rounds", spec.name, halves);
+        sim_world_init(&world, &spec, (uint64_t)halves);
+        start(&world, 0);
+        for (int i = 0; i < halves; i++) {
+            half(&world, 0, i);
+        }
+        world.slots[0].process.is_aside_silent = true;
+        start(&world, 1);
+        for (int i = 0; i < 8; i++) {
+            half(&world, 1, i);
+            half(&world, 0, i);
+        }
+        world.slots[0].process.is_aside_silent = false;
+        run_both(&world);
+        sim_world_check_end(&world);
+        if (world.violation[0] != '\0') {
+            fail_msg("%s: %s", sim_scenario_text(), world.violation);
+        }
+        aborted += world.broker.aborts;
+        sim_world_done(&world);
+    }
+    assert_true(aborted > 0);
+}
+
+/* Without state there is no transaction if one of the sinks is outside of it; then all are. */
+static void test_no_transaction(void **state)
+{
+    (void)state;
+    static const struct sim_spec spec = {.name = "no transaction",
+                                         .tail = "sinks: [memory: {topic: out0}, aside]\n",
+                                         .sources = 1,
+                                         .partitions = 1,
+                                         .records = 3,
+                                         .outs = 1,
+                                         .shapes = {SIM_PASS},
+                                         .lanes = 1,
+                                         .batch_size = 6,
+                                         .chunk = 3,
+                                         .room = 100};
+    struct sim_world world;
+    sim_world_init(&world, &spec, 1);
+    sim_world_prepare(&world, 0);
+    sim_world_open(&world, 0);
+    assert_null(world.slots[0].engine->plan.domain);
+    assert_false(world.slots[0].engine->sinks[0].in_domain);
+    assert_false(world.slots[0].engine->sinks[0].ctx.transactional);
+    sim_world_done(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_moment),
+        cmocka_unit_test(test_silent_sink),
+        cmocka_unit_test(test_no_transaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

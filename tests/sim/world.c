@@ -291,6 +291,7 @@ extern const struct weir_component weir_component_filter_step, weir_component_ma
 static const struct weir_component *const components[] = {
     &sim_memory_source,
     &sim_memory_sink,
+    &sim_aside_sink,
     &sim_repeat_step,
     &sim_tally_step,
     &weir_component_drop_sink,

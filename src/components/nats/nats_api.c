@@ -643,3 +643,10 @@ bool nats_delivery_parse(const char *reply, struct nats_delivery *ret)
     at = from == NULL ? NULL : skip_tokens(from, 2);
     return at != NULL && take_delivery(&at, ret);
 }
+
+bool nats_delivery_is_of(const char *reply, const char *consumer)
+{
+    const char *at = reply == NULL ? NULL : strstr(reply, consumer);
+    size_t size = strlen(consumer);
+    return at != NULL && at > reply && at[-1] == '.' && at[size] == '.';
+}

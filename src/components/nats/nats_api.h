@@ -127,5 +127,8 @@ struct nats_delivery {
     uint64_t sequence, number;           /* in the stream; of the delivery */
 };
 bool nats_delivery_parse(const char *reply, struct nats_delivery *ret);
+/* Was it delivered by that consumer, whose name is like no other? An inbox may still get what an
+ * earlier question asked for. */
+bool nats_delivery_is_of(const char *reply, const char *consumer);
 
 #endif

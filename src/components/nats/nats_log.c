@@ -172,7 +172,8 @@ static weir_status log_send(struct nats_log *log,
             if (log_last(log, client, &sequence, &last, &ignored) != WEIR_OK) {
                 return err->status = WEIR_UNKNOWN;
             }
-            if (sequence != before && memcmp(&last, &ours, sizeof(last)) == 0) {
+            if (sequence != before && last.size == ours.size &&
+                memcmp(last.text, ours.text, ours.size) == 0) {
                 log->last = sequence;
                 weir_err_clear(err);
                 return WEIR_OK;
@@ -281,7 +282,8 @@ log_scan(struct nats_log *log, struct nats_client *client, struct scan *scan, st
         natsStatus code = natsSubscription_NextMsg(&message, client->inbox, ANSWER_TIMEOUT_MS);
         if (code != NATS_OK) {
             status = nats_fail(err, log->stream, code);
-        } else if (nats_delivery_parse(natsMsg_GetReply(message), &delivery)) {
+        } else if (nats_delivery_is_of(natsMsg_GetReply(message), name) &&
+                   nats_delivery_parse(natsMsg_GetReply(message), &delivery)) {
             at = delivery.sequence;
             left--;
             status = scan_message(scan,

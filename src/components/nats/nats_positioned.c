@@ -221,18 +221,21 @@ static weir_status find_time(struct nats_positioned *self,
     snprintf(reply, sizeof(reply), "%stime", client->prefix);
     natsStatus code = natsConnection_PublishRequestString(client->connection, subject, reply,
                                                           "{\"batch\":1,\"no_wait\":true}");
-    if (code == NATS_OK) {
+    bool is_answered = false;
+    while (code == NATS_OK && !is_answered) {
+        struct nats_delivery delivery;
         code = natsSubscription_NextMsg(&message, client->inbox, FIND_TIMEOUT_MS);
+        if (code == NATS_OK && nats_delivery_is_of(natsMsg_GetReply(message), name) &&
+            nats_delivery_parse(natsMsg_GetReply(message), &delivery)) {
+            *ret = (int64_t)delivery.sequence;
+            is_answered = true;
+        } else if (code == NATS_OK) { /* there is none; or it is about reading the log */
+            is_answered = strcmp(natsMsg_GetSubject(message), reply) == 0;
+        }
+        natsMsg_Destroy(message);
+        message = NULL;
     }
-    if (code != NATS_OK) {
-        return nats_fail(err, spec.stream, code);
-    }
-    struct nats_delivery delivery;
-    if (nats_delivery_parse(natsMsg_GetReply(message), &delivery)) {
-        *ret = (int64_t)delivery.sequence;
-    }
-    natsMsg_Destroy(message);
-    return WEIR_OK;
+    return code == NATS_OK ? WEIR_OK : nats_fail(err, spec.stream, code);
 }
 
 /* Of a partition that has no position yet. */

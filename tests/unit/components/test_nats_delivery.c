@@ -40,8 +40,20 @@ static void test_forms(void **state)
     expect(NULL, false);
 }
 
+static void test_consumers(void **state)
+{
+    (void)state;
+    assert_true(nats_delivery_is_of("$JS.ACK.ORDERS.q8Xz." NUMBERS, "q8Xz"));
+    assert_true(nats_delivery_is_of("$JS.ACK.hub.Abc123.ORDERS.q8Xz." NUMBERS ".token", "q8Xz"));
+    assert_false(nats_delivery_is_of("$JS.ACK.ORDERS.q8Xz." NUMBERS, "q8X"));
+    assert_false(nats_delivery_is_of("$JS.ACK.ORDERS.q8Xz." NUMBERS, "8Xz"));
+    assert_false(nats_delivery_is_of("$JS.ACK.ORDERS.other." NUMBERS, "q8Xz"));
+    assert_false(nats_delivery_is_of(NULL, "q8Xz"));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_forms)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_forms),
+                                       cmocka_unit_test(test_consumers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -203,7 +203,8 @@ static weir_status take_answer(struct redis_ahead *self,
     int64_t lost = 0;
     unsigned lane = 0;
     pthread_mutex_lock(&self->reader.lock);
-    bool is_ours = part->is_read && strcmp(part->read_id, asked->ids[index]) == 0;
+    bool is_ours = part->is_read && strcmp(part->read_id, asked->ids[index]) == 0 &&
+                   strcmp(part->server, self->server) == 0; /* else adopted anew meanwhile */
     if (is_ours) {
         lost = part_lost(part, read_counts(info));
         is_ours = lost == 0 || self->source->config->on_data_loss == REDIS_LOSS_SKIP;

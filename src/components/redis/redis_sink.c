@@ -389,10 +389,12 @@ static bool spread_take(struct redis_sink *self, struct weir_strbuf *spare)
 {
     weir_strbuf_clear(spare);
     weir_delivery_lock(&self->delivery);
-    struct weir_strbuf full = self->buffer;
-    self->buffer = *spare;
-    *spare = full;
-    self->sent = self->delivery.written;
+    if (self->delivery.failure.status == WEIR_OK) { /* see thread_take */
+        struct weir_strbuf full = self->buffer;
+        self->buffer = *spare;
+        *spare = full;
+        self->sent = self->delivery.written;
+    }
     weir_delivery_unlock_and_tell(&self->delivery, spare->size > 0);
     return spare->size > 0;
 }

@@ -516,6 +516,9 @@ commit_renew(struct kafka_transaction *self, const struct weir_commit *commit, s
         self->until_ms = kafka_now_ms() + READ_BACK_MS;
         return WEIR_OK;
     }
+    if (status != WEIR_AGAIN && weir_status_class(status) != WEIR_CLASS_FATAL) {
+        return err->status = WEIR_FENCED; /* what stands is not known: nothing may be written again */
+    }
     return status == WEIR_AGAIN && commit_leave(self, commit, err) != WEIR_OK ? err->status
                                                                               : status;
 }

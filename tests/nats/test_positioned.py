@@ -6,6 +6,7 @@ is kept of it (position, state) is what its outputs say, whoever dies, stalls, j
 Method: numbered messages of four partitions go through weir, on real servers of the oldest and the newest
 version, while processes are killed, stopped past their lease, added and ended, and the server is killed;
 then each message must have exactly one output, in order, and running counts must be without a gap."""
+import collections
 import itertools
 import json
 import pathlib
@@ -14,6 +15,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import harness
+import wait
 from harness import main, scale
 from nats_flow import both, long_both
 from nats_partitions import COUNTS, PARTITIONS, Flow, counted
@@ -136,6 +138,105 @@ def state(context, version):
     flow.wait_out(flow.total())
     second.term()
     counted(flow)
+
+
+WINDOW_NS = 2_000_000_000  # longer than `ack_timeout`: within it what runs may write again
+
+
+def forget_ids(flow):
+    """Returns when the stream has forgotten an id that it got behind everything else."""
+    def publish():
+        message = flow.server.client.request("out.probe", b"{}", {"Nats-Msg-Id": f"probe {flow.total()}"})
+        return not json.loads(message.data).get("duplicate", False)
+    assert publish()
+    wait.until(publish, 30, "the stream has forgotten an id")
+
+
+@both
+def down_for_longer_than_ids_are_kept(context, version):
+    """What was stored and not committed is read back: the stream itself knows nothing of it any more."""
+    flow = Flow(context, version)
+    everything = flow.found
+    flow.found = lambda: [record for record in everything() if record]
+    flow.server.api("STREAM.UPDATE.OUT", name="OUT", subjects=["out.>"], duplicate_window=WINDOW_NS)
+    flow.add(1000)
+    weir = flow.weir(commit_interval="1m")
+    for _ in range(2):
+        wait.until(lambda: len(flow.found()) == flow.total(), 60, "all are out")
+        weir.kill()
+        forget_ids(flow)
+        flow.add(5)
+        weir.start()
+    wait.until(lambda: len(flow.found()) == flow.total(), 60, "all are out")
+    weir.term()
+    assert "the server dropped messages that it had" in weir.text()
+    flow.check()
+
+
+@both
+def removed_for_longer_than_ids_are_kept(context, version):
+    """Of what is to be read back the stream has removed the first: what follows is written again behind that, so
+    that the last output of each partition is its last one."""
+    flow = Flow(context, version)
+    everything = flow.found
+    flow.found = lambda: [record for record in everything() if record]
+    flow.server.api("STREAM.UPDATE.OUT", name="OUT", subjects=["out.>"], duplicate_window=WINDOW_NS)
+    flow.add(500)
+    weir = flow.weir(commit_interval="1m")
+    wait.until(lambda: len(flow.found()) == flow.total(), 60, "all are out")
+    weir.kill()
+    forget_ids(flow)
+    flow.server.api("STREAM.PURGE.OUT", seq=401)
+    flow.add(5)
+    weir.start()
+    wait.until(lambda: {r["p"] for r in flow.found() if r["n"] == 504} == set(range(PARTITIONS)), 60, "all are out")
+    weir.term()
+    for p in range(PARTITIONS):
+        found = [record["n"] for record in flow.found() if record["p"] == p]
+        assert found[-flow.counts[p]:] == list(range(flow.counts[p])), (p, found)
+
+
+def committed_frames(server, stream, subject):
+    """Of each partition's log, what its commits took along: a frame counts if a commit ends what it is in."""
+    committed, open_frames = {}, {}
+    for _, message in server.messages(stream):
+        if not message.subject.startswith(subject):
+            continue
+        if message.data.startswith(b"f "):
+            open_frames.setdefault(message.subject, []).append(message.data)
+            continue
+        frames = open_frames.pop(message.subject, [])
+        if message.data.startswith(b"c "):
+            committed.setdefault(message.subject, []).extend(frames)
+    return committed
+
+
+@both
+def frames_of_one_commit(context, version):
+    """What a commit took along, or what one that failed would have, is in no later one."""
+    flow = Flow(context, version)
+    lost = {b'{"stream":"OUT"': {500, 2500}, b'{"stream":"weir-flow"': {12, 20}}
+    counts = collections.Counter()
+
+    def drop(from_server, subject, data):
+        head = next((head for head in lost if from_server and data.startswith(head)), None)
+        counts[head] += 1
+        return head is not None and counts[head] in lost[head]
+    proxy = Proxy(flow.server.port, drop)
+    context.cleanup(proxy.stop)
+    weir = flow.weir(address=proxy.address, source={"lease": "4s"}, steps=COUNTS)
+    for _ in range(10):
+        before = flow.server.count("weir-flow")
+        flow.add(100)
+        flow.wait_out(flow.total())
+        wait.until(lambda: flow.server.count("weir-flow") > before, 60, "a commit")
+    weir.term()
+    assert proxy.dropped == 4, counts
+    counted(flow)
+    logs = committed_frames(flow.server, "weir-flow", "weir.flow.log.")
+    assert len(logs) == PARTITIONS and any(len(frames) > 1 for frames in logs.values()), logs
+    for subject, frames in logs.items():
+        assert len(frames) == len(set(frames)), (subject, len(frames), len(set(frames)))
 
 
 @both

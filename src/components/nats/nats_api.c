@@ -498,6 +498,10 @@ weir_status nats_consumer_ordered(struct nats_client *client,
     put_int(&body, "inactive_threshold", (int64_t)ORDERED_IDLE_MS * NS_PER_MS);
     put_start(&body, spec);
     put_filters(&body, &spec->filters);
+    if (spec->headers_only) {
+        put_name(&body, "headers_only");
+        weir_strbuf_text(&body, "true");
+    }
     weir_strbuf_text(&body, "}}");
     const char *subject = subject_of(&arena, "CONSUMER.CREATE", spec->stream, NULL);
     weir_status status =
@@ -590,6 +594,36 @@ weir_status nats_api_last(struct nats_client *client,
     }
     natsMsg_Destroy(reply);
     return result;
+}
+
+weir_status nats_api_last_sequence(struct nats_client *client,
+                                   const char *stream,
+                                   const char *subject,
+                                   uint64_t *ret_sequence,
+                                   struct weir_err *err)
+{
+    struct weir_arena arena;
+    struct weir_strbuf body;
+    struct weir_value value;
+    struct nats_answer answer;
+    *ret_sequence = 0;
+    weir_arena_init(&arena, 0);
+    weir_strbuf_init(&body, BODY_BYTES_MAX);
+    weir_strbuf_push(&body, '{');
+    put_text(&body, "last_by_subj", subject);
+    weir_strbuf_push(&body, '}');
+    weir_status status =
+        nats_api_ask(client, &arena, subject_of(&arena, "STREAM.MSG.GET", stream, NULL),
+                     weir_strbuf_view(&body), &answer, &value, err);
+    weir_strbuf_done(&body);
+    if (status == WEIR_OK && answer.code == 0) {
+        struct weir_value message = weir_value_get(value, WEIR_SLICE("message"));
+        *ret_sequence = (uint64_t)nats_api_int(message, "seq", 0);
+    } else if (status == WEIR_OK && answer.error != NATS_ERROR_NO_MESSAGE) {
+        status = nats_api_fail(err, stream, &answer);
+    }
+    weir_arena_done(&arena);
+    return status;
 }
 
 /* A number and the dot behind it; not strtoll: this is done for each message. */

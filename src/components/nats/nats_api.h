@@ -14,6 +14,7 @@ enum nats_start { NATS_START_EARLIEST = 1, NATS_START_LATEST, NATS_START_LAST };
 /* Error codes of JetStream that decide what happens next. */
 enum nats_error {
     NATS_ERROR_CONSUMER_NOT_FOUND = 10014,
+    NATS_ERROR_NO_MESSAGE = 10037,
     NATS_ERROR_STREAM_NOT_FOUND = 10059,
 };
 
@@ -70,6 +71,7 @@ struct nats_consumer_spec {
     int64_t start_sequence; /* 0: by `start` */
     weir_duration ack_wait;
     int64_t max_ack_pending;
+    bool headers_only; /* ordered: without what the messages say */
 };
 
 /* The durable consumer is there as the spec wants it, or is made or updated. *ret: its
@@ -85,6 +87,16 @@ WEIR_MUST_USE weir_status nats_consumer_ordered(struct nats_client *client,
                                                 const struct nats_consumer_spec *spec,
                                                 char *ret_name,
                                                 struct weir_err *err);
+typedef weir_status
+nats_scan_take(void *context, natsMsg *message, uint64_t sequence, struct weir_err *err);
+/* Hands over, in order, each message that such a consumer gets, up to the sequence `last`; less
+ * when there is no more. */
+WEIR_MUST_USE weir_status nats_scan(struct nats_client *client,
+                                    const struct nats_consumer_spec *spec,
+                                    uint64_t last,
+                                    nats_scan_take *take,
+                                    void *context,
+                                    struct weir_err *err);
 /* It is gone, with all that it knew. */
 WEIR_MUST_USE weir_status nats_consumer_delete(struct nats_client *client,
                                                const char *stream,
@@ -120,6 +132,13 @@ WEIR_MUST_USE weir_status nats_api_last(struct nats_client *client,
                                         uint64_t *ret_sequence,
                                         struct weir_strbuf *ret_text,
                                         struct weir_err *err);
+
+/* The sequence of the last message of a subject, of any stream; 0: there is none. */
+WEIR_MUST_USE weir_status nats_api_last_sequence(struct nats_client *client,
+                                                 const char *stream,
+                                                 const char *subject,
+                                                 uint64_t *ret_sequence,
+                                                 struct weir_err *err);
 
 /* What the reply subject of a message that a consumer delivered says of it. */
 struct nats_delivery {

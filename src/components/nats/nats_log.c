@@ -18,7 +18,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 
-enum { ANSWER_TIMEOUT_MS = 3000, TRIES = 3, PAGE = 500, HEAD_BYTES = 400 };
+enum { TRIES = 3, HEAD_BYTES = 400 };
 
 void nats_log_name(
     struct nats_log *log, const char *pipeline, const char *source, int32_t index, char *ret_stream)
@@ -203,7 +203,7 @@ struct scan {
     struct weir_strbuf *frames; /* of a commit whose end has not come yet */
     size_t count, capacity;
     int64_t position;
-    uint64_t epoch;
+    uint64_t epoch, last;
 };
 
 static void scan_forget(struct scan *scan)
@@ -251,54 +251,25 @@ static weir_status scan_message(struct scan *scan, struct weir_slice text, struc
     return status;
 }
 
-static void log_ask_page(struct nats_log *log, struct nats_client *client, const char *consumer)
+static weir_status
+scan_take(void *context, natsMsg *message, uint64_t sequence, struct weir_err *err)
 {
-    char subject[2 * NATS_NAME_MAX + 60], reply[NATS_INBOX_MAX + 8], body[40];
-    snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s", log->stream, consumer);
-    snprintf(reply, sizeof(reply), "%slog", client->prefix);
-    snprintf(body, sizeof(body), "{\"batch\":%d}", PAGE);
-    /* An error shows as silence. */
-    (void)natsConnection_PublishRequestString(client->connection, subject, reply, body);
+    struct scan *scan = context;
+    scan->last = sequence;
+    return scan_message(
+        scan, (struct weir_slice){natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message)},
+        err);
 }
 
-/* All messages of the subject up to log->last. */
+/* All messages of the subject, up to log->last at least. */
 static weir_status
 log_scan(struct nats_log *log, struct nats_client *client, struct scan *scan, struct weir_err *err)
 {
     const char *filter = log->subject;
     const struct nats_consumer_spec spec = {.stream = log->stream, .filters = {&filter, 1}};
-    char name[NATS_NAME_MAX + 1];
-    weir_status status = nats_consumer_ordered(client, &spec, name, err);
-    bool is_made = status == WEIR_OK;
-    uint64_t at = 0;
-    int left = 0;
-    while (status == WEIR_OK && at < log->last) {
-        natsMsg *message = NULL;
-        struct nats_delivery delivery;
-        if (left == 0) {
-            log_ask_page(log, client, name);
-            left = PAGE;
-        }
-        natsStatus code = natsSubscription_NextMsg(&message, client->inbox, ANSWER_TIMEOUT_MS);
-        if (code != NATS_OK) {
-            status = nats_fail(err, log->stream, code);
-        } else if (nats_delivery_is_of(natsMsg_GetReply(message), name) &&
-                   nats_delivery_parse(natsMsg_GetReply(message), &delivery)) {
-            at = delivery.sequence;
-            left--;
-            status = scan_message(scan,
-                                  (struct weir_slice){natsMsg_GetData(message),
-                                                      (size_t)natsMsg_GetDataLength(message)},
-                                  err);
-        }
-        natsMsg_Destroy(message);
-    }
-    if (is_made) {
-        struct weir_arena arena;
-        struct weir_err ignored = {0};
-        weir_arena_init(&arena, 0);
-        (void)!nats_consumer_delete(client, log->stream, name, &arena, &ignored);
-        weir_arena_done(&arena);
+    weir_status status = nats_scan(client, &spec, log->last, scan_take, scan, err);
+    if (status == WEIR_OK && scan->last < log->last) {
+        status = weir_fail(err, WEIR_UNAVAILABLE, "%s: not all of it can be read", log->stream);
     }
     scan_forget(scan);
     weir_free(scan->frames);

@@ -229,7 +229,7 @@ static weir_status find_time(struct nats_positioned *self,
             nats_delivery_parse(natsMsg_GetReply(message), &delivery)) {
             *ret = (int64_t)delivery.sequence;
             is_answered = true;
-        } else if (code == NATS_OK) { /* there is none; or it is about reading the log */
+        } else if (code == NATS_OK) { /* there is none; else an earlier one */
             is_answered = strcmp(natsMsg_GetSubject(message), reply) == 0;
         }
         natsMsg_Destroy(message);

@@ -355,6 +355,7 @@ void nats_publisher_done(struct nats_publisher *self)
         close(self->wake_fd);
     }
     weir_free(self->origins);
+    nats_seen_done(&self->seen);
     pthread_rwlock_destroy(&self->connected);
     weir_delivery_done(&self->acks.delivery);
     *self = (struct nats_publisher){0};
@@ -395,6 +396,18 @@ static char *put_hex(char *at, uint64_t number)
     return at;
 }
 
+/* What the ids of this sink begin with; returns where it ends. */
+static char *put_prefix(char *at, const struct weir_ctx *ctx)
+{
+    size_t name = strnlen(ctx->pipeline, ID_NAME_MAX);
+    memcpy(at, ctx->pipeline, name);
+    at += name;
+    *at++ = '/';
+    at = put_number(at, ctx->index);
+    *at++ = '/';
+    return at;
+}
+
 /* PIPELINE/SINK/SOURCE/TOPIC/PARTITION/POSITION/NUMBER. Of a topic its hash: it may be the path of
  * a file, of any length and any bytes. */
 static size_t make_id(struct nats_publisher *self,
@@ -402,17 +415,11 @@ static size_t make_id(struct nats_publisher *self,
                       const struct weir_record *record,
                       char ret[ID_MAX])
 {
-    const struct weir_ctx *ctx = self->settings.ctx;
     struct nats_origin *origin = &self->origins[partition->lane];
     bool is_same = origin->partition == partition && origin->position == record->position;
     *origin = (struct nats_origin){partition, record->position, is_same ? origin->outputs + 1 : 0};
     const int64_t numbers[] = {partition->index, record->position, (int64_t)origin->outputs};
-    size_t name = strnlen(ctx->pipeline, ID_NAME_MAX);
-    memcpy(ret, ctx->pipeline, name);
-    char *at = ret + name;
-    *at++ = '/';
-    at = put_number(at, ctx->index);
-    *at++ = '/';
+    char *at = put_prefix(ret, self->settings.ctx);
     at = put_number(at, partition->source);
     *at++ = '/';
     at = put_hex(at, text_hash(partition->topic));
@@ -457,6 +464,17 @@ const char *nats_publisher_id(const struct nats_publisher *self, const struct we
     return self->settings.ctx->identified ? record->target.data + record->target.size + 1 : NULL;
 }
 
+weir_status nats_publisher_read_back(struct nats_publisher *self,
+                                     struct nats_client *client,
+                                     const char *stream,
+                                     struct weir_err *err)
+{
+    char prefix[ID_MAX];
+    *put_prefix(prefix, self->settings.ctx) = '\0';
+    return nats_seen_read(&self->seen, client, stream, self->settings.message->subject.text, prefix,
+                          err);
+}
+
 /* prefix + number, as text. */
 static const char *
 make_reply(const struct nats_publisher *self, uint64_t number, char ret[NATS_INBOX_MAX + 24])
@@ -497,6 +515,14 @@ publish(struct nats_publisher *self, const struct weir_record *record, uint64_t 
     return code;
 }
 
+/* The stream has it: as good as acknowledged. */
+static void skip(struct nats_publisher *self, uint64_t number)
+{
+    weir_delivery_lock(&self->acks.delivery);
+    self->duplicates += nats_acks_mark(&self->acks, number);
+    weir_delivery_unlock_and_tell(&self->acks.delivery, has_room(self));
+}
+
 /* Publishes up to `count` records, as many as may be under way. */
 static size_t
 publish_some(struct nats_publisher *self, struct weir_record *const *records, size_t count)
@@ -509,7 +535,12 @@ publish_some(struct nats_publisher *self, struct weir_record *const *records, si
     delivery->lanes_wait = delivery->lanes_wait || room < count;
     weir_delivery_unlock(delivery);
     for (size_t i = 0; i < room; i++) {
-        natsStatus code = publish(self, records[i], ++number);
+        number++;
+        if (nats_seen_take(&self->seen, nats_publisher_id(self, records[i]))) {
+            skip(self, number);
+            continue;
+        }
+        natsStatus code = publish(self, records[i], number);
         if (code != NATS_OK) {
             struct weir_err err = {0};
             (void)!nats_fail(&err, "publishing", code);
@@ -603,6 +634,11 @@ weir_status nats_publisher_abort(void *instance, struct weir_err *err)
 {
     (void)err;
     struct nats_publisher *self = instance;
+    pthread_rwlock_rdlock(&self->connected);
+    if (self->client != NULL) {
+        nats_seen_restart(&self->seen);
+    }
+    pthread_rwlock_unlock(&self->connected);
     weir_delivery_lock(&self->acks.delivery);
     nats_acks_forget(&self->acks);
     /* Inputs come again. */

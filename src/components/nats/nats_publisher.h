@@ -17,6 +17,7 @@
 #include "base/thread.h"
 #include "nats_acks.h"
 #include "nats_message.h"
+#include "nats_seen.h"
 
 struct nats_publisher_ops {
     /* The thread, whenever it has connected: what messages are published to is there. May be NULL.
@@ -47,6 +48,7 @@ struct nats_publisher {
 
     pthread_rwlock_t connected; /* guards the client; taken before the lock of `acks` */
     struct nats_client *client;
+    struct nats_seen seen; /* the thread fills it while there is no client */
 
     struct nats_acks acks; /* its lock guards what follows */
     uint64_t watched;      /* the thread's: `answered` when it was last seen to move, … */
@@ -72,6 +74,12 @@ WEIR_MUST_USE weir_status nats_publisher_target(struct nats_publisher *self,
 /* The id of an output, the same in every process that makes it from the same input; NULL: the
  * guarantee asks for none. */
 const char *nats_publisher_id(const struct nats_publisher *self, const struct weir_record *record);
+
+/* The thread, in `ensure`: outputs that the stream has are not published again. */
+WEIR_MUST_USE weir_status nats_publisher_read_back(struct nats_publisher *self,
+                                                   struct nats_client *client,
+                                                   const char *stream,
+                                                   struct weir_err *err);
 
 weir_status nats_publisher_write(void *self,
                                  unsigned lane,

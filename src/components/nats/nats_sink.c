@@ -72,7 +72,7 @@ struct nats_sink {
 
 static weir_status nats_sink_ensure(void *instance, struct nats_client *client, struct weir_err *err)
 {
-    const struct nats_sink *self = instance;
+    struct nats_sink *self = instance;
     const struct nats_sink_config *config = self->config;
     const char *subject = config->message.subject.text;
     struct weir_arena arena;
@@ -100,6 +100,10 @@ static weir_status nats_sink_ensure(void *instance, struct nats_client *client, 
                           "Write `stream` and `subjects`, from which weir makes one, or add the "
                           "subject to a stream.");
         }
+    }
+    const char *stream = config->stream != NULL ? config->stream : found;
+    if (status == WEIR_OK && self->publisher.settings.ctx->identified && stream != NULL) {
+        status = nats_publisher_read_back(&self->publisher, client, stream, err);
     }
     weir_arena_done(&arena);
     return status;
@@ -301,7 +305,7 @@ const struct weir_component weir_component_nats_sink = {
     .leases = &nats_lease_ops,
     .domain = &weir_leased_domain_ops,
     .domain_name = nats_sink_domain,
-    .drops_repeats = "their Nats-Msg-Id, within the duplicate_window of the stream",
+    .drops_repeats = "their Nats-Msg-Id, within the duplicate_window of the stream or read back from it",
     .open = nats_sink_open,
     .close = nats_sink_close,
     .check = nats_sink_check,

@@ -16,7 +16,7 @@
 #include "base/alloc.h"
 #include "zone.h"
 
-enum { RESULT_MAX = 16 << 20, RESULT_USUAL = 180, DUE_AT_ONCE = 4096 };
+enum { RESULT_MAX = 16 << 20, RESULT_USUAL = 180, DUE_AT_ONCE = 512 };
 
 static const struct weir_choice when_choices[] = {
     {"close", WINDOW_WHEN_CLOSE, "Once, when the window closes."},

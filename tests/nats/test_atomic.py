@@ -15,7 +15,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import wait
 from harness import case, main, scale
-from nats_partitions import COUNTS, Flow as Positioned, counted
+from nats_partitions import COUNTS, PARTITIONS, Flow as Positioned, counted
 from nats_proxy import Proxy
 
 
@@ -152,6 +152,21 @@ def state(context):
     flow.wait_out(flow.total())
     second.term()
     counted(flow)
+
+
+@case
+def windows_that_close_at_once(context):
+    """More than a batch has, because of one record: they are committed in pieces, and it is no failure of the
+    record."""
+    flow = Flow(context)
+    flow.add(1500)
+    window = {"window": {"tumbling": "10s", "key": '"\\(.p)-\\(.n)"', "aggregate": {"count": "count"},
+                         "time": "if .n == 1499 then 60000 else 1000 end"}}
+    weir = flow.weir(steps=[window], on_error="skip")
+    flow.wait_out(1499 * PARTITIONS)
+    weir.term()
+    found = [record["key"] for record in flow.found()]
+    assert sorted(found) == sorted(f"{p}-{n}" for p in range(PARTITIONS) for n in range(1499)), len(found)
 
 
 @case

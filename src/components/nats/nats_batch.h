@@ -11,6 +11,9 @@
 #include "nats_api.h"
 
 enum { NATS_BATCH_MAX = 1000 }; /* messages that a server takes, unless it is told otherwise */
+/* Outputs after which a commit is due. What lanes make of time alone comes in pieces (windows that
+ * close), of which one more must fit. */
+enum { NATS_BATCH_OUTPUTS = 400 };
 
 /* The stream that the outputs go to. A sink describes it; a source that commits there fills in what
  * it found, before any lane writes. */

@@ -442,10 +442,16 @@ static void part_measure(struct nats_part *part, int64_t records, size_t message
 }
 
 /* Too many messages for one batch: nothing was sent, and less will be tried; with a single record
- * it is that record's failure. */
+ * it is that record's failure. Without one it would be the next one's, which has nothing to do with
+ * it. */
 static weir_status
 part_shrink(struct nats_part *part, int64_t records, size_t messages, struct weir_err *err)
 {
+    if (records == 0) {
+        weir_err_hint(err, "They come of time passing, not of a record: without `atomic` they can "
+                           "be written.");
+        return err->status = WEIR_FATAL;
+    }
     if (records <= 1) {
         return err->status;
     }

@@ -162,6 +162,9 @@ static weir_status write_to_task(struct nats_sink *self,
         }
         nats_batch_push(&log->outputs, message);
     }
+    if (log->outputs.count >= NATS_BATCH_OUTPUTS) {
+        weir_ctx_close_epoch(self->publisher.settings.ctx);
+    }
     return WEIR_OK;
 }
 

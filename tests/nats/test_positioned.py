@@ -254,6 +254,17 @@ def started_without_a_server(context, version):
 
 
 @both
+def from_a_time(context, version):
+    """Where reading begins is asked over the connection on which the log was read before."""
+    flow = Flow(context, version)
+    flow.add(100)
+    weir = flow.weir(source={"start": "2020-01-01T00:00:00Z"})
+    flow.wait_out(flow.total())
+    weir.term()
+    flow.check()
+
+
+@both
 def looked_at_from_outside(context, version):
     flow = Flow(context, version)
     flow.add(100)

@@ -78,6 +78,8 @@ static void engine_begin_stop(struct weir_engine *engine)
         engine->stop_deadline_ns =
             engine_now(engine) + engine->config->shutdown_timeout * WEIR_NS_PER_MS;
         atomic_store_explicit(&engine->reading, false, memory_order_release);
+        /* What the last aborts took back may not have been read again. */
+        engine->left_behind = engine->left_behind || engine->aborts_in_row > 0;
     }
 }
 

@@ -66,6 +66,7 @@ class Cluster:
 
     def create(self, *topics, partitions=4, config=None):
         from confluent_kafka.admin import NewTopic
+        self._admin = None  # one whose cluster named no broker for a moment never finds any again
         replicas = 3 if self.brokers >= 3 else 1
         # Test records are old by their timestamps: without this the broker deletes them.
         config = {"retention.ms": "-1"} | (config or {})
@@ -105,15 +106,20 @@ class Cluster:
 
     def ends(self, topic, isolation="read_uncommitted"):
         """Partition -> end offset: the high watermark, or where committed readers stop."""
-        from confluent_kafka import IsolationLevel, TopicPartition
+        from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
         from confluent_kafka.admin import OffsetSpec
         level = {"read_uncommitted": IsolationLevel.READ_UNCOMMITTED,
                  "read_committed": IsolationLevel.READ_COMMITTED}[isolation]
 
         def ask():
-            asked = {TopicPartition(topic, p): OffsetSpec.latest() for p in self.partitions(topic)}
-            futures = self.admin.list_offsets(asked, isolation_level=level, request_timeout=10)
-            return {tp.partition: future.result(15).offset for tp, future in futures.items()}
+            try:
+                asked = {TopicPartition(topic, p): OffsetSpec.latest()
+                         for p in self.partitions(topic)}
+                futures = self.admin.list_offsets(asked, isolation_level=level, request_timeout=10)
+                return {tp.partition: future.result(15).offset for tp, future in futures.items()}
+            except KafkaException:
+                self._admin = None
+                raise
         return wait.until(ask, 30, f"the ends of {topic} are known")
 
     def end_sum(self, topic, isolation="read_uncommitted"):

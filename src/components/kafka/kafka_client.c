@@ -19,7 +19,7 @@
 
 #include "base/alloc.h"
 
-enum { PAUSE_MS = 100, ANSWER_MS = 10000 };
+enum { PAUSE_MS = 100, ANSWER_MS = 10000, LOOK_EVERY_MS = 5000, LOOK_MS = 1 };
 static const struct {
     const char *name, *reason;
 } kept[] = {
@@ -243,6 +243,7 @@ static rd_kafka_conf_t *conf_make(const struct kafka_connection *connection,
                                   const char *const *settings,
                                   struct weir_err *err)
 {
+    client->connection = connection;
     client->security = (struct kafka_security){connection->tls, connection->auth};
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set_opaque(conf, client);
@@ -314,6 +315,24 @@ rd_kafka_t *kafka_client_new(const struct kafka_client *client,
         rd_kafka_error_destroy(rd_kafka_sasl_background_callbacks_enable(rk));
     }
     return rk;
+}
+
+void kafka_client_tend(struct kafka_client *client, rd_kafka_t *rk)
+{
+    int64_t now_ms = kafka_now_ms();
+    if (now_ms - client->looked_ms < LOOK_EVERY_MS) {
+        return;
+    }
+    client->looked_ms = now_ms;
+    const struct rd_kafka_metadata *ignored = NULL;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(rk, 0, NULL, &ignored, LOOK_MS);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rd_kafka_metadata_destroy(ignored);
+    }
+    const struct weir_strs *brokers = &client->connection->brokers;
+    for (size_t i = 0; code == RD_KAFKA_RESP_ERR__TRANSPORT && i < brokers->count; i++) {
+        rd_kafka_brokers_add(rk, brokers->items[i]); /* those that it knows stay as they are */
+    }
 }
 
 weir_status kafka_connection_check(const struct kafka_connection *connection, struct weir_err *err)
@@ -546,8 +565,9 @@ weir_status kafka_judge(rd_kafka_t *rk,
         }
         return status;
     }
-    weir_status status = kafka_status(code);
-    if (status == WEIR_DENIED) {
+    /* A login that fails after others went well is tried again (kafka_client_refused): a broker
+     * refuses one that comes within a second of the last. */
+    if (kafka_status(code) == WEIR_DENIED && code != RD_KAFKA_RESP_ERR__AUTHENTICATION) {
         return weir_fail(err, WEIR_DENIED, "%s", rd_kafka_message_errstr(message));
     }
     WEIR_LOG_WARN(log, "kafka consumer",

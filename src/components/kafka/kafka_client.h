@@ -51,6 +51,8 @@ weir_status kafka_property_check(const char *name, const char *value, struct wei
 /* Base of every client handle: librdkafka's opaque points at it. */
 struct kafka_client {
     const struct weir_log *log;
+    const struct kafka_connection *connection;
+    int64_t looked_ms; /* kafka_client_tend's */
     struct kafka_security security;
     atomic_uint troubles;      /* requests that timed out, connections that broke: any thread */
     atomic_int down;           /* 1 after "all brokers down", until something works again */
@@ -69,6 +71,10 @@ rd_kafka_t *kafka_client_new(const struct kafka_client *client,
                              rd_kafka_type_t type,
                              rd_kafka_conf_t *conf,
                              struct weir_err *err);
+/* To be called often by who polls the handle. librdkafka (2.15.1) forgets every broker when a cluster
+ * names none, as one of a single broker does while that is not registered yet, and from then on
+ * asks nobody (its issue 5301): the brokers of the configuration are named to it again. */
+void kafka_client_tend(struct kafka_client *client, rd_kafka_t *rk);
 /* Tries the configuration without connecting or looking at files. */
 weir_status kafka_connection_check(const struct kafka_connection *connection, struct weir_err *err);
 /* "kafka:" and the brokers, sorted; with `connect`, the cluster's id. */

@@ -225,6 +225,7 @@ static weir_status lease_listen(struct kafka_lease *self, struct weir_err *err)
 {
     int64_t until_ms = kafka_now_ms() + LISTEN_MS;
     weir_status status = WEIR_OK;
+    kafka_client_tend(&self->client, self->rk);
     for (;;) {
         int64_t left_ms = self->is_ours ? 0 : until_ms - kafka_now_ms();
         rd_kafka_message_t *message =

@@ -320,6 +320,7 @@ struct kafka_producer *kafka_producer_get(struct weir_ctx *ctx,
 weir_status kafka_producer_poll(struct kafka_producer *self, struct weir_err *err)
 {
     rd_kafka_poll(self->rk, 0);
+    kafka_client_tend(&self->client, self->rk);
     char text[256];
     rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(self->rk, text, sizeof(text));
     if (fatal != RD_KAFKA_RESP_ERR_NO_ERROR && self->failure.status == WEIR_OK) {

@@ -556,6 +556,7 @@ static weir_status kafka_source_poll(void *instance, struct weir_err *err)
     struct kafka_source *self = instance;
     weir_status status = WEIR_OK;
     rd_kafka_message_t *message;
+    kafka_client_tend(&self->client, self->rk);
     while (status == WEIR_OK && (message = rd_kafka_consumer_poll(self->rk, 0)) != NULL) {
         if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
             status = kafka_judge(self->rk, self->ctx->log, message, err);

@@ -407,6 +407,7 @@ read_all(struct kafka_state_log *self,
     weir_status status = WEIR_OK;
     while (reading->at < reading->end && status == WEIR_OK) {
         rd_kafka_message_t *messages[READ_BATCH];
+        kafka_client_tend(&self->client, self->reader);
         ssize_t count = rd_kafka_consume_batch_queue(queue, READ_MS, messages, READ_BATCH);
         for (ssize_t i = 0; i < count; i++) {
             bool ours = messages[i]->partition == shard || messages[i]->rkt == NULL;

@@ -10,6 +10,7 @@ only that is promised), in order per key, with key, headers, timestamp and value
 transaction hangs.
 
     WEIR_LONG: 200 kills instead of 20."""
+import json
 import pathlib
 import sys
 
@@ -72,6 +73,29 @@ def exactly_once_without_instance(context):
 def at_least_once(context):
     load = killed_and_restarted(context, "at-least-once", KILLS, 2.0)
     load.verdict(at_least_once=True)
+
+
+@case
+def a_file_beside_kafka(context):
+    """A second sink that is in no transaction: nothing is missing in either."""
+    kafka = context.kafka()
+    load = Load(context, kafka, scale(20_000, 200_000), rate=4000)
+    path = context.dir / "out.jsonl"
+    sinks = [{"name": "kafka", "kafka": {"brokers": kafka.address, "topic": load.sink}},
+             {"name": "file", "file": {"path": str(path)}}]
+    load.start()
+    text = json.loads(pipeline(context.name, kafka, load.source, load.sink, sinks=sinks))
+    del text["sink"], text["guarantee"]
+    weir = context.weir(json.dumps(text), instance="a")
+    for _ in range(scale(4, 40)):
+        load.wait_progress(500, alive=[weir])
+        weir.kill()
+        weir.start()
+    load.drain(context.name, weir)
+    weir.term()
+    load.verdict(at_least_once=True)
+    seen = {(record["k"], record["s"]) for record in map(json.loads, path.open())}
+    assert len(seen) == load.count, f"{len(seen)} of {load.count} are in the file"
 
 
 @case

@@ -165,7 +165,7 @@ class Kafka(System):
 
     def source(self, process):
         return {"kafka": {"brokers": self.address, "topic": self.topics[0], "start": "earliest",
-                          "session_timeout": "2s"}}
+                          "session_timeout": "6s"}}
 
     def sink(self, process):
         return {"kafka": {"brokers": self.address, "topic": self.topics[1]}}

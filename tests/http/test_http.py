@@ -225,7 +225,7 @@ def state_is_searched_while_the_pipeline_works(context):
     for table in ("memory", "rocksdb"):
         weir = Piped(context, steps=[{"name": "w", "window": {
             "tumbling": "1d", "key": ".key", "time": "0", "aggregate": {"n": "count"}}}],
-            source={"generate": {"rate": 40000, "template": "{key: (.n % 20000)}"}}, commit_interval="20ms",
+            source={"generate": {"rate": 20000, "template": "{key: (.n % 5000)}"}}, commit_interval="20ms",
             state={"table": table, "memory": "1MiB"} | ({"dir": str(context.dir)} if table == "rocksdb" else {}))
         wait.until(lambda: weir.get("/state/get?key=77")[0] == 200, 30, "the key is committed")
         seen = []

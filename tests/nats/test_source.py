@@ -26,7 +26,7 @@ def once_when_nothing_happens(context, version):
     flow.add(5)
     assert flow.wait_done(weir) == 0
     assert flow.found() == list(range(flow.count))
-    assert weir.metric("stream_consumer_lag") == 0
+    wait.until(lambda: weir.metric("stream_consumer_lag") == 0, 20, "the lag is shown, and none")
     weir.term()
 
 

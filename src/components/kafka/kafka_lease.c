@@ -18,9 +18,9 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/assert.h"
 #include "base/lease.h"
 #include "kafka_client.h"
+#include "kafka_question.h"
 
 /* Parts of the lease's time. */
 enum { HEARTBEATS = 15, PATIENCE = 6 };
@@ -135,29 +135,8 @@ static int patience_ms(const struct kafka_lease *self)
 
 static weir_status lease_create(struct kafka_lease *self, struct weir_err *err)
 {
-    char text[256];
-    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(self->topic, 1, -1, text, sizeof(text));
-    WEIR_ASSERT(topic != NULL);
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(self->rk);
-    rd_kafka_AdminOptions_t *options =
-        rd_kafka_AdminOptions_new(self->rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
-    (void)rd_kafka_AdminOptions_set_request_timeout(options, CREATE_MS, text, sizeof(text));
-    rd_kafka_CreateTopics(self->rk, &topic, 1, options, queue);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, CREATE_MS);
-    rd_kafka_resp_err_t code =
-        event == NULL ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(event);
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        size_t count;
-        const rd_kafka_topic_result_t **results = rd_kafka_CreateTopics_result_topics(
-            rd_kafka_event_CreateTopics_result(event), &count);
-        code = count == 1 ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR__FAIL;
-    }
-    if (event != NULL) {
-        rd_kafka_event_destroy(event);
-    }
-    rd_kafka_AdminOptions_destroy(options);
-    rd_kafka_queue_destroy(queue);
-    rd_kafka_NewTopic_destroy(topic);
+    static const char *const none[] = {NULL};
+    rd_kafka_resp_err_t code = kafka_topic_create(self->rk, self->topic, 1, none, CREATE_MS);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
         return WEIR_OK;
     }

@@ -18,6 +18,7 @@
 #include "kafka_exchange.h"
 #include "kafka_lease.h"
 #include "kafka_probe.h"
+#include "kafka_question.h"
 
 enum { RECORD_OVERHEAD_BYTES = 100, DESCRIBE_TIMEOUT_MS = 5000 };
 enum { TOPIC_TRIES = 15, TOPIC_WAIT_MS = 200, TOPIC_NAME_MAX = 249, HEADER_OVERHEAD_BYTES = 10 };
@@ -107,31 +108,21 @@ static size_t topic_bytes_max(rd_kafka_t *rk, const char *topic)
 {
     rd_kafka_ConfigResource_t *resource =
         rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
-    rd_kafka_AdminOptions_t *options =
-        rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
-    char text[128];
-    (void)rd_kafka_AdminOptions_set_request_timeout(options, DESCRIBE_TIMEOUT_MS, text,
-                                                    sizeof(text));
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
-    rd_kafka_DescribeConfigs(rk, &resource, 1, options, queue);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, DESCRIBE_TIMEOUT_MS + 1000);
+    struct kafka_question question;
+    kafka_question_begin(&question, rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, DESCRIBE_TIMEOUT_MS);
+    rd_kafka_DescribeConfigs(rk, &resource, 1, question.options, question.queue);
     size_t bytes = 0;
-    const rd_kafka_DescribeConfigs_result_t *result =
-        event == NULL ? NULL : rd_kafka_event_DescribeConfigs_result(event);
-    if (result != NULL && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (kafka_question_answer(&question) == RD_KAFKA_RESP_ERR_NO_ERROR) {
         size_t count;
         const rd_kafka_ConfigResource_t **resources =
-            rd_kafka_DescribeConfigs_result_resources(result, &count);
+            rd_kafka_DescribeConfigs_result_resources(
+                rd_kafka_event_DescribeConfigs_result(question.event), &count);
         if (count == 1 &&
             rd_kafka_ConfigResource_error(resources[0]) == RD_KAFKA_RESP_ERR_NO_ERROR) {
             bytes = topic_config_bytes(resources[0]);
         }
     }
-    if (event != NULL) {
-        rd_kafka_event_destroy(event);
-    }
-    rd_kafka_queue_destroy(queue);
-    rd_kafka_AdminOptions_destroy(options);
+    kafka_question_end(&question);
     rd_kafka_ConfigResource_destroy(resource);
     return bytes;
 }

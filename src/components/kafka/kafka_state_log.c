@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "kafka_question.h"
 
 enum {
     REQUEST_MS = 5000,
@@ -33,63 +34,12 @@ static bool must_hurry(const struct kafka_state_log *self)
 
 /* --- administration ----------------------------------------------------------------------------*/
 
-/* One request, whose answer comes as an event. */
-struct question {
-    rd_kafka_queue_t *queue;
-    rd_kafka_AdminOptions_t *options;
-    rd_kafka_event_t *event;
-};
-
-static void question_begin(struct question *self, rd_kafka_t *rk, rd_kafka_admin_op_t operation)
-{
-    char text[128];
-    *self = (struct question){.queue = rd_kafka_queue_new(rk),
-                              .options = rd_kafka_AdminOptions_new(rk, operation)};
-    (void)rd_kafka_AdminOptions_set_request_timeout(self->options, REQUEST_MS, text, sizeof(text));
-}
-
-/* The error of the request as a whole. */
-static rd_kafka_resp_err_t question_answer(struct question *self)
-{
-    self->event = rd_kafka_queue_poll(self->queue, REQUEST_MS + 1000);
-    return self->event == NULL ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(self->event);
-}
-
-static void question_end(struct question *self)
-{
-    if (self->event != NULL) {
-        rd_kafka_event_destroy(self->event);
-    }
-    rd_kafka_queue_destroy(self->queue);
-    rd_kafka_AdminOptions_destroy(self->options);
-}
-
 static rd_kafka_resp_err_t create_topic(struct kafka_state_log *self, int32_t shards)
 {
-    static const char *const settings[][2] = {
-        {"cleanup.policy", "delete"},
-        {"retention.ms", "-1"},
-        {"retention.bytes", "-1"},
+    static const char *const settings[] = {
+        "cleanup.policy", "delete", "retention.ms", "-1", "retention.bytes", "-1", NULL,
     };
-    char text[256];
-    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(self->topic, shards, -1, text, sizeof(text));
-    WEIR_ASSERT(topic != NULL);
-    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
-        rd_kafka_NewTopic_set_config(topic, settings[i][0], settings[i][1]);
-    }
-    struct question question;
-    question_begin(&question, self->producer->rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
-    rd_kafka_CreateTopics(self->producer->rk, &topic, 1, question.options, question.queue);
-    rd_kafka_resp_err_t code = question_answer(&question);
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        size_t count;
-        const rd_kafka_topic_result_t **results = rd_kafka_CreateTopics_result_topics(
-            rd_kafka_event_CreateTopics_result(question.event), &count);
-        code = count == 1 ? rd_kafka_topic_result_error(results[0]) : RD_KAFKA_RESP_ERR__FAIL;
-    }
-    question_end(&question);
-    rd_kafka_NewTopic_destroy(topic);
-    return code;
+    return kafka_topic_create(self->producer->rk, self->topic, shards, settings, REQUEST_MS);
 }
 
 /* Its partitions; 0: there is no such topic; -1: nobody answers. A producer's question for metadata
@@ -98,11 +48,11 @@ static int count_partitions(struct kafka_state_log *self)
 {
     const char *name = self->topic;
     rd_kafka_TopicCollection_t *names = rd_kafka_TopicCollection_of_topic_names(&name, 1);
-    struct question question;
-    question_begin(&question, self->producer->rk, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+    struct kafka_question question;
+    kafka_question_begin(&question, self->producer->rk, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, REQUEST_MS);
     rd_kafka_DescribeTopics(self->producer->rk, names, question.options, question.queue);
     int count = -1;
-    if (question_answer(&question) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (kafka_question_answer(&question) == RD_KAFKA_RESP_ERR_NO_ERROR) {
         size_t found;
         const rd_kafka_TopicDescription_t **topics = rd_kafka_DescribeTopics_result_topics(
             rd_kafka_event_DescribeTopics_result(question.event), &found);
@@ -116,7 +66,7 @@ static int count_partitions(struct kafka_state_log *self)
             count = 0;
         }
     }
-    question_end(&question);
+    kafka_question_end(&question);
     rd_kafka_TopicCollection_destroy(names);
     return count;
 }
@@ -126,13 +76,13 @@ static weir_status check_settings(struct kafka_state_log *self, struct weir_err 
 {
     rd_kafka_ConfigResource_t *resource =
         rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, self->topic);
-    struct question question;
-    question_begin(&question, self->producer->rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+    struct kafka_question question;
+    kafka_question_begin(&question, self->producer->rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, REQUEST_MS);
     rd_kafka_DescribeConfigs(self->producer->rk, &resource, 1, question.options, question.queue);
     weir_status status = WEIR_OK;
     size_t count = 0;
     const rd_kafka_ConfigResource_t **resources = NULL;
-    if (question_answer(&question) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (kafka_question_answer(&question) == RD_KAFKA_RESP_ERR_NO_ERROR) {
         resources = rd_kafka_DescribeConfigs_result_resources(
             rd_kafka_event_DescribeConfigs_result(question.event), &count);
     }
@@ -152,7 +102,7 @@ static weir_status check_settings(struct kafka_state_log *self, struct weir_err 
                                "cleanup.policy=delete, retention.ms=-1 and retention.bytes=-1.");
         }
     }
-    question_end(&question);
+    kafka_question_end(&question);
     rd_kafka_ConfigResource_destroy(resource);
     return status;
 }
@@ -165,13 +115,13 @@ static rd_kafka_resp_err_t ask_offset(struct kafka_state_log *self,
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, self->topic, shard)->offset = (int64_t)which;
-    struct question question;
-    question_begin(&question, self->producer->rk, RD_KAFKA_ADMIN_OP_LISTOFFSETS);
+    struct kafka_question question;
+    kafka_question_begin(&question, self->producer->rk, RD_KAFKA_ADMIN_OP_LISTOFFSETS, REQUEST_MS);
     rd_kafka_error_t *error = rd_kafka_AdminOptions_set_isolation_level(
         question.options, RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED);
     WEIR_ASSERT(error == NULL);
     rd_kafka_ListOffsets(self->producer->rk, list, question.options, question.queue);
-    rd_kafka_resp_err_t code = question_answer(&question);
+    rd_kafka_resp_err_t code = kafka_question_answer(&question);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         size_t count;
         const rd_kafka_ListOffsetsResultInfo_t **infos = rd_kafka_ListOffsets_result_infos(
@@ -181,7 +131,7 @@ static rd_kafka_resp_err_t ask_offset(struct kafka_state_log *self,
         code = item == NULL ? RD_KAFKA_RESP_ERR__FAIL : item->err;
         *ret_offset = item == NULL ? -1 : item->offset;
     }
-    question_end(&question);
+    kafka_question_end(&question);
     rd_kafka_topic_partition_list_destroy(list);
     return code;
 }
@@ -514,10 +464,10 @@ void kafka_state_log_cut(struct kafka_state_log *self, int32_t shard, int64_t pl
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, self->topic, shard)->offset = place;
     rd_kafka_DeleteRecords_t *records = rd_kafka_DeleteRecords_new(list);
-    struct question question;
-    question_begin(&question, self->producer->rk, RD_KAFKA_ADMIN_OP_DELETERECORDS);
+    struct kafka_question question;
+    kafka_question_begin(&question, self->producer->rk, RD_KAFKA_ADMIN_OP_DELETERECORDS, REQUEST_MS);
     rd_kafka_DeleteRecords(self->producer->rk, &records, 1, question.options, question.queue);
-    rd_kafka_resp_err_t code = question_answer(&question);
+    rd_kafka_resp_err_t code = kafka_question_answer(&question);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) { /* the next snapshot cuts more */
         WEIR_LOG_WARN(self->ctx->log, "cannot cut the state topic",
                       WEIR_F("topic", (const char *)self->topic), WEIR_F("partition", shard),
@@ -527,7 +477,7 @@ void kafka_state_log_cut(struct kafka_state_log *self, int32_t shard, int64_t pl
                       WEIR_F("topic", (const char *)self->topic), WEIR_F("partition", shard),
                       WEIR_F("offset", place));
     }
-    question_end(&question);
+    kafka_question_end(&question);
     rd_kafka_DeleteRecords_destroy(records);
     rd_kafka_topic_partition_list_destroy(list);
 }

@@ -260,15 +260,8 @@ static weir_status core_source_read(
     if (self->part == NULL || self->part->lane != lane) {
         return WEIR_AGAIN;
     }
-    size_t count = 0, got = 1;
-    struct nats_chunk *chunk = NULL;
-    while (count < max && got > 0 && (chunk = nats_window_at(&self->window, self->next)) != NULL) {
-        got = nats_chunk_deliver(chunk, &self->config->key, intake, self->part, &self->next, false,
-                                 max - count);
-        count += got;
-        nats_chunk_unref(chunk);
-    }
-    return count > 0 ? WEIR_OK : WEIR_AGAIN;
+    return nats_window_deliver(&self->window, &self->config->key, intake, self->part, &self->next,
+                               max);
 }
 
 static weir_status core_source_seek(void *instance,

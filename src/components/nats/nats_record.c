@@ -65,6 +65,23 @@ size_t nats_chunk_deliver(struct nats_chunk *chunk,
     return count;
 }
 
+weir_status nats_window_deliver(struct nats_window *window,
+                                const struct nats_key *key,
+                                struct weir_intake *intake,
+                                struct weir_partition *part,
+                                int64_t *next,
+                                size_t max)
+{
+    size_t count = 0, got = 1;
+    struct nats_chunk *chunk = NULL;
+    while (count < max && got > 0 && (chunk = nats_window_at(window, *next)) != NULL) {
+        got = nats_chunk_deliver(chunk, key, intake, part, next, false, max - count);
+        count += got;
+        nats_chunk_unref(chunk);
+    }
+    return count > 0 ? WEIR_OK : WEIR_AGAIN;
+}
+
 /* Keys with several values become as many headers. */
 static weir_status
 read_headers(struct weir_record *record, struct weir_arena *arena, struct weir_err *err)

@@ -33,6 +33,15 @@ size_t nats_chunk_deliver(struct nats_chunk *chunk,
                           bool by_sequence,
                           size_t max);
 
+/* The same of a window, over its chunks; a record's position is its number. WEIR_AGAIN: nothing is
+ * there. */
+weir_status nats_window_deliver(struct nats_window *window,
+                                const struct nats_key *key,
+                                struct weir_intake *intake,
+                                struct weir_partition *part,
+                                int64_t *next,
+                                size_t max);
+
 extern const struct weir_batch_origin nats_chunk_origin;
 
 #endif

@@ -101,16 +101,8 @@ static weir_status shared_read(
     if (self->part == NULL || self->part->lane != lane) {
         return WEIR_AGAIN;
     }
-    size_t count = 0, got = 1;
-    struct nats_chunk *chunk = NULL;
-    while (count < max && got > 0 &&
-           (chunk = nats_window_at(&self->reader.window, self->next)) != NULL) {
-        got = nats_chunk_deliver(chunk, &self->config->key, intake, self->part, &self->next, false,
-                                 max - count);
-        count += got;
-        nats_chunk_unref(chunk);
-    }
-    return count > 0 ? WEIR_OK : WEIR_AGAIN;
+    return nats_window_deliver(&self->reader.window, &self->config->key, intake, self->part, &self->next,
+                               max);
 }
 
 /* --- positions; control ------------------------------------------------------------------------*/

@@ -330,3 +330,21 @@ redisReply *redis_ask(redisContext *context,
     freeReplyObject(reply);
     return NULL;
 }
+
+weir_status redis_check_type(redisContext *context,
+                             const char *key,
+                             const char *wanted,
+                             struct weir_err *err)
+{
+    const char *const question[] = {"TYPE", key};
+    redisReply *reply = redis_ask(context, key, REDIS_REPLY_STATUS, err, 2, question);
+    if (reply == NULL) {
+        return err->status;
+    }
+    weir_status status = WEIR_OK;
+    if (strcmp(reply->str, wanted) != 0 && strcmp(reply->str, "none") != 0) {
+        status = weir_fail(err, WEIR_CONFIG, "%.200s is no %s but a %s", key, wanted, reply->str);
+    }
+    freeReplyObject(reply);
+    return status;
+}

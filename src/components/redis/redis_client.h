@@ -91,6 +91,11 @@ redisReply *redis_ask(redisContext *context,
                       struct weir_err *err,
                       size_t count,
                       const char *const *arguments);
+/* WEIR_CONFIG: the key is there, and of another type. */
+weir_status redis_check_type(redisContext *context,
+                             const char *key,
+                             const char *wanted,
+                             struct weir_err *err);
 
 /* The key of a command in the protocol's form: its first argument. */
 struct weir_slice redis_command_key(struct weir_slice command);

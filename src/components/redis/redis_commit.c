@@ -189,30 +189,14 @@ static weir_status find_start(struct redis_part *part,
 }
 
 static weir_status
-check_type(redisContext *context, const char *key, const char *wanted, struct weir_err *err)
-{
-    const char *const question[] = {"TYPE", key};
-    redisReply *reply = redis_ask(context, key, REDIS_REPLY_STATUS, err, 2, question);
-    if (reply == NULL) {
-        return err->status;
-    }
-    weir_status status = WEIR_OK;
-    if (strcmp(reply->str, wanted) != 0 && strcmp(reply->str, "none") != 0) {
-        status = weir_fail(err, WEIR_CONFIG, "%.200s is no %s but a %s", key, wanted, reply->str);
-    }
-    freeReplyObject(reply);
-    return status;
-}
-
-static weir_status
 part_prepare(struct redis_part *part, redisContext *context, struct weir_err *err)
 {
-    weir_status status = check_type(context, part->stream, "stream", err);
+    weir_status status = redis_check_type(context, part->stream, "stream", err);
     if (status == WEIR_OK) {
-        status = check_type(context, part->position_key, "string", err);
+        status = redis_check_type(context, part->position_key, "string", err);
     }
     if (status == WEIR_OK) {
-        status = check_type(context, part->state_key, "stream", err);
+        status = redis_check_type(context, part->state_key, "stream", err);
     }
     return status;
 }

@@ -494,16 +494,14 @@ static weir_status sink_check_type(struct redis_sink *self, struct weir_err *err
         weir_err_clear(err);
         return WEIR_OK;
     }
-    const char *const question[] = {"TYPE", stream};
-    redisReply *reply = redis_ask(context, stream, REDIS_REPLY_STATUS, err, 2, question);
-    weir_status status = WEIR_OK;
-    if (reply != NULL && strcmp(reply->str, "stream") != 0 && strcmp(reply->str, "none") != 0) {
-        status = weir_fail(err, WEIR_CONFIG, "%.200s is no stream but a %s", stream, reply->str);
-        weir_err_path(err, "stream");
-    }
-    freeReplyObject(reply);
+    weir_status status = redis_check_type(context, stream, "stream", err);
     redisFree(context);
-    return status;
+    if (status == WEIR_CONFIG) {
+        weir_err_path(err, "stream");
+        return status;
+    }
+    weir_err_clear(err);
+    return WEIR_OK;
 }
 
 static weir_status

@@ -39,6 +39,19 @@ struct weir_positions_call {
 };
 
 /* One thread at a time. */
+/* The entries of a state log, to be written somewhere. */
+struct weir_state_entries {
+    void *self;
+    /* Hands over each, borrowed for the call, until `take` fails. */
+    weir_status (*each)(void *self,
+                        weir_status (*take)(void *context,
+                                            int32_t shard,
+                                            struct weir_slice entry,
+                                            struct weir_err *err),
+                        void *context,
+                        struct weir_err *err);
+};
+
 struct weir_positions_ops {
     const char *unit; /* what positions count: "records", "bytes" */
     /* Every partition of the source, by topic and number. */
@@ -78,19 +91,15 @@ struct weir_positions_ops {
                                                   struct weir_err *err),
                               void *context,
                               struct weir_err *err);
-    /* Makes a log that must be empty, and fills it with what `next` gives, shard by shard; data ==
-     * NULL: that was all. Nothing of it counts unless all does. NULL: only reading is possible.
-     * Entries have at most `state_entry_max` bytes and are borrowed until the next call. items: every
-     * partition, as list has them; target: where its state stands, -1: it has none. */
+    /* Makes a log that must be empty, and fills it with what `entries` gives, shard by shard. Nothing
+     * of it counts unless all does. NULL: only reading is possible. Entries have at most
+     * `state_entry_max` bytes. items: every partition, as list has them; target: where its state
+     * stands, -1: it has none. */
     weir_status (*write_state)(const struct weir_positions_call *call,
                                const char *name,
                                const struct weir_position *items,
                                size_t count,
-                               weir_status (*next)(void *context,
-                                                   int32_t *ret_shard,
-                                                   struct weir_slice *ret_entry,
-                                                   struct weir_err *err),
-                               void *context,
+                               const struct weir_state_entries *entries,
                                struct weir_err *err);
     size_t state_entry_max;
     /* Empties the log of that name, if there is one, while nobody reads. NULL: cannot be done. */

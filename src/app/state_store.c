@@ -222,48 +222,41 @@ weir_status weir_store_read(struct weir_store *self, struct weir_err *err)
 /* --- writing -----------------------------------------------------------------------------------*/
 
 /* The frames of all shards, one after the other. */
-struct frames {
-    struct weir_store *store;
-    size_t frame_max;
-    size_t shard, frame;
-    bool sealed;
-};
-
-static bool frames_seal(struct frames *self, struct weir_store_shard *shard)
+/* Frames of a snapshot of each shard, one shard after the other. */
+static weir_status each_frame(struct weir_store *self,
+                              size_t frame_max,
+                              weir_status (*take)(void *context,
+                                                  const struct weir_store_shard *shard,
+                                                  struct weir_slice frame,
+                                                  struct weir_err *err),
+                              void *context,
+                              struct weir_err *err)
 {
-    if (!self->sealed) {
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; i < self->shard_count && status == WEIR_OK; i++) {
+        struct weir_store_shard *shard = &self->shards[i];
         weir_shard_log_want_snapshot(shard->log);
-    } else {
-        (void)weir_shard_log_committed(shard->log);
-        if (!weir_shard_log_has_more(shard->log)) {
-            return false;
-        }
+        do {
+            struct weir_slice frame;
+            weir_shard_log_seal(shard->log, shard->source, shard->topic, shard->partition,
+                                shard->position, frame_max);
+            for (size_t k = 0;
+                 status == WEIR_OK && weir_shard_log_frame(shard->log, k, &frame); k++) {
+                status = take(context, shard, frame, err);
+            }
+            (void)weir_shard_log_committed(shard->log);
+        } while (status == WEIR_OK && weir_shard_log_has_more(shard->log));
     }
-    self->sealed = true;
-    self->frame = 0;
-    weir_shard_log_seal(shard->log, shard->source, shard->topic, shard->partition, shard->position,
-                        self->frame_max);
-    return true;
+    return status;
 }
 
-static weir_status
-next_frame(void *context, int32_t *ret_shard, struct weir_slice *ret_entry, struct weir_err *err)
+static weir_status put_in_file(void *context,
+                               const struct weir_store_shard *shard,
+                               struct weir_slice frame,
+                               struct weir_err *err)
 {
     (void)err;
-    struct frames *self = context;
-    *ret_entry = (struct weir_slice){NULL, 0};
-    while (self->shard < self->store->shard_count) {
-        struct weir_store_shard *shard = &self->store->shards[self->shard];
-        if (self->sealed && weir_shard_log_frame(shard->log, self->frame, ret_entry)) {
-            self->frame++;
-            *ret_shard = shard->partition;
-            return WEIR_OK;
-        }
-        if (!frames_seal(self, shard)) {
-            self->shard++;
-            self->sealed = false;
-        }
-    }
+    weir_state_log_put_frame(context, shard->source, shard->topic, shard->partition, frame);
     return WEIR_OK;
 }
 
@@ -279,18 +272,9 @@ static weir_status write_file(struct weir_store *self, struct weir_err *err)
         status = weir_fail(err, WEIR_REJECTED, "%s is not empty", self->plan.log_dir);
         weir_err_hint(err, "Remove it, or give the pipeline another `name`.");
     }
-    struct frames frames = {.store = self, .frame_max = FILE_FRAME_MAX};
-    struct weir_slice frame = {NULL, 0};
-    do {
-        int32_t number = 0;
-        if (status == WEIR_OK) {
-            status = next_frame(&frames, &number, &frame, err);
-        }
-        if (status == WEIR_OK && frame.data != NULL) {
-            const struct weir_store_shard *shard = &self->shards[frames.shard];
-            weir_state_log_put_frame(file, shard->source, shard->topic, shard->partition, frame);
-        }
-    } while (status == WEIR_OK && frame.data != NULL);
+    if (status == WEIR_OK) {
+        status = each_frame(self, FILE_FRAME_MAX, put_in_file, file, err);
+    }
     for (size_t i = 0; i < self->shard_count; i++) {
         const struct weir_store_shard *shard = &self->shards[i];
         weir_state_log_put_position(file, shard->source, shard->topic, shard->partition,
@@ -351,6 +335,40 @@ static weir_status check_readers(const struct weir_positions_call *call,
     return status;
 }
 
+/* For a system a shard is its partition. */
+struct system_frames {
+    struct weir_store *store;
+    size_t frame_max;
+    weir_status (*take)(void *context,
+                        int32_t shard,
+                        struct weir_slice entry,
+                        struct weir_err *err);
+    void *context;
+};
+
+static weir_status give_to_system(void *context,
+                                  const struct weir_store_shard *shard,
+                                  struct weir_slice frame,
+                                  struct weir_err *err)
+{
+    const struct system_frames *self = context;
+    return self->take(self->context, shard->partition, frame, err);
+}
+
+static weir_status each_entry(void *instance,
+                              weir_status (*take)(void *context,
+                                                  int32_t shard,
+                                                  struct weir_slice entry,
+                                                  struct weir_err *err),
+                              void *context,
+                              struct weir_err *err)
+{
+    struct system_frames *self = instance;
+    self->take = take;
+    self->context = context;
+    return each_frame(self->store, self->frame_max, give_to_system, self, err);
+}
+
 static weir_status
 write_system(struct weir_store *self, const struct weir_plan_edge *system, struct weir_err *err)
 {
@@ -366,9 +384,9 @@ write_system(struct weir_store *self, const struct weir_plan_edge *system, struc
         status = find_shards(self, &call, ops, &items, &count, err);
     }
     if (status == WEIR_OK) {
-        struct frames frames = {.store = self, .frame_max = ops->state_entry_max};
-        status = ops->write_state(&call, log_name(self), items, count, next_frame, &frames,
-                                  err);
+        struct system_frames frames = {.store = self, .frame_max = ops->state_entry_max};
+        const struct weir_state_entries entries = {&frames, each_entry};
+        status = ops->write_state(&call, log_name(self), items, count, &entries, err);
     }
     if (status == WEIR_OK && ops->commit != NULL) {
         struct weir_position *moved =

@@ -122,12 +122,15 @@ static weir_status outside_check(const char *what, rd_kafka_error_t *error, stru
     return status;
 }
 
+static weir_status
+append_entry(void *context, int32_t shard, struct weir_slice entry, struct weir_err *err)
+{
+    struct outside *self = context;
+    return kafka_state_log_append(&self->log, shard, entry, err);
+}
+
 static weir_status fill(struct outside *self,
-                        weir_status (*next)(void *context,
-                                            int32_t *ret_shard,
-                                            struct weir_slice *ret_entry,
-                                            struct weir_err *err),
-                        void *context,
+                        const struct weir_state_entries *entries,
                         struct weir_err *err)
 {
     rd_kafka_t *rk = self->producer.rk;
@@ -136,16 +139,9 @@ static weir_status fill(struct outside *self,
     if (status == WEIR_OK) {
         status = outside_check("cannot begin", rd_kafka_begin_transaction(rk), err);
     }
-    struct weir_slice entry = {NULL, 0};
-    do {
-        int32_t shard = 0;
-        if (status == WEIR_OK) {
-            status = next(context, &shard, &entry, err);
-        }
-        if (status == WEIR_OK && entry.data != NULL) {
-            status = kafka_state_log_append(&self->log, shard, entry, err);
-        }
-    } while (status == WEIR_OK && entry.data != NULL);
+    if (status == WEIR_OK) {
+        status = entries->each(entries->self, append_entry, self, err);
+    }
     if (status == WEIR_OK) {
         status = outside_check("it is not known whether all was written",
                                rd_kafka_commit_transaction(rk, TRANSACTION_MS), err);
@@ -157,11 +153,7 @@ weir_status kafka_state_outside_write(const struct weir_positions_call *call,
                                       const char *name,
                                       const struct weir_position *items,
                                       size_t count,
-                                      weir_status (*next)(void *context,
-                                                          int32_t *ret_shard,
-                                                          struct weir_slice *ret_entry,
-                                                          struct weir_err *err),
-                                      void *context,
+                                      const struct weir_state_entries *entries,
                                       struct weir_err *err)
 {
     (void)items; /* positions are the group's */
@@ -176,7 +168,7 @@ weir_status kafka_state_outside_write(const struct weir_positions_call *call,
     }
     if (status == WEIR_OK) {
         self.log.handle = rd_kafka_topic_new(self.producer.rk, self.log.topic, NULL);
-        status = fill(&self, next, context, err);
+        status = fill(&self, entries, err);
     }
     outside_close(&self);
     return status;

@@ -24,11 +24,7 @@ weir_status kafka_state_outside_write(const struct weir_positions_call *call,
                                       const char *name,
                                       const struct weir_position *items,
                                       size_t count,
-                                      weir_status (*next)(void *context,
-                                                          int32_t *ret_shard,
-                                                          struct weir_slice *ret_entry,
-                                                          struct weir_err *err),
-                                      void *context,
+                                      const struct weir_state_entries *entries,
                                       struct weir_err *err);
 
 weir_status kafka_state_outside_drop(const struct weir_positions_call *call,

@@ -288,26 +288,21 @@ static weir_status expect_empty(struct asker *self, struct weir_err *err)
     return status;
 }
 
+static weir_status
+append_entry(void *context, int32_t shard, struct weir_slice entry, struct weir_err *err)
+{
+    struct asker *self = context;
+    nats_log_append(&self->logs[shard], entry);
+    return nats_log_flush(&self->logs[shard], self->client, err);
+}
+
 /* Nothing of it stands until the positions follow. */
 static weir_status fill_logs(struct asker *self,
                              const struct weir_position *items,
-                             weir_status (*next)(void *context,
-                                                 int32_t *ret_shard,
-                                                 struct weir_slice *ret_entry,
-                                                 struct weir_err *err),
-                             void *context,
+                             const struct weir_state_entries *entries,
                              struct weir_err *err)
 {
-    weir_status status = WEIR_OK;
-    struct weir_slice entry = {NULL, 0};
-    do {
-        int32_t shard = 0;
-        status = next(context, &shard, &entry, err);
-        if (status == WEIR_OK && entry.data != NULL) {
-            nats_log_append(&self->logs[shard], entry);
-            status = nats_log_flush(&self->logs[shard], self->client, err);
-        }
-    } while (status == WEIR_OK && entry.data != NULL);
+    weir_status status = entries->each(entries->self, append_entry, self, err);
     size_t done = 0;
     for (size_t i = 0; i < self->partitions && status == WEIR_OK; i++) {
         if (items[i].target >= 0) {
@@ -326,11 +321,7 @@ static weir_status write_state(const struct weir_positions_call *call,
                                const char *name,
                                const struct weir_position *items,
                                size_t count,
-                               weir_status (*next)(void *context,
-                                                   int32_t *ret_shard,
-                                                   struct weir_slice *ret_entry,
-                                                   struct weir_err *err),
-                               void *context,
+                               const struct weir_state_entries *entries,
                                struct weir_err *err)
 {
     (void)name;
@@ -343,7 +334,7 @@ static weir_status write_state(const struct weir_positions_call *call,
     for (size_t i = 0; i < asker.partitions && status == WEIR_OK; i++) {
         status = nats_log_adopt_idle(&asker.logs[i], asker.client, err);
     }
-    status = status == WEIR_OK ? fill_logs(&asker, items, next, context, err) : status;
+    status = status == WEIR_OK ? fill_logs(&asker, items, entries, err) : status;
     for (size_t i = 0; i < asker.partitions; i++) {
         nats_log_forget(&asker.logs[i]);
     }

@@ -30,6 +30,7 @@ struct asker {
     struct redis_part *parts;
     size_t count;
     bool is_positioned;
+    size_t *added; /* entries of each part that is being written */
 };
 
 /* To where that part is. */
@@ -457,15 +458,13 @@ static weir_status eval_all(struct asker *self,
     return WEIR_OK;
 }
 
-static weir_status add_entry(struct asker *self,
-                             const struct redis_part *part,
-                             size_t number,
-                             struct weir_slice entry,
-                             struct weir_err *err)
+static weir_status
+add_entry(void *context, int32_t shard, struct weir_slice entry, struct weir_err *err)
 {
+    struct asker *self = context;
     char key[REDIS_KEY_MAX + 8], id[REDIS_ID_MAX];
-    aside_key(part, key);
-    snprintf(id, sizeof(id), "1-%zu", number);
+    aside_key(&self->parts[shard], key);
+    snprintf(id, sizeof(id), "1-%zu", ++self->added[shard]);
     redisReply *reply = redisCommand(self->context, "XADD %s %s f %b", key, id, entry.data,
                                      entry.size);
     weir_status status = reply == NULL || reply->type == REDIS_REPLY_ERROR
@@ -479,11 +478,7 @@ static weir_status write_state(const struct weir_positions_call *call,
                                const char *name,
                                const struct weir_position *items,
                                size_t count,
-                               weir_status (*next)(void *context,
-                                                   int32_t *ret_shard,
-                                                   struct weir_slice *ret_entry,
-                                                   struct weir_err *err),
-                               void *context,
+                               const struct weir_state_entries *entries,
                                struct weir_err *err)
 {
     static const char clear[] = "for i = 1, #KEYS, 3 do\n"
@@ -506,15 +501,8 @@ static weir_status write_state(const struct weir_positions_call *call,
     struct asker asker = {0};
     weir_status status = asker_open(&asker, call, err);
     status = status == WEIR_OK ? eval_all(&asker, call, clear, err) : status;
-    size_t *numbers = weir_arena_calloc(call->arena, asker.count, sizeof(*numbers));
-    struct weir_slice entry = {NULL, 0};
-    do {
-        int32_t shard = 0;
-        status = status == WEIR_OK ? next(context, &shard, &entry, err) : status;
-        if (status == WEIR_OK && entry.data != NULL) {
-            status = add_entry(&asker, &asker.parts[shard], ++numbers[shard], entry, err);
-        }
-    } while (status == WEIR_OK && entry.data != NULL);
+    asker.added = weir_arena_calloc(call->arena, asker.count, sizeof(*asker.added));
+    status = status == WEIR_OK ? entries->each(entries->self, add_entry, &asker, err) : status;
     status = status == WEIR_OK ? eval_all(&asker, call, place, err) : status;
     asker_close(&asker);
     return status;

@@ -15,7 +15,9 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import wait
 from harness import case, main, scale
-from nats_partitions import COUNTS, PARTITIONS, Flow as Positioned, counted
+from nats_partitions import Flow as Positioned
+from nats_partitions import (PARTITIONS, keeps_state, survives_a_zombie, survives_kills,
+                             survives_kills_of_the_server)
 from nats_proxy import Proxy
 
 
@@ -71,49 +73,17 @@ def in_order(context):
 
 @case
 def weir_killed(context):
-    flow = Flow(context)
-    flow.add(scale(5000, 50_000))
-    weir = flow.weir(steps=RANDOM)
-    for number in range(scale(6, 60)):
-        flow.wait_out(flow.total() * number // scale(8, 80) + 1)
-        weir.kill()
-        weir.start()
-    flow.wait_out(flow.total())
-    weir.term()
-    flow.check()
+    survives_kills(Flow(context), scale(6, 60), steps=RANDOM)
 
 
 @case
 def server_killed(context):
-    flow = Flow(context)
-    flow.add(scale(5000, 50_000))
-    weir = flow.weir(steps=RANDOM)
-    for number in range(scale(3, 30)):
-        flow.wait_out(flow.total() * number // scale(5, 50) + 1)
-        flow.server.kill()
-        flow.server.start()
-    flow.wait_out(flow.total())
-    weir.term()
-    flow.check()
+    survives_kills_of_the_server(Flow(context), steps=RANDOM)
 
 
 @case
 def zombie(context):
-    """A process that sleeps past its lease finds its partitions taken, and what it had under way refused."""
-    flow = Flow(context)
-    slow = [{"map": "(reduce range(500) as $i (.n; . + $i)) as $sum | {p, n, $sum, t: now}"}]
-    flow.add(3000)
-    first = flow.weir("first", steps=slow)
-    flow.wait_out(100)
-    first.stop()
-    second = flow.weir("second", steps=slow)
-    flow.wait_out(flow.total() // 2)
-    first.cont()
-    flow.add(1000)
-    flow.wait_out(flow.total())
-    first.term()
-    second.term()
-    flow.check()
+    survives_a_zombie(Flow(context), "(reduce range(500) as $i (.n; . + $i)) as $sum | {p, n, $sum, t: now}")
 
 
 @case
@@ -135,23 +105,7 @@ def answers_lost(context):
 
 @case
 def state(context):
-    """Killed, taken over by another, and cut behind snapshots."""
-    flow = Flow(context)
-    flow.add(scale(3000, 30_000))
-    weir = flow.weir(steps=COUNTS)
-    for number in range(scale(4, 40)):
-        flow.wait_out(flow.total() * number // scale(6, 60) + 1)
-        weir.kill()
-        weir.start()
-    second = flow.weir("second", steps=COUNTS)
-    second.wait_log("partition assigned", 20)
-    flow.add(1000)
-    flow.wait_out(flow.total())
-    weir.kill()
-    flow.add(100)
-    flow.wait_out(flow.total())
-    second.term()
-    counted(flow)
+    keeps_state(Flow(context))
 
 
 @case

@@ -18,7 +18,8 @@ import harness
 import wait
 from harness import main, scale
 from nats_flow import both, long_both
-from nats_partitions import COUNTS, PARTITIONS, Flow, counted
+from nats_partitions import (COUNTS, PARTITIONS, Flow, counted, keeps_state, survives_a_zombie, survives_kills,
+                             survives_kills_of_the_server)
 from nats_proxy import Proxy
 
 
@@ -41,49 +42,17 @@ def in_order(context, version):
 
 @long_both
 def weir_killed(context, version):
-    flow = Flow(context, version)
-    flow.add(scale(5000, 50_000))
-    weir = flow.weir()
-    for number in range(scale(4, 40)):
-        flow.wait_out(flow.total() * number // scale(6, 60) + 1)
-        weir.kill()
-        weir.start()
-    flow.wait_out(flow.total())
-    weir.term()
-    flow.check()
+    survives_kills(Flow(context, version), scale(4, 40))
 
 
 @long_both
 def server_killed(context, version):
-    flow = Flow(context, version)
-    flow.add(scale(5000, 50_000))
-    weir = flow.weir()
-    for number in range(scale(3, 30)):
-        flow.wait_out(flow.total() * number // scale(5, 50) + 1)
-        flow.server.kill()
-        flow.server.start()
-    flow.wait_out(flow.total())
-    weir.term()
-    flow.check()
+    survives_kills_of_the_server(Flow(context, version))
 
 
 @long_both
 def zombie(context, version):
-    """A process that sleeps past its lease finds its partitions taken, and what it had under way refused."""
-    flow = Flow(context, version)
-    slow = "(reduce range(500) as $i (.n; . + $i)) as $sum | {p, n, $sum}"
-    flow.add(3000)
-    first = flow.weir("first", steps=[{"map": slow}])
-    flow.wait_out(100)
-    first.stop()
-    second = flow.weir("second", steps=[{"map": slow}])
-    flow.wait_out(flow.total() // 2)
-    first.cont()
-    flow.add(1000)
-    flow.wait_out(flow.total())
-    first.term()
-    second.term()
-    flow.check()
+    survives_a_zombie(Flow(context, version), "(reduce range(500) as $i (.n; . + $i)) as $sum | {p, n, $sum}")
 
 
 @long_both
@@ -121,23 +90,8 @@ def answers_lost(context, version):
 
 @long_both
 def state(context, version):
-    """Kept beside the positions; killed, taken over by another, and cut behind snapshots."""
-    flow = Flow(context, version)
-    flow.add(scale(3000, 30_000))
-    weir = flow.weir(steps=COUNTS)
-    for number in range(scale(4, 40)):
-        flow.wait_out(flow.total() * number // scale(6, 60) + 1)
-        weir.kill()
-        weir.start()
-    second = flow.weir("second", steps=COUNTS)
-    second.wait_log("partition assigned", 20)
-    flow.add(1000)
-    flow.wait_out(flow.total())
-    weir.kill()
-    flow.add(100)
-    flow.wait_out(flow.total())
-    second.term()
-    counted(flow)
+    """Kept beside the positions."""
+    keeps_state(Flow(context, version))
 
 
 WINDOW_NS = 2_000_000_000  # longer than `ack_timeout`: within it what runs may write again

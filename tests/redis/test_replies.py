@@ -76,36 +76,30 @@ def masterdown(context):
     weir.term()
 
 
-@case
-def noreplicas(context):
+def refused_by_setting(context, setting, word):
+    """While the setting is 1 the server takes no write."""
     flow = Flow(context)
     flow.add()
     weir = flow.weir()
     flow.wait_done(weir)
     weir.stop()
     flow.add()
-    flow.redis.call("CONFIG", "SET", "min-replicas-to-write", 1)
+    flow.redis.call("CONFIG", "SET", setting, 1)
     weir.cont()
-    flow.waits(weir, "NOREPLICAS")
-    flow.redis.call("CONFIG", "SET", "min-replicas-to-write", 0)
+    flow.waits(weir, word)
+    flow.redis.call("CONFIG", "SET", setting, 0)
     flow.wait_done(weir)
     weir.term()
+
+
+@case
+def noreplicas(context):
+    refused_by_setting(context, "min-replicas-to-write", "NOREPLICAS")
 
 
 @case
 def oom(context):
-    flow = Flow(context)
-    flow.add()
-    weir = flow.weir()
-    flow.wait_done(weir)
-    weir.stop()
-    flow.add()
-    flow.redis.call("CONFIG", "SET", "maxmemory", 1)
-    weir.cont()
-    flow.waits(weir, "OOM")
-    flow.redis.call("CONFIG", "SET", "maxmemory", 0)
-    flow.wait_done(weir)
-    weir.term()
+    refused_by_setting(context, "maxmemory", "OOM")
 
 
 @case

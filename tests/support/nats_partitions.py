@@ -4,6 +4,7 @@ that one afterwards."""
 import json
 
 import wait
+from harness import scale
 from nats_server import Server
 
 PARTITIONS = 4
@@ -67,3 +68,68 @@ def counted(flow):
     flow.check()
     for record in flow.found():
         assert record["sum"] == record["n"] * (record["n"] + 1) // 2, record
+
+
+# ---- trouble that any way to commit has to survive -------------------------------------------
+
+
+def again_and_again(flow, times, act):
+    """While the messages come out."""
+    for number in range(times):
+        flow.wait_out(flow.total() * number // (times + scale(2, 20)) + 1)
+        act()
+
+
+def restart(weir):
+    weir.kill()
+    weir.start()
+
+
+def survives_kills(flow, times, **more):
+    flow.add(scale(5000, 50_000))
+    weir = flow.weir(**more)
+    again_and_again(flow, times, lambda: restart(weir))
+    flow.wait_out(flow.total())
+    weir.term()
+    flow.check()
+
+
+def survives_kills_of_the_server(flow, **more):
+    flow.add(scale(5000, 50_000))
+    weir = flow.weir(**more)
+    again_and_again(flow, scale(3, 30), lambda: (flow.server.kill(), flow.server.start()))
+    flow.wait_out(flow.total())
+    weir.term()
+    flow.check()
+
+
+def survives_a_zombie(flow, slow):
+    """A process that sleeps past its lease finds its partitions taken, and what it had under way refused."""
+    flow.add(3000)
+    first = flow.weir("first", steps=[{"map": slow}])
+    flow.wait_out(100)
+    first.stop()
+    second = flow.weir("second", steps=[{"map": slow}])
+    flow.wait_out(flow.total() // 2)
+    first.cont()
+    flow.add(1000)
+    flow.wait_out(flow.total())
+    first.term()
+    second.term()
+    flow.check()
+
+
+def keeps_state(flow):
+    """Killed, taken over by another, and cut behind snapshots."""
+    flow.add(scale(3000, 30_000))
+    weir = flow.weir(steps=COUNTS)
+    again_and_again(flow, scale(4, 40), lambda: restart(weir))
+    second = flow.weir("second", steps=COUNTS)
+    second.wait_log("partition assigned", 20)
+    flow.add(1000)
+    flow.wait_out(flow.total())
+    weir.kill()
+    flow.add(100)
+    flow.wait_out(flow.total())
+    second.term()
+    counted(flow)

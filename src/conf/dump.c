@@ -6,6 +6,7 @@
  */
 #include "conf/dump.h"
 
+#include "base/fnv.h"
 #include "base/quote.h"
 #include "conf/scalar.h"
 #include "conf/table.h"
@@ -179,15 +180,12 @@ static bool put_member(const struct weir_binder *binder,
     return false;
 }
 
-/* FNV-1a; the plain value does not stay in memory. */
+/* The plain value does not stay in memory. */
 static uint64_t fingerprint(struct walk *walk, const struct weir_field *field, const void *member)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
     weir_strbuf_clear(&walk->value);
     (void)put_member(NULL, &walk->value, field, member);
-    for (size_t i = 0; i < walk->value.size; i++) {
-        hash = (hash ^ (unsigned char)walk->value.data[i]) * UINT64_C(0x100000001b3);
-    }
+    uint64_t hash = weir_fnv(WEIR_FNV_START, walk->value.data, walk->value.size);
     if (walk->value.data != NULL) {
         explicit_bzero(walk->value.data, walk->value.size);
     }

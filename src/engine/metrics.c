@@ -17,6 +17,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/fnv.h"
 #include "engine/metrics_registry.h"
 
 enum { CACHE_LINE = 64 };
@@ -99,16 +100,14 @@ void weir_metrics_free(struct weir_metrics *metrics)
     weir_free(metrics);
 }
 
-/* Where a series with these labels is or would be found. FNV-1a, the labels as they are kept. */
+/* Where a series with these labels is or would be found: the labels as they are kept. */
 static struct weir_metric_series **
 chain_of(struct weir_metrics *metrics, enum weir_metric metric, const char *const *labels)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ (uint64_t)metric;
+    uint64_t hash = WEIR_FNV_START ^ (uint64_t)metric;
     for (size_t i = 0; i < weir_metric_label_count(metric); i++) {
-        for (size_t j = 0; j < METRICS_LABEL_MAX && labels[i][j] != '\0'; j++) {
-            hash = (hash ^ (unsigned char)labels[i][j]) * UINT64_C(0x100000001b3);
-        }
-        hash = (hash ^ 0xff) * UINT64_C(0x100000001b3); /* no UTF-8 text has this byte */
+        hash = weir_fnv(hash, labels[i], strnlen(labels[i], METRICS_LABEL_MAX));
+        hash = weir_fnv(hash, "\xff", 1); /* no UTF-8 text has this byte */
     }
     return &metrics->chains[(hash ^ hash >> 32) % METRICS_CHAINS];
 }

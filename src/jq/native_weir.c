@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/fnv.h"
 #include "jq/native.h"
 
 /* ── SHA-1 ── */
@@ -172,10 +173,7 @@ hash64(struct weir_jq_run *run, struct weir_value input, struct weir_value *argu
     struct weir_strbuf buf;
     weir_strbuf_init(&buf, UINT32_MAX);
     weir_value_write(input, &buf, WEIR_WRITE_SORTED);
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < buf.size; i++) {
-        hash = (hash ^ (unsigned char)buf.data[i]) * 0x100000001b3u;
-    }
+    uint64_t hash = weir_fnv(WEIR_FNV_START, buf.data, buf.size);
     weir_strbuf_done(&buf);
     hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccdu;
     hash = (hash ^ hash >> 33) * 0xc4ceb9fe1a85ec53u;

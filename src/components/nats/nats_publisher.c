@@ -22,6 +22,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/fnv.h"
 #include "base/wake.h"
 #include "nats_api.h"
 
@@ -363,16 +364,6 @@ void nats_publisher_done(struct nats_publisher *self)
 
 /* --- messages; lane ----------------------------------------------------------------------------*/
 
-/* FNV-1a, 64 bits. */
-static uint64_t text_hash(const char *text)
-{
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *text != '\0'; text++) {
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
-    }
-    return hash;
-}
-
 /* Not snprintf: ids are made for each record. */
 static char *put_number(char *at, uint64_t number)
 {
@@ -422,7 +413,7 @@ static size_t make_id(struct nats_publisher *self,
     char *at = put_prefix(ret, self->settings.ctx);
     at = put_number(at, partition->source);
     *at++ = '/';
-    at = put_hex(at, text_hash(partition->topic));
+    at = put_hex(at, weir_fnv(WEIR_FNV_START, partition->topic, strlen(partition->topic)));
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         *at++ = '/';
         if (numbers[i] < 0) {

@@ -28,6 +28,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/fnv.h"
 #include "base/thread.h"
 #include "base/wake.h"
 #include "sink/delivery.h"
@@ -549,13 +550,9 @@ static void redis_sink_close(void *instance)
 
 /* --- commands; lane ----------------------------------------------------------------------------*/
 
-/* FNV-1a, 64 bits. */
 static uint64_t key_hash(struct weir_slice key)
 {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < key.size; i++) {
-        hash = (hash ^ (unsigned char)key.data[i]) * 0x100000001b3u;
-    }
+    uint64_t hash = weir_fnv(WEIR_FNV_START, key.data, key.size);
     return hash ^ hash >> 32;
 }
 

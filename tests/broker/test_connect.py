@@ -12,8 +12,8 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import harness
+import ports
 from harness import case, main
-from redis_server import free_port
 
 
 def check(context, name, source, sink):
@@ -67,7 +67,7 @@ def what_the_cluster_says(context):
     wrong = source | {"auth": {"user": "weir", "password": "other"}}
     code, found = check(context, "pipe", wrong, {"topic": "paid"})
     assert code == 78 and all("refused the login" in message for message in found.values()), found
-    code, found = check(context, "pipe", plain | {"brokers": f"127.0.0.1:{free_port()}"}, {"topic": "paid"})
+    code, found = check(context, "pipe", plain | {"brokers": f"127.0.0.1:{ports.free()}"}, {"topic": "paid"})
     assert code == 78 and "no broker answers" in str(found), found
     assert topics() == {"orders", "paid"}, topics()
     groups = kafka.admin.list_consumer_groups().result(30)

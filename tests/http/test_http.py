@@ -23,6 +23,7 @@ import warnings
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import harness
+import ports
 import wait
 from harness import ROOT, Missing, case, main
 
@@ -276,18 +277,12 @@ def promtool_is_content(context):
     assert result.returncode == 0 and not (result.stdout + result.stderr).strip(), result
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @case
 def prometheus_answers_the_documented_queries(context):
     weir = Piped(context)
     weir.feed(*[json.dumps({"n": n}) for n in range(100)])
     weir.wait_processed(ok=50, filtered=50)
-    port = free_port()
+    port = ports.free()
     config = context.dir / "prometheus.yml"
     config.write_text(json.dumps({
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
@@ -511,7 +506,7 @@ def certificates_are_read_again(context):
         shutil.copy(files / f"expired.{kind}", context.dir / f"http.{kind}")
     text = {"name": "again", "source": {"generate": {"rate": 10}},
             "sink": {"file": {"path": "out.txt"}},
-            "http": {"listen": f"127.0.0.1:{free_port()}", "tls": {"cert": "http.crt", "key": "http.key"}},
+            "http": {"listen": f"127.0.0.1:{ports.free()}", "tls": {"cert": "http.crt", "key": "http.key"}},
             "log": {"format": "json"}}
     (context.dir / "again.yaml").write_text(json.dumps(text))
     log_file = context.dir / "again.log"

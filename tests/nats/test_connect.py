@@ -12,9 +12,9 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import harness
+import ports
 from harness import case, main
 from nats_server import Server
-from redis_server import free_port
 
 
 def check(context, source, sink):
@@ -40,7 +40,7 @@ def what_the_server_says(context):
     assert code == 78 and found == {
         "source.nats.stream": "the stream NONE does not exist",
         "sink.nats.subject": "no stream keeps the subject nobody.keeps"}, found
-    code, found = check(context, source | {"url": f"127.0.0.1:{free_port()}"}, {"subject": "orders.out"})
+    code, found = check(context, source | {"url": f"127.0.0.1:{ports.free()}"}, {"subject": "orders.out"})
     assert code == 78 and len(found) == 2, found
     assert nats.api("STREAM.NAMES")["streams"] == ["IN"]
 

@@ -12,8 +12,9 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import harness
+import ports
 from harness import case, main
-from redis_server import Server, free_port
+from redis_server import Server
 
 
 def check(context, source, sink):
@@ -45,7 +46,7 @@ def what_the_server_says(context):
     assert all("text is no stream but a string" in message for message in found.values()), found
     code, found = check(context, source | {"auth": {"user": "both", "password": "other"}}, {"stream": "new"})
     assert code == 78 and "WRONGPASS" in str(found), found
-    code, found = check(context, source | {"url": f"127.0.0.1:{free_port()}"}, {"stream": "new"})
+    code, found = check(context, source | {"url": f"127.0.0.1:{ports.free()}"}, {"stream": "new"})
     assert code == 78 and "cannot connect" in str(found), found
     assert sorted(redis.call("KEYS", "*")) == keys and redis.call("XLEN", "in") == 1
 

@@ -11,9 +11,10 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import ports
 import wait
 from harness import case, main
-from redis_server import Client, RedisError, Server, free_port
+from redis_server import Client, RedisError, Server
 
 
 class Flow:
@@ -52,7 +53,7 @@ def readonly(context):
     flow.add()
     weir = flow.weir()
     flow.wait_done(weir)
-    flow.redis.call("REPLICAOF", "127.0.0.1", free_port())
+    flow.redis.call("REPLICAOF", "127.0.0.1", ports.free())
     flow.waits(weir, "READONLY")
     flow.redis.call("REPLICAOF", "NO", "ONE")
     flow.add()
@@ -67,7 +68,7 @@ def masterdown(context):
     weir = flow.weir()
     flow.wait_done(weir)
     weir.kill()
-    flow.redis.call("REPLICAOF", "127.0.0.1", free_port())
+    flow.redis.call("REPLICAOF", "127.0.0.1", ports.free())
     weir.start()
     flow.waits(weir, "MASTERDOWN")
     flow.redis.call("REPLICAOF", "NO", "ONE")
@@ -142,7 +143,7 @@ def noperm(context):
 @case
 def clusterdown(context):
     """A node of a cluster of which nobody has the other slots."""
-    flow = Flow(context, cluster_enabled="yes", cluster_port=free_port(),
+    flow = Flow(context, cluster_enabled="yes", cluster_port=ports.free(),
                 cluster_config_file="nodes.conf")
     flow.redis.call("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
     wait.until(lambda: b"cluster_state:ok" in flow.redis.call("CLUSTER", "INFO"), 20, "the cluster is whole")

@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 
 import harness
+import ports
 import wait
 
 SCRIPT = harness.ROOT / "scripts" / "kafka"
@@ -17,7 +18,7 @@ class Cluster:
         self.dir = pathlib.Path(directory)
         self.brokers = brokers
         line = [*prefix, str(SCRIPT), "start", "--dir", str(self.dir), "--brokers", str(brokers),
-                "--heap", heap]
+                "--heap", heap, "--ports", str(ports.block())]
         line += ["--proxy"] if proxy else []
         line += ["--tls-dir", str(tls_dir)] if tls_dir else []
         line += ["--sasl"] if sasl else []

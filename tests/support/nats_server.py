@@ -11,6 +11,7 @@ import subprocess
 import time
 
 import harness
+import ports
 import wait
 
 
@@ -160,8 +161,7 @@ class Server:
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
         self.binary = binary(version)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = ports.free()
         self.address = f"127.0.0.1:{self.port}"
         self.login = login or {}
         if tls is not None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 
 import harness
+import ports
 import wait
 
 
@@ -71,20 +72,15 @@ def binary():
     return path
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
 class Server:
     def __init__(self, directory, **settings):
         """`settings`: of the server, with underscores for dashes; tls_port=0 takes a free one."""
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(parents=True, exist_ok=True)
         self.binary = binary()
-        self.port = free_port()
+        self.port = ports.free()
         if settings.get("tls_port") == 0:
-            settings["tls_port"] = self.tls_port = free_port()
+            settings["tls_port"] = self.tls_port = ports.free()
         self.address = f"127.0.0.1:{self.port}"
         self.settings = {"appendonly": "yes", "appendfsync": "always", "save": ""} | settings
         self.process = None

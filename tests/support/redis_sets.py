@@ -5,8 +5,9 @@ import pathlib
 import subprocess
 
 import harness
+import ports
 import wait
-from redis_server import Client, RedisError, Server, binary, free_port
+from redis_server import Client, RedisError, Server, binary
 
 
 class Sentinels:
@@ -32,7 +33,7 @@ class Sentinels:
     def _start(self, number, settings):
         where = self.dir / f"sentinel{number}"
         where.mkdir(parents=True, exist_ok=True)
-        port = free_port()
+        port = ports.free()
         lines = [f"port {port}", "bind 127.0.0.1", f"dir {where}", f"logfile {where}/sentinel.log",
                  f"sentinel monitor main 127.0.0.1 {self.servers[0].port} 2",
                  "sentinel down-after-milliseconds main 500", "sentinel failover-timeout main 3000", *settings]
@@ -90,7 +91,7 @@ class Cluster:
         self.dir = pathlib.Path(directory)
         settings = {"cluster_enabled": "yes", "cluster_node_timeout": 1000, "cluster_config_file": "nodes.conf",
                     "cluster_replica_validity_factor": 0} | settings
-        self.nodes = [Server(self.dir / f"node{n}", cluster_port=free_port(), **settings)
+        self.nodes = [Server(self.dir / f"node{n}", cluster_port=ports.free(), **settings)
                       for n in range(primaries * (2 if replicas else 1))]
         first = self.nodes[0]
         for node in self.nodes[1:]:

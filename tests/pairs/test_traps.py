@@ -20,16 +20,19 @@ def written_again_in_order(context):
     pair = Pair(context, "nats-positioned", "redis")
 
     def trap():
+        commits, before = pair.source.proxy, pair.source.proxy.dropped
+        pair.source.commits_unanswered = True
+        pair.source.feed(10)
+        wait.until(lambda: commits.dropped > before, 20, "a commit waits for its answer")
+        proxy, broken = pair.sink.proxy, pair.sink.proxy.dropped
+        proxy.refuses = lambda link, command: command == b"XADD" and proxy.dropped == broken
         pair.source.feed(300)
-        pair.source.server.pause()
-        proxy, before = pair.sink.proxy, pair.sink.proxy.dropped
-        proxy.refuses = lambda link, command: command == b"XADD" and proxy.dropped == before
-        wait.until(lambda: proxy.dropped > before, 20, "the connection broke")
+        wait.until(lambda: proxy.dropped > broken, 20, "the connection broke")
         pair.pause()
         pair.pause()
-        pair.source.server.resume()
+        pair.source.commits_unanswered = False
         pair.sink.heal()
-    pair.run(1, [trap] * scale(3, 30))
+    pair.run(1, [trap] * scale(2, 30))
     pair.judge()
 
 

@@ -34,7 +34,7 @@
 #include <weir/strbuf.h>
 
 #define WEIR_ABI                                                                                   \
-    5u /* any change of layout in include/weir raises it; the loader demands equality */
+    6u /* any change of layout in include/weir raises it; the loader demands equality */
 
 /* --- what the engine gives ---------------------------------------------------------------------*/
 
@@ -250,6 +250,39 @@ struct weir_route {
     bool has_time;         /* else the record moves no clock */
 };
 
+/* What a step asks somebody of one record. Bytes in the batch's memory. */
+struct weir_question {
+    struct weir_slice to;   /* whom or what: a subject, a key */
+    struct weir_slice body; /* data == NULL: none */
+    /* Set by the engine: what tells it from every other question of the pipeline, and is the same
+     * when the record asks again, also after a replay; and what an answer is given by. */
+    struct weir_slice id;
+    uint64_t token;
+};
+
+/* Steps that ask. The batch rests until all of its questions are answered, while other tasks of the
+ * lane go on. What has no answer in time, or fails for now, is asked again, for ever: the engine
+ * alone decides. Every question may be asked several times. */
+struct weir_ask_ops {
+    /* lane: what to ask of the record. A failure is the record's. */
+    weir_status (*question)(void *self,
+                            struct weir_run *run,
+                            struct weir_record *record,
+                            struct weir_question *ret_question,
+                            struct weir_err *err);
+    /* lane: asks, without waiting for anything. A failure other than permanent: not now. */
+    weir_status (*send)(void *self, const struct weir_question *question, struct weir_err *err);
+    /* any thread: for how long an answer is waited for. */
+    weir_duration (*patience)(const void *self);
+    bool asks_alike; /* equal questions of a batch have one answer: they are asked once */
+};
+/* any thread, between open and close: the answer to a question, copied; data == NULL: nothing is
+ * known. With a failure, the text says why: a permanent one is the record's, after any other the
+ * question is asked again. What comes too late, or twice, is dropped. */
+void weir_answer(struct weir_ctx *ctx, uint64_t token, weir_status status, struct weir_slice text);
+/* lane, in apply() of a step that asks: what was answered. The batch's memory. */
+struct weir_slice weir_run_answer(const struct weir_run *run);
+
 /* A step that sets `stateful` has a struct weir_state (weir/state.h) per task. What it changes
  * there is committed with the outputs, or undone. It evaluates everything that can fail before it
  * changes anything: after a failure of a record its state must be as if the record had not come. */
@@ -285,6 +318,8 @@ struct weir_step_ops {
     /* control, after open: for how long a source partition without records holds back time behind
      * the exchange. 0, or NULL: for ever. */
     weir_duration (*idle_timeout)(const void *self);
+    /* apply() then comes when the record's question is answered. NULL: the step asks nobody. */
+    const struct weir_ask_ops *ask;
 };
 
 /* --- sinks -------------------------------------------------------------------------------------*/
@@ -456,8 +491,8 @@ struct weir_component {
      * configuration means something else under another (other aggregates, another kind of window).
      * Such state is refused as that of another version is. NULL: it always means the same. */
     uint32_t (*state_layout)(const void *config);
-    bool durable;                  /* sinks: what was written survives (not stdout, not drop) */
-    bool discards;                 /* sinks: takes part in every guarantee (drop) */
+    bool durable;  /* sinks: what was written survives (not stdout, not drop) */
+    bool discards; /* sinks: takes part in every guarantee (drop) */
     const char
         *needs; /* the server setting without which its crash breaks the guarantee; NULL: none */
     /* Sinks: by what the target drops an output that it has: "their Nats-Msg-Id, within …". The
@@ -493,7 +528,8 @@ struct weir_component {
      * wanted: a step keeps state, or a guarantee above at-least-once is written. NULL: always by
      * position. */
     bool (*is_positioned)(const void *config, bool wanted);
-    /* Sources: the field by which it reads several topics, NULL: it reads one. NULL: it always does.
+    /* Sources: the field by which it reads several topics, NULL: it reads one. NULL: it always
+     * does.
      */
     const char *(*reads_several)(const void *config);
     const struct weir_lease_ops *leases; /* sources and sinks; NULL: the system keeps none */

@@ -31,7 +31,7 @@ void weir_batch_clear(struct weir_batch *batch)
     batch->origin = NULL;
     batch->task = NULL;
     batch->run = 0;
-    batch->next = 0;
+    batch->first = batch->next = 0;
     batch->bytes = 0;
     batch->fates = NULL;
     batch->outputs = NULL;
@@ -39,6 +39,7 @@ void weir_batch_clear(struct weir_batch *batch)
     batch->sink_at = batch->cursor = 0;
     memset(batch->tally, 0, sizeof(batch->tally));
     batch->is_special = false;
+    batch->asking = NULL;
     batch->link = NULL;
 }
 

@@ -30,6 +30,7 @@ enum weir_fate {
     WEIR_FATE_COUNT
 };
 
+struct weir_asking;
 struct weir_batch {
     struct weir_arena arena;
     struct weir_record *records;
@@ -39,10 +40,10 @@ struct weir_batch {
     const struct weir_batch_origin *origin; /* of the source; may be NULL */
     struct weir_strbuf *scratch;            /* the lane's; for serialising */
 
-    void *task;   /* the engine's; set at intake */
-    uint64_t run; /* the run number it was read under */
-    int64_t next; /* position behind its last record */
-    size_t bytes; /* payload bytes it keeps alive */
+    void *task;          /* the engine's; set at intake */
+    uint64_t run;        /* the run number it was read under */
+    int64_t first, next; /* where it begins; position behind its last record */
+    size_t bytes;        /* payload bytes it keeps alive */
     int64_t read_ns;
     uint8_t *fates;              /* by ordinal; enum weir_fate */
     struct weir_output *outputs; /* by sink */
@@ -51,7 +52,8 @@ struct weir_batch {
     size_t tally[WEIR_FATE_COUNT];
     bool is_special;            /* no records, but the one below */
     struct weir_record special; /* a watermark or a tick; see engine/lane.c */
-    struct weir_batch *link;    /* free list, pending list */
+    struct weir_asking *asking; /* the engine's: it rests until it is answered */
+    struct weir_batch *link;    /* free list, pending list, waiting list */
 };
 
 struct weir_batch *weir_batch_new(struct weir_strbuf *scratch);

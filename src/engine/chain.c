@@ -14,6 +14,10 @@
  *
  * Watermarks and ticks travel between the records as records of their own (flags), to the steps
  * that look at them, and end where the chain does.
+ *
+ * A batch may have to rest at a step that asks. What is still to be done is therefore data, a stack
+ * of strands: a chain, the step it is at, and the records there. Values that expressions made die
+ * when the lane takes up another batch, so records that rest are bytes.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -24,10 +28,21 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/failpoint.h"
+#include "engine/asking.h"
 #include "engine/engine_priv.h"
 #include "engine/observe.h"
 
+/* Records on their way through a chain. */
+struct chain_strand {
+    const struct weir_chain *chain;
+    size_t stage; /* the next one */
+    struct weir_record **records;
+    size_t count;
+    struct chain_strand *next;
+};
+
 struct chain_pass {
+    struct chain_strand *strands; /* what is to be done, the next one first */
     struct weir_lane *lane;
     struct weir_batch *batch;
     struct weir_task *task;
@@ -35,7 +50,9 @@ struct chain_pass {
     bool copies;               /* outlets get their own copy of a record */
     bool burying, bury_failed; /* a dead letter is being handed over; was refused */
     bool known;                /* the cut is by a verdict: nothing behind it was looked at */
+    bool changes_state;        /* it has come through a step that keeps some */
     struct weir_err blame;     /* what failed at the cut, for a verdict */
+    struct weir_err placed;    /* the same in the user's words */
 };
 
 static bool chain_is_special(const struct weir_record *record)
@@ -163,7 +180,7 @@ static void chain_failed(struct chain_pass *pass,
         snprintf(placed.message, sizeof(placed.message), "%.64s, partition %d, offset %lld: %.230s",
                  origin->topic, origin->part.index, (long long)position, err->message);
         weir_err_hint(&placed, "Mend the record or the step, or set `on_error: skip`.");
-        pass->lane->err = placed;
+        pass->placed = placed;
     }
 }
 
@@ -205,6 +222,7 @@ static void chain_pass_special(struct chain_pass *pass,
 
 static void chain_pass_stage(struct chain_pass *pass,
                              const struct weir_stage *stage,
+                             const struct weir_asking *asking,
                              struct weir_record ***records,
                              size_t *count)
 {
@@ -213,6 +231,7 @@ static void chain_pass_stage(struct chain_pass *pass,
     run->stage = stage;
     run->out = NULL;
     run->out_count = run->out_capacity = 0;
+    pass->changes_state = pass->changes_state || stage->state_index >= 0;
     for (size_t i = 0; i < *count; i++) {
         struct weir_record *record = (*records)[i];
         if (record->position >= pass->cut) {
@@ -226,7 +245,11 @@ static void chain_pass_stage(struct chain_pass *pass,
         }
         run->absorbed = run->late = false;
         struct weir_err err = {0};
-        weir_status status = stage->component->ops.step->apply(stage->self, run, record, &err);
+        weir_status status =
+            asking == NULL ? WEIR_OK : weir_asking_answer(asking, i, &run->answer, &err);
+        if (status == WEIR_OK) {
+            status = stage->component->ops.step->apply(stage->self, run, record, &err);
+        }
         counts->in++;
         if (status == WEIR_OK) {
             bool counted = run->out_count > mark || run->absorbed;
@@ -357,14 +380,78 @@ bool weir_chain_route(struct weir_run *run, unsigned sink, const struct weir_rec
     return true;
 }
 
-static bool chain_pass_all(struct chain_pass *pass,
-                           const struct weir_chain *chain,
-                           struct weir_record **records,
-                           size_t count)
+static bool chain_asks(void *context, const struct weir_record *record)
 {
-    for (size_t i = 0; i < chain->stage_count; i++) {
-        chain_pass_stage(pass, &chain->stages[i], &records, &count);
+    const struct chain_pass *pass = context;
+    return !chain_is_special(record) && record->position < pass->cut;
+}
+
+/* A record that can rest: its value is bytes. What came with the batch stays as it is. */
+static weir_status
+chain_settle_value(struct chain_pass *pass, struct weir_record *record, struct weir_err *err)
+{
+    struct weir_batch *batch = pass->batch;
+    bool is_input = record >= batch->records && record < batch->records + batch->count;
+    struct weir_slice bytes;
+    if (is_input || chain_is_special(record)) {
+        return WEIR_OK;
     }
+    weir_status status = weir_record_bytes(batch, record, &bytes, err);
+    record->flags &= (uint8_t)~WEIR_RECORD_JSON;
+    return status;
+}
+
+/* All that is still to be done can wait, whatever the lane does meanwhile. False: no memory. */
+static bool chain_rest(struct chain_pass *pass, struct weir_asking *asking)
+{
+    struct chain_strand *strand = pass->strands;
+    for (size_t i = 0; i < strand->count; i++) {
+        struct weir_err err = {0};
+        if (chain_settle_value(pass, strand->records[i], &err) != WEIR_OK) {
+            weir_asking_refuse(asking, i, &err);
+        }
+    }
+    for (strand = strand->next; strand != NULL; strand = strand->next) {
+        size_t kept = 0;
+        for (size_t i = 0; i < strand->count; i++) {
+            struct weir_record *record = strand->records[i];
+            struct weir_err err = {0};
+            if (chain_settle_value(pass, record, &err) == WEIR_OK) {
+                strand->records[kept++] = record;
+            } else {
+                chain_failed(pass, record, strand->chain->stages[0].name, &err);
+            }
+        }
+        strand->count = kept;
+    }
+    struct chain_pass *left = weir_arena_alloc(&pass->batch->arena, sizeof(*left));
+    if (left == NULL) {
+        return false;
+    }
+    *left = *pass;
+    asking->pass = left;
+    asking->changes_state = pass->changes_state;
+    pass->batch->asking = asking;
+    return true;
+}
+
+static bool chain_push(struct chain_pass *pass,
+                       const struct weir_chain *chain,
+                       struct weir_record **records,
+                       size_t count)
+{
+    struct chain_strand *strand = weir_arena_alloc(&pass->batch->arena, sizeof(*strand));
+    if (strand != NULL) {
+        *strand = (struct chain_strand){chain, 0, records, count, pass->strands};
+        pass->strands = strand;
+    }
+    return strand != NULL;
+}
+
+/* What came through all steps goes to the sinks and into the branches, the first one first. */
+static bool chain_end(struct chain_pass *pass, const struct chain_strand *strand)
+{
+    const struct weir_chain *chain = strand->chain;
     for (size_t i = 0; i < chain->outlet_count; i++) {
         const struct weir_outlet *outlet = &chain->outlets[i];
         if (pass->lane->engine->sinks[outlet->sink].is_routed) {
@@ -373,7 +460,8 @@ static bool chain_pass_all(struct chain_pass *pass,
         struct weir_record **selected;
         size_t selected_count;
         const char *path = pass->lane->engine->sinks[outlet->sink].name;
-        if (!chain_select(pass, outlet->when, path, records, count, &selected, &selected_count) ||
+        if (!chain_select(pass, outlet->when, path, strand->records, strand->count, &selected,
+                          &selected_count) ||
             !chain_grow(&pass->batch->arena, &pass->batch->outputs[outlet->sink], selected_count)) {
             return false;
         }
@@ -383,17 +471,45 @@ static bool chain_pass_all(struct chain_pass *pass,
             }
         }
     }
-    for (size_t i = 0; i < chain->branch_count; i++) {
+    for (size_t i = chain->branch_count; i-- > 0;) {
         const struct weir_branch *branch = &chain->branches[i];
         struct weir_record **selected;
         size_t selected_count;
-        if (!chain_select(pass, branch->when, branch->name, records, count, &selected,
-                          &selected_count) ||
-            !chain_pass_all(pass, &branch->chain, selected, selected_count)) {
+        if (!chain_select(pass, branch->when, branch->name, strand->records, strand->count,
+                          &selected, &selected_count) ||
+            !chain_push(pass, &branch->chain, selected, selected_count)) {
             return false;
         }
     }
     return true;
+}
+
+enum chain_outcome { CHAIN_DONE, CHAIN_RESTS, CHAIN_NO_MEMORY };
+
+/* Goes on with what is to be done; `asking`: the first strand has come to a step that asked, and is
+ * answered. */
+static enum chain_outcome chain_go(struct chain_pass *pass, struct weir_asking *asking)
+{
+    struct weir_run *run = &pass->lane->run;
+    while (pass->strands != NULL) {
+        struct chain_strand *strand = pass->strands;
+        const struct weir_chain *chain = strand->chain;
+        for (; strand->stage < chain->stage_count; strand->stage++) {
+            const struct weir_stage *stage = &chain->stages[strand->stage];
+            if (stage->asks != NULL && asking == NULL) {
+                run->stage = stage;
+                asking = weir_asking_new(run, strand->records, strand->count, chain_asks, pass);
+                return asking != NULL && chain_rest(pass, asking) ? CHAIN_RESTS : CHAIN_NO_MEMORY;
+            }
+            chain_pass_stage(pass, stage, asking, &strand->records, &strand->count);
+            asking = NULL;
+        }
+        pass->strands = strand->next;
+        if (!chain_end(pass, strand)) {
+            return CHAIN_NO_MEMORY;
+        }
+    }
+    return CHAIN_DONE;
 }
 
 /* Everything from the failed record on is taken back. */
@@ -417,16 +533,13 @@ static void chain_cut(struct chain_pass *pass)
     pass->task->in_flight -= count - batch->count;
     batch->next = pass->task->part.read =
         pass->cut; /* the lane is halted: what follows is not read */
-    struct weir_err err = pass->lane->err;
-    pass->lane->err = (struct weir_err){0};
-    weir_lane_fail(pass->lane, WEIR_LANE_WANTS_STOP, &err);
+    weir_lane_fail(pass->lane, WEIR_LANE_WANTS_STOP, &pass->placed);
 }
 
 /* State was changed by records behind the failed one: the epoch is replayed up to it. */
 static void chain_replay(struct chain_pass *pass)
 {
-    struct weir_err err = pass->lane->err;
-    pass->lane->err = (struct weir_err){0};
+    struct weir_err err = pass->placed;
     if (!weir_chain_blame(pass->lane, pass->batch, pass->cut, &pass->blame)) {
         weir_lane_fail(pass->lane, WEIR_LANE_WANTS_END, &err);
         return;
@@ -479,11 +592,58 @@ static size_t chain_apply_verdicts(struct chain_pass *pass, struct weir_record *
     return kept;
 }
 
-void weir_chain_process(struct weir_lane *lane, struct weir_batch *batch)
+/* The first strand: the records as read. */
+static enum chain_outcome chain_begin(struct chain_pass *pass)
+{
+    struct weir_batch *batch = pass->batch;
+    const struct weir_engine *engine = pass->lane->engine;
+    struct weir_record **records =
+        weir_arena_alloc(&batch->arena, (batch->count + 1) * sizeof(struct weir_record *));
+    batch->fates = weir_arena_calloc(&batch->arena, batch->count, 1);
+    batch->outputs =
+        weir_arena_calloc(&batch->arena, engine->sink_count, sizeof(struct weir_output));
+    if (records == NULL || batch->fates == NULL || batch->outputs == NULL) {
+        return CHAIN_NO_MEMORY;
+    }
+    batch->output_count = engine->sink_count;
+    size_t count = chain_apply_verdicts(pass, records);
+    if (batch->is_special) {
+        records[count++] = &batch->special;
+    }
+    const struct weir_chain *chain = pass->task->in_front ? &engine->front : &engine->chain;
+    return chain_push(pass, chain, records, count) ? chain_go(pass, NULL) : CHAIN_NO_MEMORY;
+}
+
+static void chain_finish(struct chain_pass *pass, bool fits)
+{
+    struct weir_batch *batch = pass->batch;
+    if (!fits) {
+        struct weir_err err = {0};
+        (void)!weir_fail(&err, WEIR_LIMIT, "a batch of %zu records needs too much memory",
+                         batch->count);
+        weir_err_hint(&err, "Lower `batch_size`.");
+        batch->output_count = 0;
+        pass->cut = batch->is_special ? batch->special.position : batch->records[0].position;
+        pass->known = false;
+        pass->blame = pass->placed = err;
+    }
+    if (pass->cut != INT64_MAX) {
+        if (pass->lane->engine->stateful_count > 0 && !pass->known) {
+            chain_replay(pass);
+        } else {
+            chain_cut(pass);
+        }
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        batch->tally[batch->fates[i]]++;
+    }
+}
+
+bool weir_chain_process(struct weir_lane *lane, struct weir_batch *batch)
 {
     struct weir_engine *engine = lane->engine;
     if (batch->count == 0 && !batch->is_special) {
-        return;
+        return true;
     }
     const struct weir_task *task = batch->task;
     const struct weir_chain *chain = task->in_front ? &engine->front : &engine->chain;
@@ -494,45 +654,21 @@ void weir_chain_process(struct weir_lane *lane, struct weir_batch *batch)
         .cut = INT64_MAX,
         .copies = chain->branch_count > 0 || chain->outlet_count > 1,
     };
+    struct weir_asking *asking = batch->asking;
+    if (asking != NULL) {
+        pass = *(const struct chain_pass *)asking->pass;
+        batch->asking = NULL;
+    }
     lane->run.batch = batch;
     lane->run.pass = &pass;
-    struct weir_record **records =
-        weir_arena_alloc(&batch->arena, (batch->count + 1) * sizeof(struct weir_record *));
-    batch->fates = weir_arena_calloc(&batch->arena, batch->count, 1);
-    batch->outputs =
-        weir_arena_calloc(&batch->arena, engine->sink_count, sizeof(struct weir_output));
-    bool fits = records != NULL && batch->fates != NULL && batch->outputs != NULL;
-    if (fits) {
-        batch->output_count = engine->sink_count;
-        size_t count = chain_apply_verdicts(&pass, records);
-        if (batch->is_special) {
-            records[count++] = &batch->special;
-        }
-        fits = chain_pass_all(&pass, chain, records, count);
-    }
-    if (!fits) {
-        struct weir_err err = {0};
-        (void)!weir_fail(&err, WEIR_LIMIT, "a batch of %zu records needs too much memory",
-                         batch->count);
-        weir_err_hint(&err, "Lower `batch_size`.");
-        batch->output_count = 0;
-        pass.cut = batch->is_special ? batch->special.position : batch->records[0].position;
-        pass.known = false;
-        pass.blame = lane->err = err;
-    }
-    if (pass.cut != INT64_MAX) {
-        if (engine->stateful_count > 0 && !pass.known) {
-            chain_replay(&pass);
-        } else {
-            chain_cut(&pass);
-        }
-    }
-    for (size_t i = 0; i < batch->count; i++) {
-        batch->tally[batch->fates[i]]++;
+    enum chain_outcome outcome = asking == NULL ? chain_begin(&pass) : chain_go(&pass, asking);
+    if (outcome != CHAIN_RESTS) {
+        chain_finish(&pass, outcome == CHAIN_DONE);
     }
     weir_run_reset(&lane->run);
     lane->run.batch = NULL;
     lane->run.pass = NULL;
+    return outcome != CHAIN_RESTS;
 }
 
 bool weir_chain_blame(struct weir_lane *lane,

@@ -32,13 +32,7 @@ bool weir_ctx_must_hurry(const struct weir_ctx *ctx)
 
 bool weir_ctx_may_give_up(const struct weir_ctx *ctx)
 {
-    const struct weir_engine *engine = ctx->engine;
-    bool read_again = true;
-    for (size_t i = 0; i < engine->source_count; i++) {
-        read_again =
-            read_again && engine->sources[i].component->positions != WEIR_POSITIONS_NONE;
-    }
-    return engine->stopping && read_again;
+    return ctx->engine->stopping && ctx->engine->reads_again;
 }
 
 void weir_ctx_close_epoch(struct weir_ctx *ctx)

@@ -148,7 +148,7 @@ static bool engine_is_drained(struct weir_engine *engine)
         const struct weir_lane *lane = &engine->lanes[i];
         bool heard = engine->stopping ||
                      atomic_load_explicit(&lane->call, memory_order_acquire) == WEIR_LANE_RUNS;
-        drained = drained && heard && lane->pending_first == NULL;
+        drained = drained && heard && lane->pending_first == NULL && lane->waiting_first == NULL;
     }
     weir_gate_open(engine);
     return drained;
@@ -192,7 +192,8 @@ static bool engine_is_closed_out(struct weir_engine *engine)
         closed = closed && (task->in_front || (task->closed_out && !task->again));
     }
     for (unsigned i = 0; i < engine->lane_count; i++) {
-        closed = closed && engine->lanes[i].pending_first == NULL;
+        closed = closed && engine->lanes[i].pending_first == NULL &&
+                 engine->lanes[i].waiting_first == NULL;
     }
     weir_gate_open(engine);
     return closed;
@@ -243,6 +244,9 @@ static void engine_check_end(struct weir_engine *engine)
     }
     weir_epoch_commit_now(engine, engine_now(engine) + 50 * WEIR_NS_PER_MS);
     if (engine->state == WEIR_EPOCH_OPEN && weir_epoch_is_clean(engine)) {
+        for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+            engine->left_behind = engine->left_behind || task->part.written < task->part.read;
+        }
         weir_engine_finish(engine, engine->err.status);
     }
     weir_gate_open(engine);
@@ -363,6 +367,7 @@ void weir_engine_free(struct weir_engine *engine)
     weir_engine_close(engine);
     weir_engine_answer_none(engine);
     weir_observer_free(engine->observer);
+    weir_graph_free(engine);
     weir_metrics_free(engine->metrics);
     weir_free(engine->lanes);
     weir_gate_done(&engine->gate);

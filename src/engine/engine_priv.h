@@ -22,6 +22,7 @@
 #include "base/limits.h"
 #include "conf/pipeline.h"
 #include "data/batch.h"
+#include "engine/asking.h"
 #include "engine/engine.h"
 #include "engine/exchange.h"
 #include "engine/inquiry.h"
@@ -49,7 +50,9 @@ struct weir_task {
     struct weir_task *next;    /* of the engine's list */
     struct weir_batch *intake; /* lane: the batch that read() is filling */
     atomic_bool ended;         /* bounded and at its end */
-    uint64_t in_flight;        /* records in pending batches */
+    uint64_t in_flight;        /* records in pending and waiting batches */
+    size_t waiting;            /* lane: its batches in the waiting list */
+    bool held;                 /* lane: within a pass over that list */
     uint64_t open[WEIR_FATE_COUNT], closing[WEIR_FATE_COUNT]; /* two layers of the delta */
     _Atomic int64_t last_time_ms; /* event time of the last record written; 0: none */
     struct weir_verdict *verdicts;
@@ -97,9 +100,10 @@ struct weir_stage {
     const char *name;
     const void *config;
     struct weir_place place;
-    unsigned index;   /* into lane->step_counts */
-    int state_index;  /* into task->states; -1: keeps no state */
-    bool is_listened; /* a later step looks at the watermark */
+    unsigned index;         /* into lane->step_counts */
+    int state_index;        /* into task->states; -1: keeps no state */
+    bool is_listened;       /* a later step looks at the watermark */
+    struct weir_asks *asks; /* what it has under way; NULL: it asks nobody */
     struct weir_ctx ctx;
 };
 
@@ -160,6 +164,7 @@ struct weir_run {
     const struct weir_stage *stage; /* for logs */
     struct weir_record *input;      /* the record that the step is looking at */
     struct chain_pass *pass;        /* chain.c: the batch's way through the graph */
+    struct weir_slice answer;       /* … to its question */
     bool absorbed, late;            /* what the step said of the input's fate */
     struct weir_record **out;       /* results of the step under way, in the batch's arena */
     size_t out_count, out_capacity;
@@ -192,13 +197,17 @@ struct weir_lane {
     struct weir_batch *pending_first, *pending_last;
     size_t pending_bytes;
     atomic_size_t pending_shown; /* the same, for the gauge */
-    bool blocked;                /* a sink was full: look again soon */
-    bool throttled;              /* so was the exchange */
-    bool halted;                 /* failed: reads no more */
-    atomic_int call;             /* enum weir_lane_call: what control should do */
-    struct weir_err err;         /* why */
-    struct weir_blame {          /* what the abort is to condemn, in a task of another lane */
-        struct weir_task *task;  /* NULL: nothing */
+    /* Batches that rest until they are answered, and those of the same tasks behind them. */
+    struct weir_batch *waiting_first;
+    size_t waiting_bytes;
+    int64_t rest_until_ns;      /* when one of them has to be looked at */
+    bool blocked;               /* a sink was full: look again soon */
+    bool throttled;             /* so was the exchange */
+    bool halted;                /* failed: reads no more */
+    atomic_int call;            /* enum weir_lane_call: what control should do */
+    struct weir_err err;        /* why */
+    struct weir_blame {         /* what the abort is to condemn, in a task of another lane */
+        struct weir_task *task; /* NULL: nothing */
         int64_t position;
         struct weir_err err;
     } blame;
@@ -246,6 +255,7 @@ struct weir_engine {
     unsigned stateful_count;
     size_t frame_max; /* of the state log; 0: not opened yet */
     bool has_ticks;   /* a step looks at processing time */
+    bool reads_again; /* whatever is not committed, the sources can give once more */
     bool has_outside; /* with a domain: a sink that is not in it, to be confirmed first */
     int dead_letter;  /* index of the dead-letter sink; -1: none */
     struct weir_shared *shared;
@@ -283,7 +293,7 @@ struct weir_engine {
     bool committing;           /* the domain has not answered yet: tasks stay until it has */
     struct weir_commit commit; /* … what it was asked for */
     struct weir_commit_source commit_sources[WEIR_SOURCES_MAX];
-    bool dirty;                /* something to commit even if no record moved */
+    bool dirty; /* something to commit even if no record moved */
     unsigned aborts_in_row;
     /* While a record that the target refuses is sought: how many records an epoch may have (0: not
      * seeking), and how many are left to look through. */
@@ -308,7 +318,7 @@ struct weir_engine {
     struct weir_inquiry *inquiries; /* guarded by shown_lock too */
     bool answers_none;              /* so is this: the engine has ended */
     int64_t answer_ns;              /* control: not before */
-    atomic_size_t restored_bytes; /* of the restore under way, or the last one */
+    atomic_size_t restored_bytes;   /* of the restore under way, or the last one */
     struct weir_engine_progress shown_progress;
     int64_t stop_deadline_ns;
     weir_status result;
@@ -320,6 +330,14 @@ void weir_lane_init(struct weir_lane *lane, struct weir_engine *engine, unsigned
 void weir_lane_done(struct weir_lane *lane);
 /* One round: write what is pending, read, process, write. True if something moved. lane. */
 bool weir_lane_step(struct weir_lane *lane);
+/* Runs a batch and hands over its outputs. False: it is left with batch->asking. lane, or paused.
+ */
+WEIR_MUST_USE bool weir_lane_process(struct weir_lane *lane, struct weir_batch *batch);
+void weir_lane_release(struct weir_lane *lane, struct weir_batch *batch);
+/* The epoch is void. lane. */
+bool weir_lane_wants_abort(const struct weir_lane *lane);
+/* It holds as much as it may of what is not handed over. */
+bool weir_lane_is_full(const struct weir_lane *lane);
 /* Writes pending batches until a sink is full. lane, or paused. */
 bool weir_lane_write_pending(struct weir_lane *lane);
 /* It has something that belongs to the epoch: a batch of which some outputs are written and some
@@ -364,10 +382,24 @@ bool weir_shard_is_dirty(const struct weir_task *task);
 /* After a batch: what the gauges show. lane. */
 void weir_shard_settle(struct weir_engine *engine, struct weir_task *task);
 
+/* waiting.c */
+/* Puts a batch behind those that wait. lane. */
+void weir_lane_wait(struct weir_lane *lane, struct weir_batch *batch);
+/* Goes on with what is answered, and asks again; `finishing`: only with what the epoch cannot be
+ * sealed without. True if something moved. lane, or paused. */
+bool weir_lane_serve_waiting(struct weir_lane *lane, bool finishing);
+/* The epoch cannot be sealed without a batch that waits. */
+bool weir_lane_waits_within(const struct weir_lane *lane);
+/* Behind what has been read of a task and does not wait. */
+int64_t weir_lane_reach(const struct weir_lane *lane, const struct weir_task *task);
+/* Throws away what waits of a task, or of all tasks (NULL). paused. */
+void weir_lane_discard_waiting(struct weir_lane *lane, const struct weir_task *task);
+
 /* chain.c */
 /* Runs a batch through the graph; fills batch->outputs and the tally. A failure that stops the
- * pipeline cuts the batch at that record and is left in lane->err. */
-void weir_chain_process(struct weir_lane *lane, struct weir_batch *batch);
+ * pipeline cuts the batch at that record and is left in lane->err. False: it has come to a step
+ * that asks, and is to be processed further when it is answered. */
+WEIR_MUST_USE bool weir_chain_process(struct weir_lane *lane, struct weir_batch *batch);
 /* Gives a copy of a record to a sink that nothing else reaches. lane, inside weir_chain_process. */
 WEIR_MUST_USE bool
 weir_chain_route(struct weir_run *run, unsigned sink, const struct weir_record *record);
@@ -450,6 +482,7 @@ void weir_graph_build(struct weir_engine *engine);
 /* Opens sinks, steps, sources; on failure close ends what was opened. */
 WEIR_MUST_USE weir_status weir_graph_open(struct weir_engine *engine, struct weir_err *err);
 void weir_graph_close(struct weir_engine *engine);
+void weir_graph_free(struct weir_engine *engine);
 
 /* run.c */
 void weir_run_init(struct weir_run *run, struct weir_lane *lane);

@@ -127,6 +127,10 @@ static void epoch_check_accounts(const struct weir_engine *engine)
              batch = batch->link) {
             pending += batch->task == task ? batch->count : 0;
         }
+        for (const struct weir_batch *batch = lane->waiting_first; batch != NULL;
+             batch = batch->link) {
+            pending += batch->task == task ? batch->count : 0;
+        }
         WEIR_ASSERT(pending == task->in_flight || lane->halted);
     }
 }

@@ -11,6 +11,9 @@
  * sinks, because that is what makes room. A lane that was parked half-written by such a gate, and
  * has not woken yet when the next one closes, is sent on to finish its batch.
  *
+ * A batch that waits for answers is left where it is, unless the epoch would hold half of it: then
+ * its answers are waited for like room in a sink.
+ *
  * An exchange in memory makes lanes depend on each other: what one hands over, another has to
  * process before the epoch can close. A parked lane that is given something goes on; only when all
  * stand still with nothing left does the gate hold.
@@ -25,7 +28,7 @@
 #include "engine/engine_priv.h"
 #include "engine/observe.h"
 
-enum { INLINE_ROUNDS = 1000 };
+enum { INLINE_ROUNDS = 1000, INLINE_IDLE_ROUNDS = 10 };
 
 void weir_gate_init(struct weir_gate *gate)
 {
@@ -87,14 +90,16 @@ static void gate_serve_sinks(struct weir_engine *engine)
 static bool gate_close_inline(struct weir_engine *engine, bool leave_partial)
 {
     bool still = leave_partial;
-    for (int round = 0; !still && round < INLINE_ROUNDS; round++) {
+    int idle = 0; /* rounds in which nothing moved: what is waited for does not come now */
+    for (int round = 0; !still && round < INLINE_ROUNDS && idle < INLINE_IDLE_ROUNDS; round++) {
         still = true;
+        idle++;
         for (unsigned i = 0; i < engine->lane_count; i++) {
             struct weir_lane *lane = &engine->lanes[i];
             if (weir_lane_is_partial(lane)) { /* what it does may give another lane something */
                 still = false;
                 gate_serve_sinks(engine);
-                weir_lane_finish(lane);
+                idle = weir_lane_finish(lane) ? 0 : idle;
             }
         }
     }

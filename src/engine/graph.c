@@ -55,6 +55,9 @@ static struct weir_stage *chain_add_stage(struct weir_engine *engine,
         .self = graph_instance(engine, component),
     };
     stage->ctx = graph_ctx(engine, name, stage->index, engine->plan.domain != NULL);
+    if (component->ops.step->ask != NULL) {
+        stage->asks = weir_asks_new(&stage->ctx);
+    }
     return stage;
 }
 
@@ -99,8 +102,11 @@ static void graph_build_ends(struct weir_engine *engine)
     engine->source_count = engine->outer_count = engine->plan.source_count;
     engine->sources =
         weir_arena_calloc(&engine->arena, engine->source_count + 1, sizeof(*engine->sources));
+    engine->reads_again = true;
     for (unsigned i = 0; i < engine->source_count; i++) {
         const struct weir_plan_edge *edge = &engine->plan.sources[i];
+        engine->reads_again =
+            engine->reads_again && edge->component->positions != WEIR_POSITIONS_NONE;
         struct weir_source *source = &engine->sources[i];
         source->component = edge->component;
         source->config = edge->config;
@@ -330,6 +336,22 @@ weir_status weir_graph_open(struct weir_engine *engine, struct weir_err *err)
         }
     }
     return status;
+}
+
+static void chain_free(struct weir_chain *chain)
+{
+    for (size_t i = 0; i < chain->stage_count; i++) {
+        weir_asks_free(chain->stages[i].asks);
+    }
+    for (size_t i = 0; i < chain->branch_count; i++) {
+        chain_free(&chain->branches[i].chain);
+    }
+}
+
+void weir_graph_free(struct weir_engine *engine)
+{
+    chain_free(&engine->front);
+    chain_free(&engine->chain);
 }
 
 /* Instances are zeroed: when a later start fails half-way, those it did not come to are closed

@@ -71,7 +71,7 @@ static struct weir_batch *lane_take_batch(struct weir_lane *lane)
     return batch;
 }
 
-static void lane_release_batch(struct weir_lane *lane, struct weir_batch *batch)
+void weir_lane_release(struct weir_lane *lane, struct weir_batch *batch)
 {
     weir_batch_clear(batch);
     batch->link = lane->free_batches;
@@ -173,6 +173,7 @@ static void intake_seal(struct weir_batch *batch)
     if (batch->next < expected) {
         batch->next = expected;
     }
+    batch->first = task->part.read;
     task->part.read = batch->next;
     task->in_flight += batch->count;
     task->intake = NULL;
@@ -209,7 +210,7 @@ static void lane_tend_disk(struct weir_lane *lane, const struct weir_task *task)
     }
 }
 
-static bool lane_wants_abort(const struct weir_lane *lane)
+bool weir_lane_wants_abort(const struct weir_lane *lane)
 {
     int call = atomic_load_explicit(&lane->call, memory_order_relaxed);
     return call == WEIR_LANE_WANTS_ABORT || call == WEIR_LANE_WANTS_END;
@@ -301,6 +302,13 @@ static struct weir_task *lane_find_due(const struct weir_lane *lane, bool closin
     return task;
 }
 
+bool weir_lane_is_full(const struct weir_lane *lane)
+{
+    return (lane->pending_first != NULL || lane->waiting_first != NULL) &&
+           lane->pending_bytes + lane->waiting_bytes >=
+               (size_t)lane->engine->config->in_flight / 4 / lane->engine->lane_count;
+}
+
 bool weir_lane_is_partial(const struct weir_lane *lane)
 {
     const struct weir_engine *engine = lane->engine;
@@ -308,9 +316,12 @@ bool weir_lane_is_partial(const struct weir_lane *lane)
     if (batch != NULL && (batch->sink_at > 0 || batch->cursor > 0 || engine->stateful_count > 0)) {
         return true;
     }
+    if (weir_lane_waits_within(lane)) {
+        return true;
+    }
     return engine->exchange != NULL &&
            atomic_load_explicit(&engine->writable, memory_order_acquire) &&
-           !lane_wants_abort(lane) &&
+           !weir_lane_wants_abort(lane) &&
            (weir_exchange_has_queued(engine->exchange, lane->index) ||
             lane_find_due(lane, true) != NULL);
 }
@@ -332,7 +343,7 @@ bool weir_lane_write_pending(struct weir_lane *lane)
         lane->pending_bytes -= batch->bytes;
         atomic_store_explicit(&lane->pending_shown, lane->pending_bytes, memory_order_relaxed);
         lane_settle(lane, batch);
-        lane_release_batch(lane, batch);
+        weir_lane_release(lane, batch);
         moved = true;
     }
     return moved;
@@ -354,6 +365,7 @@ static void lane_push_pending(struct weir_lane *lane, struct weir_batch *batch)
 
 void weir_lane_discard(struct weir_lane *lane, const struct weir_task *task)
 {
+    weir_lane_discard_waiting(lane, task);
     struct weir_batch **place = &lane->pending_first;
     lane->pending_last = NULL;
     while (*place != NULL) {
@@ -361,7 +373,7 @@ void weir_lane_discard(struct weir_lane *lane, const struct weir_task *task)
         if (task == NULL || batch->task == task) {
             *place = batch->link;
             lane->pending_bytes -= batch->bytes;
-            lane_release_batch(lane, batch);
+            weir_lane_release(lane, batch);
         } else {
             lane->pending_last = batch;
             place = &batch->link;
@@ -400,25 +412,38 @@ static size_t lane_budget(struct weir_lane *lane, size_t want)
     return want;
 }
 
-static void lane_process(struct weir_lane *lane, struct weir_batch *batch)
+bool weir_lane_process(struct weir_lane *lane, struct weir_batch *batch)
 {
-    weir_chain_process(lane, batch);
-    if (lane_wants_abort(lane)) { /* the epoch is void: nothing of the batch may get out */
+    bool rests = !weir_chain_process(lane, batch);
+    if (weir_lane_wants_abort(lane)) { /* the epoch is void: nothing of the batch may get out */
         struct weir_task *task = batch->task;
         task->in_flight -= batch->count;
-        lane_release_batch(lane, batch);
-        return;
+        weir_lane_release(lane, batch);
+        return true;
+    }
+    if (rests) {
+        return false;
     }
     bool idle = batch->is_special && !weir_shard_is_dirty(batch->task);
     for (size_t i = 0; idle && i < batch->output_count; i++) {
         idle = batch->outputs[i].count == 0;
     }
     if (idle) { /* a pipeline without work commits nothing */
-        lane_release_batch(lane, batch);
-        return;
+        weir_lane_release(lane, batch);
+        return true;
     }
     lane_push_pending(lane, batch);
     weir_lane_write_pending(lane);
+    return true;
+}
+
+/* Behind those of its task that wait. */
+static void lane_take(struct weir_lane *lane, struct weir_batch *batch)
+{
+    const struct weir_task *task = batch->task;
+    if (task->waiting > 0 || !weir_lane_process(lane, batch)) {
+        weir_lane_wait(lane, batch);
+    }
 }
 
 static struct weir_batch *lane_empty_batch(struct weir_lane *lane, struct weir_task *task)
@@ -426,7 +451,7 @@ static struct weir_batch *lane_empty_batch(struct weir_lane *lane, struct weir_t
     struct weir_batch *batch = lane_take_batch(lane);
     batch->task = task;
     batch->run = lane->engine->run;
-    batch->next = task->part.read;
+    batch->first = batch->next = weir_lane_reach(lane, task);
     batch->read_ns = weir_clock_monotonic_ns(lane->engine->clock);
     return batch;
 }
@@ -441,7 +466,7 @@ lane_process_special(struct weir_lane *lane, struct weir_task *task, uint8_t fla
                                           .time_ms = time_ms,
                                           .position = task->part.read - 1,
                                           .ordinal = WEIR_NO_ORDINAL};
-    lane_process(lane, batch);
+    lane_take(lane, batch);
 }
 
 /* Tells the shards what tasks in front of the exchange have to say beside their records. */
@@ -491,7 +516,8 @@ static bool lane_serve_time(struct weir_lane *lane)
         moved = lane_tell(lane, false);
     }
     for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
-        if (task->part.lane != lane->index || lane->halted || task->in_front) {
+        if (task->part.lane != lane->index || lane->halted || task->in_front ||
+            task->waiting > 0) { /* what waits comes first */
             continue;
         }
         bool again = task->again;
@@ -514,7 +540,7 @@ static bool lane_has_more(const struct weir_lane *lane)
     bool more = false;
     for (const struct weir_task *task = lane->engine->tasks; task != NULL && !lane->halted;
          task = task->next) {
-        more = more || (task->part.lane == lane->index && task->again);
+        more = more || (task->part.lane == lane->index && task->again && task->waiting == 0);
     }
     return more;
 }
@@ -528,13 +554,13 @@ static void lane_finish_intake(struct weir_lane *lane, bool from_exchange)
         struct weir_batch *next = batch->link;
         batch->link = NULL;
         intake_seal(batch);
-        if (from_exchange ? lane_wants_abort(lane) : lane->halted) {
+        if (from_exchange ? weir_lane_wants_abort(lane) : lane->halted) {
             /* a batch before it failed: nothing behind counts as read */
             struct weir_task *task = batch->task;
             task->in_flight -= batch->count;
-            lane_release_batch(lane, batch);
+            weir_lane_release(lane, batch);
         } else {
-            lane_process(lane, batch);
+            lane_take(lane, batch);
         }
         batch = next;
     }
@@ -572,19 +598,12 @@ static bool lane_read_source(struct weir_lane *lane, unsigned index)
     return moved;
 }
 
-static bool lane_is_full(const struct weir_lane *lane)
-{
-    return lane->pending_first != NULL &&
-           lane->pending_bytes >=
-               (size_t)lane->engine->config->in_flight / 4 / lane->engine->lane_count;
-}
-
 /* What the tasks in front of the exchange have sent. It belongs to the epoch that they are in,
  * whatever else the lane may read. */
 static bool lane_read_exchange(struct weir_lane *lane)
 {
     struct weir_engine *engine = lane->engine;
-    if (lane->blocked || lane_is_full(lane) || lane_wants_abort(lane) ||
+    if (lane->blocked || weir_lane_is_full(lane) || weir_lane_wants_abort(lane) ||
         !atomic_load_explicit(&engine->writable, memory_order_acquire) ||
         !weir_exchange_has_queued(engine->exchange, lane->index)) {
         return false;
@@ -601,13 +620,14 @@ static bool lane_read_exchange(struct weir_lane *lane)
 bool weir_lane_finish(struct weir_lane *lane)
 {
     bool moved = lane->pending_first != NULL && weir_lane_write_pending(lane);
+    moved |= lane->waiting_first != NULL && weir_lane_serve_waiting(lane, true);
     if (lane->engine->exchange == NULL) {
         return moved;
     }
     moved |= lane_read_exchange(lane);
     if (lane->pending_first == NULL &&
         atomic_load_explicit(&lane->engine->writable, memory_order_acquire) &&
-        !lane_wants_abort(lane)) {
+        !weir_lane_wants_abort(lane)) {
         moved |= lane_tell(lane, true);
     }
     return moved;
@@ -620,10 +640,11 @@ bool weir_lane_step(struct weir_lane *lane)
         return weir_lane_finish(lane);
     }
     bool moved = lane->pending_first != NULL && weir_lane_write_pending(lane);
+    moved |= lane->waiting_first != NULL && weir_lane_serve_waiting(lane, false);
     if (engine->exchange != NULL) {
         moved |= lane_read_exchange(lane);
     }
-    if (lane->blocked || lane->halted || lane_is_full(lane) ||
+    if (lane->blocked || lane->halted || weir_lane_is_full(lane) ||
         atomic_load_explicit(&engine->epoch_full, memory_order_acquire)) {
         return moved;
     }
@@ -647,6 +668,21 @@ bool weir_lane_step(struct weir_lane *lane)
     return moved;
 }
 
+/* For how long there is nothing to do, unless somebody wakes the lane; -1: for ever. */
+static int lane_rest_ms(const struct weir_lane *lane)
+{
+    if (lane->blocked || lane->throttled) { /* what is full tells nobody when it has room again */
+        return 2;
+    }
+    int64_t rest_ms = lane->engine->has_ticks ? TICK_MS : -1;
+    if (lane->waiting_first != NULL && lane->rest_until_ns != INT64_MAX) {
+        int64_t left_ns = lane->rest_until_ns - weir_clock_monotonic_ns(lane->engine->clock);
+        int64_t left_ms = left_ns <= 0 ? 0 : left_ns / WEIR_NS_PER_MS + 1;
+        rest_ms = rest_ms < 0 || left_ms < rest_ms ? left_ms : rest_ms;
+    }
+    return (int)rest_ms;
+}
+
 void *weir_lane_main(void *argument)
 {
     struct weir_lane *lane = argument;
@@ -655,10 +691,7 @@ void *weir_lane_main(void *argument)
             continue;
         }
         struct pollfd wait = {.fd = lane->wake_fd, .events = POLLIN};
-        /* What is full tells nobody when it has room again. */
-        bool waits = lane->blocked || lane->throttled;
-        int timeout_ms = waits ? 2 : lane->engine->has_ticks ? TICK_MS : -1;
-        if (poll(&wait, 1, timeout_ms) > 0) {
+        if (poll(&wait, 1, lane_rest_ms(lane)) > 0) {
             weir_wake_take(lane->wake_fd);
         }
     }

@@ -85,6 +85,15 @@ enum weir_metric_unit {
       "Windows that records came too late for; a record can miss several. Counted when it is seen, " \
       "also in epochs that are aborted.", \
       "sum by (step) (rate(stream_late_windows_total[5m]))") \
+    X(ASKS, "stream_requests_total", COUNTER, COUNT, "step,status", \
+      "Requests of steps that ask somebody, by the name of the status they came to.", \
+      "sum by (step, status) (rate(stream_requests_total[1m]))") \
+    X(ASK_TIME, "stream_request_seconds", HISTOGRAM, SECONDS, "step", \
+      "Time from a request until its answer.", \
+      "histogram_quantile(0.99, sum by (le, step) (rate(stream_request_seconds_bucket[5m])))") \
+    X(ASKS_IN_FLIGHT, "stream_requests_in_flight", GAUGE, COUNT, "step", \
+      "Requests that are not answered yet.", \
+      "sum by (step) (stream_requests_in_flight)") \
     X(RESIDENT_MEMORY, "process_resident_memory_bytes", GAUGE, BYTES, "", \
       "Resident memory of the process.", \
       "process_resident_memory_bytes") \

@@ -180,6 +180,21 @@ static void gauge_state(struct weir_engine *engine)
     }
 }
 
+static void gauge_asks(struct weir_engine *engine, const struct weir_chain *chain)
+{
+    for (size_t i = 0; i < chain->stage_count; i++) {
+        const struct weir_stage *stage = &chain->stages[i];
+        if (stage->asks != NULL) {
+            weir_gauge_set(weir_metrics_gauge(engine->metrics, WEIR_METRIC_ASKS_IN_FLIGHT,
+                                              WEIR_LABELS(stage->name)),
+                           (int64_t)weir_asks_count(stage->asks));
+        }
+    }
+    for (size_t i = 0; i < chain->branch_count; i++) {
+        gauge_asks(engine, &chain->branches[i].chain);
+    }
+}
+
 void weir_engine_gauge(struct weir_engine *engine)
 {
     size_t in_flight = 0;
@@ -197,6 +212,8 @@ void weir_engine_gauge(struct weir_engine *engine)
         }
     }
     gauge_state(engine);
+    gauge_asks(engine, &engine->front);
+    gauge_asks(engine, &engine->chain);
     if (engine->leader != NULL) {
         weir_gauge_set(weir_metrics_gauge(engine->metrics, WEIR_METRIC_LEADER, WEIR_NO_LABELS),
                        !atomic_load_explicit(&engine->standby, memory_order_relaxed));

@@ -47,6 +47,11 @@ const struct weir_record *weir_run_input(const struct weir_run *run)
     return run->input;
 }
 
+struct weir_slice weir_run_answer(const struct weir_run *run)
+{
+    return run->answer;
+}
+
 /* $record, for the programs that read it. */
 static weir_status
 run_show_record(struct weir_run *run, struct weir_record *record, struct weir_err *err)

@@ -261,6 +261,23 @@ void weir_engine_show_restoring(struct weir_engine *engine, bool restoring)
     pthread_mutex_unlock(&engine->shown_lock);
 }
 
+/* Steps that ask and get no answer. True: there are some. */
+static bool put_stuck(const struct weir_chain *chain, struct weir_strbuf *reasons)
+{
+    bool any = false;
+    for (size_t i = 0; i < chain->stage_count; i++) {
+        const struct weir_stage *stage = &chain->stages[i];
+        if (stage->asks != NULL && weir_asks_are_stuck(stage->asks)) {
+            weir_strbuf_printf(reasons, "%s gets no answer\n", stage->name);
+            any = true;
+        }
+    }
+    for (size_t i = 0; i < chain->branch_count; i++) {
+        any = put_stuck(&chain->branches[i].chain, reasons) || any;
+    }
+    return any;
+}
+
 bool weir_engine_is_ready(struct weir_engine *engine, struct weir_strbuf *reasons)
 {
     pthread_mutex_lock(&engine->shown_lock);
@@ -287,13 +304,15 @@ bool weir_engine_is_ready(struct weir_engine *engine, struct weir_strbuf *reason
     if (!committing) {
         put_reason(reasons, "epochs do not commit");
     }
+    bool stuck = put_stuck(&engine->front, reasons);
+    stuck = put_stuck(&engine->chain, reasons) || stuck;
     if (atomic_load_explicit(&engine->stop_requested, memory_order_relaxed)) {
         put_reason(reasons, atomic_load_explicit(&engine->hands_over, memory_order_relaxed)
                                 ? "the configuration is being reloaded"
                                 : "the process is stopping");
         return false;
     }
-    return assigned && committing && !behind && !restoring;
+    return assigned && committing && !behind && !restoring && !stuck;
 }
 
 void weir_engine_progress(struct weir_engine *engine, struct weir_engine_progress *ret_progress)

@@ -78,6 +78,8 @@ static const struct sim_fault chances[] = {
     {SIM_CALL_END_TXN, 0, WEIR_FENCED, true},
     {SIM_CALL_STATE_APPEND, 0, WEIR_ABORTED, false},
     {SIM_CALL_STATE_APPEND, 0, WEIR_UNAVAILABLE, true},
+    {SIM_CALL_ASK, 0, WEIR_UNAVAILABLE, false},
+    {SIM_CALL_ASK, 0, WEIR_UNAVAILABLE, true},
     {SIM_CALL_TXN_ABORT, 0, WEIR_UNAVAILABLE, false},
     {SIM_CALL_TXN_ABORT, 0, WEIR_FENCED, false},
 };

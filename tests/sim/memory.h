@@ -5,7 +5,8 @@
  * counted, traced, made to fail, or made the last one: a process that has crashed answers nothing
  * and changes nothing, whatever the engine still asks on its way out.
  *
- * A step `repeat` turns a record into 0, 1 or 2, by its number, without an expression.
+ * A step `repeat` turns a record into 0, 1 or 2, by its number, without an expression; `tally`
+ * keeps state; `enquire` asks.
  */
 #ifndef WEIR_TESTS_SIM_MEMORY_H
 #define WEIR_TESTS_SIM_MEMORY_H
@@ -19,7 +20,7 @@
 #define SIM_CALL_MAP(X) \
     X(OPEN) X(START) X(POLL) X(READ) X(SEEK) X(POSITIONS) X(STOP) X(PREPARE) X(WRITE) \
     X(SINK_POLL) X(SEAL) X(CONFIRM) X(SINK_ABORT) X(BEGIN) X(SEND_OFFSETS) X(END_TXN) X(TXN_ABORT) \
-    X(STATE_OPEN) X(STATE_RESTORE) X(STATE_APPEND)
+    X(STATE_OPEN) X(STATE_RESTORE) X(STATE_APPEND) X(ASK)
 // clang-format on
 
 enum sim_call_kind {
@@ -41,9 +42,10 @@ struct sim_fault {
 
 enum sim_crash { SIM_CRASH_BEFORE, SIM_CRASH_MIDDLE, SIM_CRASH_AFTER, SIM_CRASH_COUNT };
 
-enum { SIM_FAULTS_MAX = 64 };
+enum { SIM_FAULTS_MAX = 64, SIM_ENQUIRIES_MAX = 8 };
 
 struct memory_producer;
+struct enquire;
 
 /* One run of the program. */
 struct sim_process {
@@ -67,6 +69,7 @@ struct sim_process {
     bool shows;                /* each call on standard error */
     const char *violation;     /* the engine broke the contract */
     struct memory_producer *producer;
+    struct enquire *enquiries[SIM_ENQUIRIES_MAX]; /* by the number of the step */
 };
 
 /* The process whose engine is being opened. */
@@ -77,6 +80,8 @@ extern long sim_messages_alive;
 void sim_trace(struct sim_process *process, const void *bytes, size_t size);
 
 extern const struct weir_component sim_memory_source, sim_memory_sink, sim_aside_sink,
-    sim_repeat_step, sim_tally_step;
+    sim_repeat_step, sim_tally_step, sim_enquire_step;
+/* Some answers come. */
+void sim_enquire_poll(struct sim_process *process);
 
 #endif

@@ -211,6 +211,7 @@ static weir_status memory_sink_poll(void *instance, struct weir_err *err)
     struct memory_sink *self = instance;
     struct memory_producer *producer = self->producer;
     struct sim_call call;
+    sim_enquire_poll(producer->process);
     if (!sim_call_enter(&call, producer->process, SIM_CALL_SINK_POLL)) {
         return sim_call_fail(&call, err);
     }

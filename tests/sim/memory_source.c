@@ -171,6 +171,7 @@ static weir_status memory_source_poll(void *instance, struct weir_err *err)
 {
     struct memory_source *self = instance;
     struct sim_call call;
+    sim_enquire_poll(self->process);
     if (!sim_call_enter(&call, self->process, SIM_CALL_POLL)) {
         return sim_call_fail(&call, err);
     }

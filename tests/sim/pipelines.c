@@ -104,6 +104,49 @@ const struct sim_spec sim_pipelines[] = {
      .chunk = 3,
      .room = 4,
      .stateful = true},
+    {.name = "questions",
+     .tail = "steps: [enquire, {map: .}]\n"
+             "branches:\n"
+             "  - {name: one, steps: [{map: .}, enquire, repeat], sink: {memory: {topic: "
+             "out0}}}\n"
+             "  - {name: two, steps: [enquire], sink: {memory: {topic: out1}}}\n",
+     .sources = 1,
+     .partitions = 2,
+     .records = 5,
+     .outs = 2,
+     .shapes = {SIM_REPEAT, SIM_PASS},
+     .lanes = 2,
+     .batch_size = 5,
+     .chunk = 2,
+     .room = 4},
+    {.name = "questions and state",
+     .tail = "steps: [enquire, tally, enquire]\n" TWO_SINKS,
+     .sources = 1,
+     .partitions = 3,
+     .records = 5,
+     .outs = 2,
+     .shapes = {SIM_TALLY, SIM_TALLY},
+     .lanes = 2,
+     .batch_size = 5,
+     .chunk = 3,
+     .room = 4,
+     .stateful = true},
+};
+
+const struct sim_spec sim_exchange_questions = {
+    .name = "questions on both sides of an exchange",
+    .tail =
+        "steps: [enquire, {tally: {}, exchange: {via: memory, shards: 5}}, enquire]\n" TWO_SINKS,
+    .sources = 1,
+    .partitions = 3,
+    .records = 5,
+    .outs = 2,
+    .shapes = {SIM_TALLY, SIM_TALLY},
+    .lanes = 2,
+    .batch_size = 5,
+    .chunk = 3,
+    .room = 4,
+    .stateful = true,
 };
 
 const struct sim_spec sim_exchange = {

@@ -10,6 +10,6 @@
 extern const struct sim_spec sim_pipelines[];
 extern const size_t sim_pipeline_count;
 /* With an exchange in memory: for one process at a time, and always in transactions. */
-extern const struct sim_spec sim_exchange;
+extern const struct sim_spec sim_exchange, sim_exchange_questions;
 
 #endif

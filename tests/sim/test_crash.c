@@ -73,6 +73,7 @@ static void test_every_crash(void **state)
         crash_everywhere(&sim_pipelines[i]);
     }
     crash_everywhere(&sim_exchange);
+    crash_everywhere(&sim_exchange_questions);
 }
 
 /* Asked to stop at every moment: a clean end, and the next start repeats nothing. */

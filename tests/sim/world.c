@@ -294,6 +294,7 @@ static const struct weir_component *const components[] = {
     &sim_aside_sink,
     &sim_repeat_step,
     &sim_tally_step,
+    &sim_enquire_step,
     &weir_component_drop_sink,
     &weir_component_map_step,
     &weir_component_filter_step,

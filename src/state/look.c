@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What is committed of an entry is what rolling both layers back would leave of it: what the closing
- * one saved, else what the open one did, else the entry itself. The lists of a layer have no index;
- * they are searched for entries that somebody wants to see, and those are few.
+ * What is committed of an entry is what rolling both layers back would leave of it: what the
+ * closing one saved, else what the open one did, else the entry itself. The lists of a layer have
+ * no index; they are searched for entries that somebody wants to see, and those are few.
  *
  * With a disk, memory is passed first and the rows afterwards, each as memory has it if it does: an
  * entry that moved to the disk meanwhile, or came from there, still has a row.
@@ -23,26 +23,34 @@ void weir_state_look_done(struct weir_state_look *look)
     weir_strbuf_done(&look->row);
 }
 
-static const struct undo *saved_by(const struct layer *layer, const struct weir_entry *entry)
+/* True: the layer knows the entry; *ret is what it was, NULL if it was not there. */
+static bool
+known_to(const struct layer *layer, const struct weir_entry *entry, const struct undo **ret)
 {
-    for (size_t i = 0; i < layer->count; i++) {
-        if (layer->items[i].entry == entry) {
-            return &layer->items[i];
+    *ret = NULL;
+    for (size_t i = 0; i < layer->saved_count; i++) {
+        if (layer->saved[i].entry == entry) {
+            *ret = &layer->saved[i];
+            return true;
         }
     }
-    return NULL;
+    for (size_t i = 0; i < layer->made_count; i++) {
+        if (layer->made[i] == entry) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void show_committed(const struct weir_state *state,
                            const struct weir_entry *entry,
                            const struct weir_state_looker *looker)
 {
-    const struct undo *undo = saved_by(&state->closing, entry);
-    undo = undo != NULL ? undo : saved_by(&state->open, entry);
-    if (undo == NULL && (entry->flags & ENTRY_DEAD) == 0) {
-        looker->take(looker->context, weir_entry_key(entry), weir_entry_value(entry),
-                     entry->timer);
-    } else if (undo != NULL && undo->value != NULL) {
+    const struct undo *undo;
+    bool changed = known_to(&state->closing, entry, &undo) || known_to(&state->open, entry, &undo);
+    if (!changed && (entry->flags & ENTRY_DEAD) == 0) {
+        looker->take(looker->context, weir_entry_key(entry), weir_entry_value(entry), entry->timer);
+    } else if (undo != NULL) {
         looker->take(looker->context, weir_entry_key(entry),
                      (struct weir_slice){undo->value, undo->value_size}, undo->timer);
     }

@@ -174,7 +174,7 @@ void weir_spill_committed(struct weir_spill *spill)
 static bool may_leave(const struct weir_state *state, const struct weir_entry *entry)
 {
     bool changed = entry->stamp == state->stamp ||
-                   (state->closing.count > 0 && entry->stamp == state->stamp - 1);
+                   (!layer_is_empty(&state->closing) && entry->stamp == state->stamp - 1);
     return !changed && (entry->flags & ENTRY_DUE) == 0;
 }
 

@@ -5,7 +5,7 @@
  *     index   open addressing, 8 bytes a slot: address of the entry, 16 bits of its hash
  *     slabs   blocks of one size class; an entry is a header of 24 bytes, the key, the value
  *     heap    (time, entry), four children a node
- *     undo    per layer, what each entry was before its first change
+ *     layers  of each, what entries were before their first change, and which ones it made
  *
  * The surprising parts. A timer that moves later changes only the entry: its item in the heap stays
  * where it is and is put in again when it comes up. An entry that is dropped leaves the index at
@@ -83,7 +83,7 @@ static void index_grow(struct weir_state *state)
     }
     uint64_t *old = state->index;
     size_t old_size = state->index_size;
-    state->index = weir_calloc(size, sizeof(*state->index));
+    state->index = weir_pages_new_filled(size * sizeof(*state->index)); /* soon in use everywhere */
     state->index_size = size;
     state->index_shift = 64 - (unsigned)__builtin_ctzll(size);
     state->index_used = 0;
@@ -98,7 +98,7 @@ static void index_grow(struct weir_state *state)
             index_insert(state, slot_entry(old[i]));
         }
     }
-    weir_free(old);
+    weir_pages_free(old, old_size * sizeof(*old));
 }
 
 struct weir_entry *
@@ -170,13 +170,26 @@ static char *layer_keep(struct layer *layer, const char *bytes, size_t size)
 }
 
 /* Who walks a layer finds its entries anywhere in memory. */
-static void layer_prefetch(const struct layer *layer, size_t at)
+static void block_prefetch(const struct weir_entry *entry)
 {
-    if (at + AHEAD < layer->count) {
-        const char *block = (const char *)layer->items[at + AHEAD].entry;
-        __builtin_prefetch(block);
-        __builtin_prefetch(block + 64);
+    __builtin_prefetch(entry);
+    __builtin_prefetch((const char *)entry + 64);
+}
+
+/* The entries of a layer, those first that were there before it: where a key was dropped and put
+ * again, that is the order. NULL at the end. */
+static struct weir_entry *layer_entry(const struct layer *layer, size_t at)
+{
+    if (at + AHEAD < layer->saved_count) {
+        block_prefetch(layer->saved[at + AHEAD].entry);
+    } else if (at + AHEAD < layer->saved_count + layer->made_count) {
+        block_prefetch(layer->made[at + AHEAD - layer->saved_count]);
     }
+    if (at < layer->saved_count) {
+        return layer->saved[at].entry;
+    }
+    at -= layer->saved_count;
+    return at < layer->made_count ? layer->made[at] : NULL;
 }
 
 static void layer_clear(struct layer *layer)
@@ -196,7 +209,7 @@ static void layer_clear(struct layer *layer)
         kept->next = NULL;
     }
     layer->values = kept;
-    layer->count = layer->bytes = 0;
+    layer->saved_count = layer->made_count = layer->bytes = 0;
     layer->clock_moved = false;
 }
 
@@ -204,28 +217,61 @@ static void layer_done(struct layer *layer)
 {
     layer_clear(layer);
     weir_free(layer->values);
-    weir_free(layer->items);
+    weir_free(layer->saved);
+    weir_free(layer->made);
 }
 
-/* Keeps what the entry is, once per layer. */
-void state_save(struct weir_state *state, struct weir_entry *entry, bool existed)
+/* Room for one more. */
+static void *layer_grow(void *items, size_t count, size_t *capacity, size_t size)
+{
+    if (count < *capacity) {
+        return items;
+    }
+    *capacity = *capacity == 0 ? 64 : *capacity * 2;
+    return weir_realloc(items, *capacity, size);
+}
+
+/* False: the layer knows the entry, or there is none. */
+static bool state_is_first_change(const struct weir_state *state, struct weir_entry *entry)
 {
     entry->flags |= ENTRY_CHANGED;
-    if (entry->stamp == state->stamp || state->restoring) {
+    return entry->stamp != state->stamp && !state->restoring;
+}
+
+static void layer_count(struct weir_state *state, struct weir_entry *entry)
+{
+    entry->stamp = state->stamp;
+    state->open.bytes += sizeof(struct undo) + sizeof(*entry) + entry->key_size + entry->value_size;
+}
+
+void state_save(struct weir_state *state, struct weir_entry *entry)
+{
+    if (!state_is_first_change(state, entry)) {
         return;
     }
     struct layer *layer = &state->open;
-    if (layer->count == layer->capacity) {
-        layer->capacity = layer->capacity == 0 ? 64 : layer->capacity * 2;
-        layer->items = weir_realloc(layer->items, layer->capacity, sizeof(*layer->items));
+    layer->saved =
+        layer_grow(layer->saved, layer->saved_count, &layer->saved_capacity, sizeof(*layer->saved));
+    layer->saved[layer->saved_count++] = (struct undo){
+        .entry = entry,
+        .timer = entry->timer,
+        .value = layer_keep(layer, entry_bytes(entry), entry->value_size),
+        .value_size = entry->value_size,
+    };
+    layer_count(state, entry);
+}
+
+/* A rollback takes it away again. */
+static void state_note_made(struct weir_state *state, struct weir_entry *entry)
+{
+    if (!state_is_first_change(state, entry)) {
+        return;
     }
-    struct undo *undo = &layer->items[layer->count++];
-    *undo = (struct undo){.entry = entry, .timer = entry->timer, .value_size = entry->value_size};
-    if (existed) {
-        undo->value = layer_keep(layer, entry_bytes(entry), entry->value_size);
-    }
-    entry->stamp = state->stamp;
-    layer->bytes += sizeof(*undo) + sizeof(*entry) + entry->key_size + entry->value_size;
+    struct layer *layer = &state->open;
+    layer->made = layer_grow(layer->made, layer->made_count, &layer->made_capacity,
+                             sizeof(struct weir_entry *));
+    layer->made[layer->made_count++] = entry;
+    layer_count(state, entry);
 }
 
 static void state_unlink(struct weir_state *state, struct weir_entry *entry)
@@ -308,7 +354,7 @@ struct weir_entry *state_put(struct weir_state *state,
     entry = state_make(state, key, hash, size, is_bare);
     state->bytes += cost;
     state->count++;
-    state_save(state, entry, false);
+    state_note_made(state, entry);
     return entry;
 }
 
@@ -326,7 +372,7 @@ weir_state_put_mark(struct weir_state *state, struct weir_slice key, bool *ret_n
 
 void weir_state_drop(struct weir_state *state, struct weir_entry *entry)
 {
-    state_save(state, entry, true);
+    state_save(state, entry);
     state_unlink(state, entry);
     if (state->restoring) {
         state_bury(state, entry);
@@ -348,7 +394,7 @@ struct weir_slice weir_entry_value(const struct weir_entry *entry)
 
 void *weir_state_edit(struct weir_state *state, struct weir_entry *entry)
 {
-    state_save(state, entry, true);
+    state_save(state, entry);
     return entry_bytes(entry);
 }
 
@@ -361,7 +407,7 @@ void *weir_state_resize(struct weir_state *state, struct weir_entry *entry, size
             state->limits.bytes_max) {
         return NULL;
     }
-    state_save(state, entry, true);
+    state_save(state, entry);
     entry_make_room(entry, size);
     char *bytes = entry_bytes(entry);
     if (size > old) {
@@ -453,12 +499,12 @@ void weir_state_free(struct weir_state *state)
                 weir_free(entry_outside(entry));
             }
         }
-        weir_free(slab->memory);
+        weir_pages_free(slab->memory, slab->size);
     }
     layer_done(&state->open);
     layer_done(&state->closing);
     weir_free(state->slabs);
-    weir_free(state->index);
+    weir_pages_free(state->index, state->index_size * sizeof(*state->index));
     weir_free(state->heap);
     weir_free(state->due);
     weir_free(state);
@@ -466,7 +512,7 @@ void weir_state_free(struct weir_state *state)
 
 bool weir_state_is_dirty(const struct weir_state *state)
 {
-    return state->open.count > 0 || state->open.clock_moved;
+    return !layer_is_empty(&state->open) || state->open.clock_moved;
 }
 
 size_t weir_state_changed_bytes(const struct weir_state *state)
@@ -476,21 +522,18 @@ size_t weir_state_changed_bytes(const struct weir_state *state)
 
 void weir_state_seal(struct weir_state *state, struct weir_strbuf *out)
 {
-    WEIR_ASSERT(state->closing.count == 0 && !state->closing.clock_moved);
+    WEIR_ASSERT(layer_is_empty(&state->closing) && !state->closing.clock_moved);
     state_clear_due(state);
     if (out != NULL) {
         if (state->open.clock_moved) {
             weir_delta_clock(out, state->clock);
         }
-        /* In the order of first changes: a key that was dropped and put again has two entries, the
-         * dropped one first. */
-        for (size_t i = 0; i < state->open.count; i++) {
-            const struct undo *undo = &state->open.items[i];
-            layer_prefetch(&state->open, i);
-            if ((undo->entry->flags & ENTRY_DEAD) == 0) {
-                weir_delta_put_entry(out, undo->entry);
-            } else if (undo->value != NULL) {
-                weir_delta_drop(out, undo->entry);
+        const struct weir_entry *entry;
+        for (size_t i = 0; (entry = layer_entry(&state->open, i)) != NULL; i++) {
+            if ((entry->flags & ENTRY_DEAD) == 0) {
+                weir_delta_put_entry(out, entry);
+            } else if (i < state->open.saved_count) {
+                weir_delta_drop(out, entry);
             }
         }
     }
@@ -503,9 +546,8 @@ void weir_state_seal(struct weir_state *state, struct weir_strbuf *out)
 void weir_state_commit(struct weir_state *state)
 {
     /* An entry that is dead now and was not touched since the seal was dropped by this layer. */
-    for (size_t i = 0; i < state->closing.count; i++) {
-        struct weir_entry *entry = state->closing.items[i].entry;
-        layer_prefetch(&state->closing, i);
+    struct weir_entry *entry;
+    for (size_t i = 0; (entry = layer_entry(&state->closing, i)) != NULL; i++) {
         if ((entry->flags & ENTRY_DEAD) != 0 && entry->stamp == state->stamp - 1) {
             state_bury(state, entry);
         }
@@ -521,16 +563,16 @@ void weir_state_commit(struct weir_state *state)
 
 static void layer_undo(struct weir_state *state, struct layer *layer)
 {
-    for (size_t i = layer->count; i-- > 0;) {
-        const struct undo *undo = &layer->items[i];
-        struct weir_entry *entry = undo->entry;
-        if (undo->value == NULL) { /* it was made in this layer */
-            if ((entry->flags & ENTRY_DEAD) == 0) {
-                state_unlink(state, entry);
-            }
-            entry->timer = WEIR_NO_TIMER;
-            continue; /* freed below, when no undo points at it */
+    for (size_t i = 0; i < layer->made_count; i++) {
+        struct weir_entry *entry = layer->made[i];
+        if ((entry->flags & ENTRY_DEAD) == 0) {
+            state_unlink(state, entry);
         }
+        entry->timer = WEIR_NO_TIMER; /* freed below, when no undo points at it */
+    }
+    for (size_t i = 0; i < layer->saved_count; i++) {
+        const struct undo *undo = &layer->saved[i];
+        struct weir_entry *entry = undo->entry;
         if ((entry->flags & ENTRY_DEAD) != 0) {
             entry->flags &= (uint8_t)~ENTRY_DEAD;
             state->bytes += entry_cost(entry->key_size, entry->value_size);
@@ -549,15 +591,13 @@ static void layer_undo(struct weir_state *state, struct layer *layer)
 
 static void layer_free_made(struct weir_state *state, struct layer *layer)
 {
-    for (size_t i = 0; i < layer->count; i++) {
-        struct weir_entry *entry = layer->items[i].entry;
-        if (layer->items[i].value == NULL) {
-            if (state->spill != NULL) {
-                state_index_remove(state, entry);
-            }
-            state->resident -= entry_cost(entry->key_size, entry->value_size);
-            entry_free(state, entry);
+    for (size_t i = 0; i < layer->made_count; i++) {
+        struct weir_entry *entry = layer->made[i];
+        if (state->spill != NULL) {
+            state_index_remove(state, entry);
         }
+        state->resident -= entry_cost(entry->key_size, entry->value_size);
+        entry_free(state, entry);
     }
     layer_clear(layer);
 }
@@ -586,6 +626,6 @@ void weir_state_rollback(struct weir_state *state)
 
 void weir_state_set_restoring(struct weir_state *state, bool restoring)
 {
-    WEIR_ASSERT(state->open.count == 0 && state->closing.count == 0);
+    WEIR_ASSERT(layer_is_empty(&state->open) && layer_is_empty(&state->closing));
     state->restoring = restoring;
 }

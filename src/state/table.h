@@ -7,9 +7,9 @@
  *     closing   sealed, being committed        undone by rollback, kept by commit
  *     table     committed
  *
- * Entries change in place. The first change of an entry within an epoch saves what it was (the undo
- * list of the open epoch); the same list says what has changed, so that seal can write the delta.
- * Commit forgets the closing list; rollback walks both lists backwards. So a record costs one
+ * Entries change in place. The first change of an entry within an epoch saves what it was, or notes
+ * that it was not there; the same lists say what has changed, so that seal can write the delta.
+ * Commit forgets the closing layer; rollback undoes the open one, then that. So a record costs one
  * lookup, and an abort costs what was changed.
  *
  * A delta: absolute values, so that applying it twice, or over a newer snapshot part, does no harm.

@@ -18,7 +18,7 @@ static size_t state_add_slab(struct weir_state *state, size_t block, size_t size
         state->slabs = weir_realloc(state->slabs, state->slab_capacity, sizeof(*state->slabs));
     }
     state->slab_count += at == state->slab_count;
-    state->slabs[at] = (struct slab){.memory = weir_calloc(1, size), .block = block, .size = size};
+    state->slabs[at] = (struct slab){.memory = weir_pages_new(size), .block = block, .size = size};
     return at;
 }
 
@@ -41,8 +41,9 @@ struct weir_entry *entry_take(struct weir_state *state, size_t size)
     } else {
         struct slab *slab = class->slab == SIZE_MAX ? NULL : &state->slabs[class->slab];
         if (slab == NULL || slab->used + size > slab->size) {
-            size_t bytes = slab == NULL ? SLAB_FIRST : slab->size * 2;
-            bytes = bytes > SLAB_MAX ? SLAB_MAX : bytes;
+            size_t bytes = class->bytes / 8 / SLAB_LEAST * SLAB_LEAST;
+            bytes = bytes < SLAB_LEAST ? SLAB_LEAST : bytes > SLAB_MOST ? SLAB_MOST : bytes;
+            class->bytes += bytes;
             class->slab = state_add_slab(state, size, bytes);
             slab = &state->slabs[class->slab];
         }
@@ -84,7 +85,7 @@ void entry_free(struct weir_state *state, struct weir_entry *entry)
     }
     for (size_t i = 0; i < state->slab_count; i++) {
         if (state->slabs[i].memory == (char *)entry) {
-            weir_free(state->slabs[i].memory);
+            weir_pages_free(state->slabs[i].memory, state->slabs[i].size);
             state->slabs[i] = (struct slab){0};
             state->slabs_free++;
             return;

@@ -16,15 +16,16 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/hash.h"
+#include "base/pages.h"
 #include "state/table.h"
 
 enum {
     CLASS_STEP = 8,
-    CLASS_COUNT = 128,     /* blocks of 8 … 1024 bytes */
-    CLASS_ALONE = 255,     /* a slab of its own */
-    SLAB_FIRST = 4096,     /* bytes; each next slab of a class is twice as large … */
-    SLAB_MAX = 256 * 1024, /* … up to this */
-    INDEX_FIRST = 64,      /* slots; a power of two */
+    CLASS_COUNT = 128,           /* blocks of 8 … 1024 bytes */
+    CLASS_ALONE = 255,           /* a slab of its own */
+    SLAB_LEAST = 4096,           /* bytes; each next slab is an eighth of what its class has … */
+    SLAB_MOST = WEIR_PAGES_HUGE, /* … up to this */
+    INDEX_FIRST = 64,            /* slots; a power of two */
     QUEUED_MAX = 255,
     CHUNK_MAX = 1 << 20,
     AHEAD = 8, /* so many steps before it is used memory is asked for */
@@ -68,6 +69,7 @@ struct class
 {
     struct weir_entry *free; /* linked through `next` */
     size_t slab;             /* where blocks are taken from; SIZE_MAX: none yet */
+    size_t bytes;            /* of all its slabs */
 };
 
 struct item {
@@ -75,23 +77,26 @@ struct item {
     struct weir_entry *entry;
 };
 
-/* What is due, with the bytes that decide most comparisons of keys: those behind what the keys of all
- * of them begin with. */
+/* What is due, with the bytes that decide most comparisons of keys: those behind what the keys of
+ * all of them begin with. */
 struct due {
     uint64_t order;
     struct weir_entry *entry;
 };
 
+/* What an entry was. */
 struct undo {
     struct weir_entry *entry;
     int64_t timer;
-    char *value; /* NULL: the entry did not exist */
+    char *value;
     uint32_t value_size;
 };
 
 struct layer {
-    struct undo *items;
-    size_t count, capacity;
+    struct undo *saved; /* entries that were there before */
+    size_t saved_count, saved_capacity;
+    struct weir_entry **made;
+    size_t made_count, made_capacity;
     struct chunk *values; /* memory of the saved values */
     size_t bytes;         /* what was changed, about as much as undo list and delta take */
     int64_t clock;
@@ -127,6 +132,12 @@ struct weir_state {
     int64_t clock;
     bool restoring; /* see table_delta.h */
 };
+
+/* Of its entries; the clock may have moved. */
+static inline bool layer_is_empty(const struct layer *layer)
+{
+    return layer->saved_count == 0 && layer->made_count == 0;
+}
 
 static inline size_t round8(size_t size)
 {
@@ -237,7 +248,7 @@ struct weir_entry *state_make(
 /* Leaves the index. */
 void state_index_remove(struct weir_state *state, const struct weir_entry *entry);
 /* Keeps what the entry is, once per layer. */
-void state_save(struct weir_state *state, struct weir_entry *entry, bool existed);
+void state_save(struct weir_state *state, struct weir_entry *entry);
 /* The block of an entry that no layer can revive, once its items have left the heap. */
 void state_bury(struct weir_state *state, struct weir_entry *entry);
 

@@ -128,7 +128,7 @@ void weir_state_set_timer(struct weir_state *state, struct weir_entry *entry, in
     if (time == entry->timer) {
         return;
     }
-    state_save(state, entry, true);
+    state_save(state, entry);
     /* An item comes up early enough. */
     bool covered = entry->queued > 0 && entry->timer <= time && (entry->flags & ENTRY_DUE) == 0;
     entry->timer = time;
@@ -297,7 +297,7 @@ struct weir_entry *weir_state_due(struct weir_state *state, int64_t now)
         state->due_at++;
         entry->flags &= (uint8_t)~ENTRY_DUE;
         if ((entry->flags & ENTRY_DEAD) == 0 && entry->timer == state->due_time) {
-            state_save(state, entry, true);
+            state_save(state, entry);
             entry->timer = WEIR_NO_TIMER;
             return entry;
         }

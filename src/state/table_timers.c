@@ -2,12 +2,15 @@
  *
  * Timers: a heap of (time, entry), four children a node. A timer that moves later changes only the
  * entry: its item stays where it is and is put in again when it comes up. What is due is taken out
- * one time at a time, so that it can come in the order of keys.
+ * one time at a time, so that it can come in the order of keys: item by item, or, where a time has
+ * many, in one pass over the heap.
  */
 #include <stdlib.h>
 
 #include "state/spill.h"
 #include "state/table_priv.h"
+
+enum { SWEEP_SHARE = 16 }; /* one comes out for about the price of looking at so many */
 
 /* --- the heap ----------------------------------------------------------------------------------*/
 
@@ -59,7 +62,8 @@ static void heap_pop(struct weir_state *state)
     state->heap[0].entry->queued--;
     struct item last = state->heap[--state->heap_count];
     if (state->heap_count > 0) {
-        for (size_t i = 1; i < 5 && i < state->heap_count; i++) { /* the next ones will be looked at */
+        /* The next ones will be looked at. */
+        for (size_t i = 1; i < 5 && i < state->heap_count; i++) {
             __builtin_prefetch(state->heap[i].entry);
         }
         heap_down(state->heap, state->heap_count, 0, last);
@@ -161,8 +165,8 @@ static void due_add(struct weir_state *state, struct weir_entry *entry)
     state->due[state->due_count++].entry = entry;
 }
 
-/* The same order as of whole keys: a key that ends early counts as followed by zeros, and equal ones
- * are compared in full. */
+/* The same order as of whole keys: a key that ends early counts as followed by zeros, and equal
+ * ones are compared in full. */
 static uint64_t due_order(const struct weir_entry *entry, size_t common)
 {
     const char *key = entry_key_bytes(entry);
@@ -214,6 +218,42 @@ static void due_prefetch(const struct weir_state *state)
     }
 }
 
+/* How many items of that time lie at the top: all of it, as none is earlier. */
+static size_t heap_count_top(const struct weir_state *state, size_t at, int64_t time)
+{
+    size_t count = 0;
+    if (at < state->heap_count && state->heap[at].time == time) {
+        count = 1;
+        for (size_t child = at * 4 + 1; child <= at * 4 + 4; child++) {
+            count += heap_count_top(state, child, time);
+        }
+    }
+    return count;
+}
+
+/* What is due comes out in the order in which it lies, and the rest is made a heap again. */
+static void due_sweep(struct weir_state *state)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < state->heap_count; i++) {
+        struct item item = state->heap[i];
+        if (i + AHEAD < state->heap_count) {
+            __builtin_prefetch(state->heap[i + AHEAD].entry);
+        }
+        bool dead = (item.entry->flags & ENTRY_DEAD) != 0;
+        if (item.time == state->due_time && !dead && item.entry->timer == item.time) {
+            item.entry->queued--;
+            due_add(state, item.entry);
+        } else {
+            state->heap[kept++] = item;
+        }
+    }
+    state->heap_count = kept;
+    for (size_t i = (kept + 2) / 4; i-- > 0;) {
+        heap_down(state->heap, kept, i, state->heap[i]);
+    }
+}
+
 /* All entries of the earliest timer, if that is ≤ now; of those on disk as many as one call loads.
  */
 static void state_fill_due(struct weir_state *state, int64_t now)
@@ -230,6 +270,9 @@ static void state_fill_due(struct weir_state *state, int64_t now)
         return;
     }
     state->due_time = state->heap[0].time;
+    if (heap_count_top(state, 0, state->due_time) > state->heap_count / SWEEP_SHARE) {
+        due_sweep(state);
+    }
     while (state_heap_settle(state) && state->heap[0].time == state->due_time) {
         due_add(state, state->heap[0].entry);
         heap_pop(state);

@@ -139,7 +139,9 @@ static void slots_withdraw(struct weir_asks *self, struct weir_asking *asking)
     for (size_t i = 0; i < asking->count && asking->under_way > 0; i++) {
         struct weir_ask *item = &asking->items[i];
         if (item->state == ASK_SENT) {
-            slot_release(self, slot_find(self, item->question.token));
+            struct ask_slot *slot = slot_find(self, item->question.token);
+            WEIR_ASSERT(slot != NULL);
+            slot_release(self, slot);
             item->state = ASK_ANSWERED;
             item->status = WEIR_TIMEOUT;
         }

@@ -15,6 +15,7 @@ from kafka_cluster import Cluster
 
 PRODUCE, METADATA, OFFSET_COMMIT, TXN_OFFSET_COMMIT = 0, 3, 8, 28
 ADD_PARTITIONS_TO_TXN, ADD_OFFSETS_TO_TXN, END_TXN, INIT_PRODUCER_ID = 24, 25, 26, 22
+WRITE_TXN_MARKERS = 27  # from the coordinator to leaders, where brokers talk through here too
 API_NAMES = {0: "Produce", 8: "OffsetCommit", 24: "AddPartitionsToTxn", 25: "AddOffsetsToTxn", 26: "EndTxn",
              28: "TxnOffsetCommit", 22: "InitProducerId"}
 
@@ -31,10 +32,11 @@ class Rule:
               TxnOffsetCommit, of which the last partition)
     times     how many frames; `hits` says how many it has met so far
     skip      how many frames of that API pass first
+    broker    only frames from and to this one, by index
     """
 
-    def __init__(self, api, action, side="answer", times=1, skip=0, seconds=0.0, code=-1):
-        self.api, self.action, self.side, self.code = api, action, side, code
+    def __init__(self, api, action, side="answer", times=1, skip=0, seconds=0.0, code=-1, broker=None):
+        self.api, self.action, self.side, self.code, self.broker = api, action, side, code, broker
         self.left, self.skip, self.seconds = times, skip, seconds
         self.hits = 0
         self.released = threading.Event()
@@ -71,10 +73,10 @@ class Proxy:
         self._connections = set()
         self.counts = {}
         self._listeners = []
-        for ports in cluster.plan["proxy"]:
+        for broker, ports in enumerate(cluster.plan["proxy"]):
             listener = socket.create_server(("127.0.0.1", ports["listen"]))
             self._listeners.append(listener)
-            threading.Thread(target=self._accept, args=(listener, ports["target"]),
+            threading.Thread(target=self._accept, args=(listener, ports["target"], broker),
                              daemon=True).start()
         self.address = cluster.plan["address"]["proxy"]
 
@@ -108,28 +110,28 @@ class Proxy:
 
     # ---- one connection: a thread per direction -------------------------------------------------
 
-    def _accept(self, listener, target):
+    def _accept(self, listener, target, broker):
         while not self._closing.is_set():
             try:
                 client, _ = listener.accept()
             except OSError:
                 return
             try:
-                broker = socket.create_connection(("127.0.0.1", target), timeout=5)
+                server = socket.create_connection(("127.0.0.1", target), timeout=5)
             except OSError:
                 client.close()
                 continue
-            broker.settimeout(None)
-            for connection in (client, broker):
+            server.settimeout(None)
+            for connection in (client, server):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
-                self._connections |= {client, broker}
+                self._connections |= {client, server}
             apis = {}
-            for side, source, sink in [("request", client, broker), ("answer", broker, client)]:
-                threading.Thread(target=self._carry, args=(side, source, sink, apis),
+            for side, source, sink in [("request", client, server), ("answer", server, client)]:
+                threading.Thread(target=self._carry, args=(side, source, sink, apis, broker),
                                  daemon=True).start()
 
-    def _carry(self, side, source, sink, apis):
+    def _carry(self, side, source, sink, apis, broker):
         try:
             while True:
                 frame = _frame(source)
@@ -140,7 +142,7 @@ class Proxy:
                     api = apis.pop(struct.unpack_from(">i", frame, 4)[0], None)
                 with self._lock:
                     self.counts[side, api] = self.counts.get((side, api), 0) + 1
-                frame = self._judged(side, api, frame)
+                frame = self._judged(side, api, frame, broker)
                 if frame is not None:
                     sink.sendall(frame)
         except (OSError, EOFError, struct.error):
@@ -151,10 +153,12 @@ class Proxy:
             with self._lock:
                 self._connections -= {source, sink}
 
-    def _take(self, side, api):
+    def _take(self, side, api, broker):
         with self._lock:
             for rule in self._rules:
                 if rule.api != api or rule.side != side or rule.left == 0:
+                    continue
+                if rule.broker not in (None, broker):
                     continue
                 if rule.skip > 0:
                     rule.skip -= 1
@@ -164,9 +168,9 @@ class Proxy:
                 return rule
         return None
 
-    def _judged(self, side, api, frame):
+    def _judged(self, side, api, frame, broker):
         """The frame as it is to be sent on, now; None if not at all."""
-        rule = self._take(side, api)
+        rule = self._take(side, api, broker)
         if rule is None:
             return frame
         if rule.action == "cut":

@@ -190,6 +190,56 @@ def what_is_one(context):
     assert flow.redis.call("EXISTS", "elsewhere") == 0
 
 
+def state(action, weir, *more, stdin=None, code=0, command="state"):
+    done = subprocess.run([harness.weir_binary(), command, action, *more, weir.file], input=stdin, timeout=120,
+                          check=False, capture_output=True, text=True)
+    assert done.returncode == code, (action, done.returncode, done.stdout, done.stderr)
+    return done.stdout if code == 0 else done.stderr
+
+
+@case
+def state_moves(context):
+    """To another name, stream by stream: each has its slot. An import that died is no state to begin with."""
+    flow = Flow(context)
+
+    def counting(name, start):
+        flow.name = f"{context.name}-{name}"
+        text = json.loads(flow.text({"partitions": PARTITIONS, "lease": "1s"}, TAGGED, guarantee="exactly-once"))
+        text["steps"] = [{"map": "{p: (.p | tonumber)}"}, {"name": "counts", "aggregate": {"key": ".p", "aggregate": {"n": "count"}}},
+                         {"map": "{p: .key, n: (.n - 1)}"}]
+        return context.weir(json.dumps(text), name, start=start)
+
+    flow.add(200)
+    first = counting("first", True)
+    flow.wait_done(first)
+    second = counting("second", False)
+    told = state("import", first, stdin='{"topic": "in:{0}", "partition": 0, "position": 7}\n', code=1)
+    assert "the pipeline runs" in told, told
+    first.term()
+    kept = state("export", first)
+
+    assert state("import", second, stdin=kept).endswith("done\n")
+    assert "has state already" in state("import", second, stdin=kept, code=1)
+    keys = {key for node in set(flow.redis.owners().values()) for key in node.call("KEYS", f"*{context.name}-second*")}
+    assert sum(key.endswith(b":state") for key in keys) == PARTITIONS, keys
+    assert not any(key.endswith(b".import") for key in keys), keys
+    key = next(key for key in keys if key.endswith(b":{3}:state")).decode()
+    flow.redis.owners()[flow.redis.slot(key)].call("RENAME", key, key + ".import")
+    second.start()
+    assert second.wait_exit() != 0, "it began with the state of some streams only"
+    second.wait_log(r"an import of state ended before all of it was in place: .*\{3\}.*--reset-state")
+    state("set", second, "--to", "earliest", "--reset-state", command="positions")
+    assert state("import", second, stdin=kept).endswith("done\n")
+    assert sorted(state("export", second).splitlines()) == sorted(kept.splitlines())
+
+    flow.add(200)
+    second.start()
+    flow.wait_done(second)
+    second.term()
+    for p in range(PARTITIONS):
+        assert flow.numbers(f"out:{{{p}}}") == list(range(400)), p
+
+
 @case
 def not_told(context):
     """A node of a cluster that is taken for a single server, and the other way round."""

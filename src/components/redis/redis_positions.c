@@ -8,8 +8,9 @@
  * `auto` does not say which; a position that is there does, or state.
  *
  * State is imported into keys aside, and put in place by one script, which is refused while anybody
- * has a lease: all of it counts, or nothing. A command that dies half-way leaves keys that nobody
- * reads and the next one begins anew.
+ * has a lease: all of it counts, or nothing. In a cluster a script has the keys of one slot, so
+ * there is one for each stream; a command that dies leaves keys aside, without which no reader
+ * begins (redis_state_log.c), and the next import begins anew.
  */
 #include <stdio.h>
 #include <string.h>
@@ -413,30 +414,27 @@ static weir_status read_state(const struct weir_positions_call *call,
     return status;
 }
 
-static void aside_key(const struct redis_part *part, char key[REDIS_KEY_MAX + 8])
+/* Runs the script over lease, state and state aside of `count` streams. It answers 0: done, i: the
+ * i-th of them has state, -i: it is being read. */
+static weir_status eval_some(struct asker *self,
+                             struct weir_arena *arena,
+                             const char *script,
+                             size_t first,
+                             size_t count,
+                             struct weir_err *err)
 {
-    snprintf(key, REDIS_KEY_MAX + 8, "%s.import", part->state_key);
-}
-
-/* Runs the script over lease, state and state aside of every stream. It answers 0: done, i: the i-th
- * has state, -i: it is being read. */
-static weir_status eval_all(struct asker *self,
-                            const struct weir_positions_call *call,
-                            const char *script,
-                            struct weir_err *err)
-{
-    size_t keys = 3 * self->count;
-    const char **line = weir_arena_calloc(call->arena, 3 + keys, sizeof(*line));
+    size_t keys = 3 * count;
+    const char **line = weir_arena_calloc(arena, 3 + keys, sizeof(*line));
     line[0] = "EVAL";
     line[1] = script;
-    line[2] = weir_arena_printf(call->arena, "%zu", keys);
-    for (size_t i = 0; i < self->count; i++) {
-        char lease[REDIS_KEY_MAX], aside[REDIS_KEY_MAX + 8];
-        lease_key(self, i, "lease", lease);
-        aside_key(&self->parts[i], aside);
-        line[3 + 3 * i] = weir_arena_strdup(call->arena, lease);
-        line[4 + 3 * i] = self->parts[i].state_key;
-        line[5 + 3 * i] = weir_arena_strdup(call->arena, aside);
+    line[2] = weir_arena_printf(arena, "%zu", keys);
+    for (size_t i = 0; i < count; i++) {
+        char lease[REDIS_KEY_MAX], aside[REDIS_ASIDE_KEY_MAX];
+        lease_key(self, first + i, "lease", lease);
+        redis_state_aside(&self->parts[first + i], aside);
+        line[3 + 3 * i] = weir_arena_strdup(arena, lease);
+        line[4 + 3 * i] = self->parts[first + i].state_key;
+        line[5 + 3 * i] = weir_arena_strdup(arena, aside);
     }
     redisReply *reply =
         redis_ask(self->context, "the state", REDIS_REPLY_INTEGER, err, 3 + keys, line);
@@ -447,11 +445,11 @@ static weir_status eval_all(struct asker *self,
     freeReplyObject(reply);
     if (answer < 0) {
         return weir_fail(err, WEIR_REJECTED, "%.200s is being read",
-                         self->parts[-answer - 1].stream);
+                         self->parts[first + (size_t)(-answer) - 1].stream);
     }
     if (answer > 0) {
         weir_status status = weir_fail(err, WEIR_REJECTED, "%.200s has state already",
-                                       self->parts[answer - 1].stream);
+                                       self->parts[first + (size_t)answer - 1].stream);
         weir_err_hint(err, "`weir positions set --reset-state` throws it away.");
         return status;
     }
@@ -459,11 +457,28 @@ static weir_status eval_all(struct asker *self,
 }
 
 static weir_status
+eval_all(struct asker *self, struct weir_arena *arena, const char *script, struct weir_err *err)
+{
+    size_t at_once = self->config->connection.cluster ? 1 : self->count;
+    weir_status status = WEIR_OK;
+    for (size_t i = 0; i < self->count && status == WEIR_OK; i += at_once) {
+        status = asker_turn(self, i, err);
+        if (status == WEIR_OK) {
+            status = eval_some(self, arena, script, i, at_once, err);
+        }
+    }
+    return status;
+}
+
+static weir_status
 add_entry(void *context, int32_t shard, struct weir_slice entry, struct weir_err *err)
 {
     struct asker *self = context;
-    char key[REDIS_KEY_MAX + 8], id[REDIS_ID_MAX];
-    aside_key(&self->parts[shard], key);
+    char key[REDIS_ASIDE_KEY_MAX], id[REDIS_ID_MAX];
+    if (asker_turn(self, (size_t)shard, err) != WEIR_OK) {
+        return err->status;
+    }
+    redis_state_aside(&self->parts[shard], key);
     snprintf(id, sizeof(id), "1-%zu", ++self->added[shard]);
     redisReply *reply = redisCommand(self->context, "XADD %s %s f %b", key, id, entry.data,
                                      entry.size);
@@ -500,10 +515,10 @@ static weir_status write_state(const struct weir_positions_call *call,
     (void)name, (void)items, (void)count;
     struct asker asker = {0};
     weir_status status = asker_open(&asker, call, err);
-    status = status == WEIR_OK ? eval_all(&asker, call, clear, err) : status;
+    status = status == WEIR_OK ? eval_all(&asker, call->arena, clear, err) : status;
     asker.added = weir_arena_calloc(call->arena, asker.count, sizeof(*asker.added));
     status = status == WEIR_OK ? entries->each(entries->self, add_entry, &asker, err) : status;
-    status = status == WEIR_OK ? eval_all(&asker, call, place, err) : status;
+    status = status == WEIR_OK ? eval_all(&asker, call->arena, place, err) : status;
     asker_close(&asker);
     return status;
 }
@@ -521,7 +536,7 @@ drop_state(const struct weir_positions_call *call, const char *name, struct weir
     (void)name;
     struct asker asker = {0};
     weir_status status = asker_open(&asker, call, err);
-    status = status == WEIR_OK ? eval_all(&asker, call, script, err) : status;
+    status = status == WEIR_OK ? eval_all(&asker, call->arena, script, err) : status;
     asker_close(&asker);
     return status;
 }

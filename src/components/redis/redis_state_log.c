@@ -2,6 +2,9 @@
  *
  * The frames of an epoch have ids `N-1`, `N-2`, …, with N one more than the epoch's before, so that
  * a place in the log is a number, and cutting is XTRIM MINID.
+ *
+ * What an import has left aside is one that has died: of the other streams, in other slots of a
+ * cluster, the state may be in place already. So nobody begins without it.
  */
 #include "redis_state_log.h"
 
@@ -9,6 +12,33 @@
 #include <stdlib.h>
 
 enum { PAGE = 32 };
+
+void redis_state_aside(const struct redis_part *part, char key[REDIS_ASIDE_KEY_MAX])
+{
+    snprintf(key, REDIS_ASIDE_KEY_MAX, "%s.import", part->state_key);
+}
+
+static weir_status
+check_aside(const struct redis_part *part, redisContext *context, struct weir_err *err)
+{
+    char key[REDIS_ASIDE_KEY_MAX];
+    redis_state_aside(part, key);
+    const char *const question[] = {"EXISTS", key};
+    redisReply *reply = redis_ask(context, key, REDIS_REPLY_INTEGER, err, 2, question);
+    if (reply == NULL) {
+        return err->status;
+    }
+    weir_status status = WEIR_OK;
+    if (reply->integer != 0) {
+        status = weir_fail(err, WEIR_CONFIG,
+                           "an import of state ended before all of it was in place: %.300s is left",
+                           key);
+        weir_err_hint(
+            err, "`weir positions set --reset-state` clears what is there; then import again.");
+    }
+    freeReplyObject(reply);
+    return status;
+}
 
 static weir_status
 page_take(const redisReply *page,
@@ -41,7 +71,7 @@ weir_status redis_state_restore(struct redis_part *part,
     char from[REDIS_ID_MAX + 1] = "-", count[24];
     snprintf(count, sizeof(count), "%d", PAGE);
     part->state_next = 1;
-    weir_status status = WEIR_OK;
+    weir_status status = check_aside(part, context, err);
     size_t got = PAGE;
     while (status == WEIR_OK && got == PAGE) {
         const char *const question[] = {"XRANGE", part->state_key, from, "+", "COUNT", count};

@@ -8,7 +8,10 @@
 
 #include "redis_commit.h"
 
-enum { REDIS_FRAME_BYTES_MAX = 1 << 20 };
+enum { REDIS_FRAME_BYTES_MAX = 1 << 20, REDIS_ASIDE_KEY_MAX = REDIS_KEY_MAX + 8 };
+
+/* Where an import collects the state of a stream before it puts it in its place. */
+void redis_state_aside(const struct redis_part *part, char key[REDIS_ASIDE_KEY_MAX]);
 
 WEIR_MUST_USE weir_status redis_state_restore(struct redis_part *part,
                                               redisContext *context,

@@ -512,8 +512,15 @@ static weir_status look_there(const struct weir_args *args,
 
 static int ask_process(const struct weir_args *args, const char *action)
 {
-    if (strcmp(action, "export") == 0 || strcmp(action, "import") == 0 || args->count > 1) {
-        return weir_args_wrong(args, "--url is for list, size and get, in the place of FILE");
+    if (strcmp(action, "export") == 0) {
+        return weir_args_wrong(args, "export takes FILE, not --url: it reads the state log, while the "
+                                     "pipeline runs too, and has each shard as of one commit");
+    }
+    if (strcmp(action, "import") == 0) {
+        return weir_args_wrong(args, "import takes FILE, not --url: of a pipeline that does not run");
+    }
+    if (args->count > 1) {
+        return weir_args_wrong(args, "--url is in the place of FILE");
     }
     struct weir_err err = {0};
     struct weir_strbuf out;

@@ -95,6 +95,8 @@ class State(CommandTest):
         self.assertFalse((self.folder / "b.state").exists())
         self.assertIn("get needs --key", self.state("get", "a.yaml", code=2).stderr)
         self.assertIn("--key has no meaning for list", self.state("list", "--key", "a", "a.yaml", code=2).stderr)
+        self.assertIn("export takes FILE, not --url", self.state("export", "--url", "http://127.0.0.1:1", code=2).stderr)
+        self.assertIn("import takes FILE, not --url", self.state("import", "--url", "http://127.0.0.1:1", code=2).stderr)
         self.write("n.yaml", PIPELINE.replace("NAME", "n") + "state: {log: none}\n")
         self.assertIn("keeps its state nowhere", self.state("list", "n.yaml", code=1).stderr)
 

@@ -28,6 +28,7 @@ weir_status sim_call_leave(struct sim_call *call, weir_status status, struct wei
 
 struct memory_config {
     const char *topic;
+    int32_t shards; /* > 0: the topic of an exchange, made when it is not there */
 };
 
 extern const struct weir_field sim_memory_fields[];
@@ -55,7 +56,8 @@ struct memory_producer {
 
 struct memory_sink {
     struct memory_producer *producer;
-    struct sim_partition *partition;
+    struct sim_topic *topic;
+    bool is_exchange;
 };
 
 struct memory_part {
@@ -72,14 +74,20 @@ struct memory_source {
     int member;
     struct memory_part *parts;
     size_t turn;
-    bool told;
+    bool told, is_exchange;
 };
 
+/* The topic of a configuration. */
+struct sim_topic *sim_memory_topic(struct sim_broker *broker, const struct memory_config *config);
+/* Bytes as the broker keeps them, which has texts; to be freed. */
+char *sim_hex(struct weir_slice bytes);
+char *sim_unhex(const char *text, size_t *ret_size);
 /* The process is gone: some of what was under way still arrives. */
 void sim_producer_die(struct memory_producer *producer, uint64_t number);
 weir_status
 sim_memory_name(const void *config, bool connect, struct weir_strbuf *out, struct weir_err *err);
 
 extern const struct weir_domain_ops sim_memory_domain;
+extern const struct weir_exchange_ops sim_memory_exchange;
 
 #endif

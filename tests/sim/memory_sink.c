@@ -119,7 +119,8 @@ memory_sink_open(void *instance, const void *config, struct weir_ctx *ctx, struc
         return sim_call_fail(&call, err);
     }
     self->producer = weir_ctx_share(ctx, "memory", producer_new, ctx, producer_free, err);
-    self->partition = &sim_broker_topic(sim_current->broker, options->topic)->partitions[0];
+    self->topic = sim_memory_topic(sim_current->broker, options);
+    self->is_exchange = options->shards > 0;
     return sim_call_leave(&call, WEIR_OK, err);
 }
 
@@ -138,10 +139,22 @@ static weir_status memory_sink_prepare(void *instance,
     if (status == WEIR_OK && memmem(bytes.data, bytes.size, "unfit", 5) != NULL) {
         status = weir_fail(err, WEIR_TOO_LARGE, "the record does not fit");
     }
+    if (status == WEIR_OK && self->is_exchange && record->raw.data != record->target.data) {
+        struct weir_slice frame = record->target;
+        char *joined =
+            weir_arena_alloc(weir_batch_arena(weir_run_batch(run)), frame.size + bytes.size);
+        WEIR_ASSERT(joined != NULL);
+        memcpy(joined, frame.data, frame.size);
+        memcpy(joined + frame.size, bytes.data, bytes.size);
+        record->raw = (struct weir_slice){joined, frame.size + bytes.size};
+    }
     return sim_call_leave(&call, status, err);
 }
 
-static void sink_send(struct memory_sink *self, const char *key, const char *value)
+static void sink_send(struct memory_sink *self,
+                      struct sim_partition *partition,
+                      const char *key,
+                      const char *value)
 {
     struct memory_producer *producer = self->producer;
     struct sim_process *process = producer->process;
@@ -153,7 +166,7 @@ static void sink_send(struct memory_sink *self, const char *key, const char *val
                 weir_realloc(producer->sent, producer->sent_capacity, sizeof(*producer->sent));
         }
         producer->sent[producer->sent_count++] = (struct memory_sent){
-            self->partition, key == NULL ? NULL : weir_strdup(key), weir_strdup(value), false};
+            partition, key == NULL ? NULL : weir_strdup(key), weir_strdup(value), false};
         return;
     }
     if (!producer->begun) {
@@ -161,8 +174,8 @@ static void sink_send(struct memory_sink *self, const char *key, const char *val
         return;
     }
     producer->poisoned = producer->poisoned || is_poisoned(value);
-    if (sim_txn_write(process->broker, producer->handle, producer->epoch, self->partition, key,
-                      value, process->number) != SIM_OK) {
+    if (sim_txn_write(process->broker, producer->handle, producer->epoch, partition, key, value,
+                      process->number) != SIM_OK) {
         producer->fenced = true;
     }
 }
@@ -194,10 +207,12 @@ static weir_status memory_sink_write(void *instance,
         }
         if (status == WEIR_OK) {
             self->producer->room--;
-            char *value = weir_strndup(bytes.data, bytes.size);
+            char *value =
+                self->is_exchange ? sim_hex(record->raw) : weir_strndup(bytes.data, bytes.size);
+            int32_t to = self->is_exchange ? weir_record_shard(record) : 0;
             char *key =
                 record->key.data == NULL ? NULL : weir_strndup(record->key.data, record->key.size);
-            sink_send(self, key, value);
+            sink_send(self, &self->topic->partitions[to], key, value);
             weir_free(key);
             weir_free(value);
             (*cursor)++;
@@ -491,14 +506,8 @@ static weir_status memory_state_restore(void *instance,
         if (entry->control || entry->state != SIM_COMMITTED) {
             continue; /* open: of a process that lost the partition; it can only be aborted */
         }
-        size_t size = strlen(entry->value) / 2;
-        char *bytes = weir_calloc(size + 1, 1);
-        for (size_t k = 0; k < size; k++) {
-            unsigned byte;
-            int got = sscanf(entry->value + 2 * k, "%2x", &byte);
-            WEIR_ASSERT(got == 1);
-            bytes[k] = (char)byte;
-        }
+        size_t size;
+        char *bytes = sim_unhex(entry->value, &size);
         status = take(context, (struct weir_slice){bytes, size}, err);
         weir_free(bytes);
     }
@@ -515,14 +524,12 @@ memory_state_append(void *instance, int32_t shard, struct weir_slice entry, stru
         return sim_call_fail(&call, err);
     }
     WEIR_ASSERT(entry.size <= 200);
-    char text[2 * 200 + 1] = "";
-    for (size_t i = 0; i < entry.size; i++) {
-        snprintf(text + 2 * i, 3, "%02x", (unsigned)(unsigned char)entry.data[i]);
-    }
+    char *text = sim_hex(entry);
     weir_status status = answer_status(
         sim_txn_write(producer->process->broker, producer->handle, producer->epoch,
                       &self->state->partitions[shard], "", text, producer->process->number),
         err);
+    weir_free(text);
     return sim_call_leave(&call, status, err);
 }
 

@@ -23,7 +23,8 @@ memory_source_open(void *instance, const void *config, struct weir_ctx *ctx, str
     struct sim_call call;
     self->process = sim_current;
     self->ctx = ctx;
-    self->topic = sim_broker_topic(sim_current->broker, options->topic);
+    self->topic = sim_memory_topic(sim_current->broker, options);
+    self->is_exchange = options->shards > 0;
     return sim_call_enter(&call, sim_current, SIM_CALL_OPEN) ? sim_call_leave(&call, WEIR_OK, err)
                                                              : sim_call_fail(&call, err);
 }
@@ -102,6 +103,7 @@ static void source_take(struct memory_source *self)
             (struct weir_assignment){.topic = self->topic->name,
                                      .partition_count = (int32_t)self->topic->partition_count,
                                      .index = (int32_t)p,
+                                     .total = (int32_t)self->topic->partition_count,
                                      .position = position < 0 ? 0 : position,
                                      .source_data = item};
     }
@@ -161,7 +163,7 @@ static weir_status source_serve(struct memory_source *self, struct weir_err *err
     if (!self->process->dead) {
         source_take(self);
     }
-    if (!self->process->dead && source_is_exhausted(self)) {
+    if (!self->process->dead && !self->is_exchange && source_is_exhausted(self)) {
         weir_source_exhausted(self->ctx);
     }
     return WEIR_OK;
@@ -178,6 +180,32 @@ static weir_status memory_source_poll(void *instance, struct weir_err *err)
     return sim_call_leave(&call, source_serve(self, err), err);
 }
 
+/* Bytes of an exchange lie in the broker as text. */
+static void source_give(struct memory_source *self,
+                        struct weir_intake *intake,
+                        struct memory_part *item,
+                        const struct sim_entry *entry)
+{
+    struct message *message = weir_calloc(1, sizeof(*message));
+    size_t size = strlen(entry->value);
+    message->key = entry->key == NULL ? NULL : weir_strdup(entry->key);
+    message->value = self->is_exchange ? sim_unhex(entry->value, &size) : weir_strdup(entry->value);
+    sim_messages_alive++;
+    struct weir_record *record = weir_intake_record(intake, item->part, message);
+    WEIR_ASSERT(record != NULL);
+    record->position = item->next;
+    record->flags = WEIR_RECORD_RAW;
+    record->raw = (struct weir_slice){message->value, size};
+    record->key = message->key == NULL ? record->key : weir_slice_of(message->key);
+    record->time_ms = item->next;
+}
+
+/* What a reader of committed records is given. */
+static bool is_given(const struct sim_entry *entry)
+{
+    return !entry->control && entry->state == SIM_COMMITTED;
+}
+
 static void source_read_part(struct memory_source *self,
                              struct weir_intake *intake,
                              struct memory_part *item,
@@ -185,31 +213,25 @@ static void source_read_part(struct memory_source *self,
                              size_t *left)
 {
     const struct sim_partition *partition = &self->topic->partitions[item->index];
-    while (item->next < (int64_t)partition->count && most > 0 && *left > 0) {
+    int64_t end = (int64_t)partition->stable;
+    while (item->next < end && most > 0 && *left > 0) {
         const struct sim_entry *entry = &partition->entries[item->next];
-        if (!entry->control) {
-            struct message *message = weir_calloc(1, sizeof(*message));
-            *message = (struct message){weir_strdup(entry->key), weir_strdup(entry->value)};
-            sim_messages_alive++;
-            struct weir_record *record = weir_intake_record(intake, item->part, message);
-            WEIR_ASSERT(record != NULL);
-            record->position = item->next;
-            record->flags = WEIR_RECORD_RAW;
-            record->raw = weir_slice_of(message->value);
-            record->key = weir_slice_of(message->key);
-            record->time_ms = item->next;
+        if (is_given(entry)) {
+            source_give(self, intake, item, entry);
             most--;
             (*left)--;
         }
         item->next++;
     }
-    while (item->next < (int64_t)partition->count && partition->entries[item->next].control) {
+    while (item->next < end && !is_given(&partition->entries[item->next])) {
         item->next++;
     }
-    atomic_store(&item->part->end, (int64_t)partition->count);
-    if (item->next == (int64_t)partition->count) {
+    atomic_store(&item->part->end, end);
+    if (item->next == end) {
         weir_intake_advance(intake, item->part, item->next);
-        weir_intake_end(intake, item->part);
+        if (!self->is_exchange) { /* more may come */
+            weir_intake_end(intake, item->part);
+        }
     }
 }
 
@@ -324,6 +346,7 @@ const struct weir_component sim_memory_source = {
     .exclusive = true, /* where a test runs one process at a time */
     .deterministic = true,
     .domain = &sim_memory_domain,
+    .exchange = &sim_memory_exchange,
     .open = memory_source_open,
     .close = memory_source_close,
     .domain_name = sim_memory_name,

@@ -164,4 +164,20 @@ const struct sim_spec sim_exchange = {
     .stateful = true,
 };
 
+const struct sim_spec sim_exchange_topic = {
+    .name = "exchange through a topic",
+    .tail = "steps: [{name: counts, tally: {}, exchange: {via: topic, shards: 5}}]\n" TWO_SINKS,
+    .sources = 1,
+    .partitions = 3,
+    .records = 17,
+    .outs = 2,
+    .shapes = {SIM_TALLY, SIM_TALLY},
+    .lanes = 2,
+    .batch_size = 5,
+    .chunk = 3,
+    .room = 40,
+    .stateful = true,
+    .exchange = true,
+};
+
 const size_t sim_pipeline_count = sizeof(sim_pipelines) / sizeof(sim_pipelines[0]);

@@ -74,15 +74,17 @@ static void test_every_crash(void **state)
     }
     crash_everywhere(&sim_exchange);
     crash_everywhere(&sim_exchange_questions);
+    crash_everywhere(&sim_exchange_topic);
 }
 
 /* Asked to stop at every moment: a clean end, and the next start repeats nothing. */
 static void test_every_stop(void **state)
 {
     (void)state;
-    for (size_t i = 0; i <= 2 * sim_pipeline_count; i++) {
-        bool last = i == 2 * sim_pipeline_count;
-        struct sim_spec spec = last ? sim_exchange : sim_pipelines[i / 2];
+    for (size_t i = 0; i <= 2 * sim_pipeline_count + 1; i++) {
+        struct sim_spec spec = i == 2 * sim_pipeline_count  ? sim_exchange
+                               : i > 2 * sim_pipeline_count ? sim_exchange_topic
+                                                            : sim_pipelines[i / 2];
         spec.at_least_once = i % 2 == 1 && !spec.stateful;
         bool stopped = true;
         for (int steps = 0; stopped; steps++) {

@@ -142,6 +142,16 @@ static void test_every_moment(void **state)
     }
 }
 
+/* Source partitions and shards move, each on its own, with what is under way between them. */
+static void test_exchange(void **state)
+{
+    (void)state;
+    for (int what = 0; what < SAME_INSTANCE; what++) {
+        size_t aborted = rebalance_everywhere(&sim_exchange_topic, (enum what)what);
+        assert_true(aborted > 10 || (what != SLEEP && what != SLEEP_LONG));
+    }
+}
+
 /* Partitions leave while a sink outside of the transaction does not confirm; later it does. */
 static void test_silent_sink(void **state)
 {
@@ -215,6 +225,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_moment),
+        cmocka_unit_test(test_exchange),
         cmocka_unit_test(test_silent_sink),
         cmocka_unit_test(test_no_transaction),
     };

@@ -19,7 +19,9 @@
 #include "conf/compile.h"
 #include "conf/text.h"
 #include "engine/engine_priv.h"
+#include "engine/exchange_frame.h"
 #include "engine/metrics.h"
+#include "memory_priv.h"
 
 enum { ROUNDS_MAX = 4000, STARTS_MAX = 60, RESTART_MS = 1000, TRANSACTION_MS = 1000 };
 
@@ -208,7 +210,8 @@ static void check_visible(struct sim_world *world, size_t out, const struct sim_
                 text);
 }
 
-static void check_positions(struct sim_world *world, size_t out)
+/* ended: nothing is under way any more, in the topic of an exchange neither. */
+static void check_positions(struct sim_world *world, size_t out, bool ended)
 {
     const struct sim_spec *spec = world->spec;
     for (size_t t = 0; t < spec->sources; t++) {
@@ -220,7 +223,7 @@ static void check_positions(struct sim_world *world, size_t out)
                 sim_violate(world, "in%zu, partition %zu: %lld is committed, the end is %zu", t, p,
                             (long long)partition->committed, partition->count);
             }
-            if ((int64_t)cursor->position < partition->committed) {
+            if ((!spec->exchange || ended) && (int64_t)cursor->position < partition->committed) {
                 sim_violate(world, "in%zu, partition %zu: %lld is committed, %s is not in out%zu",
                             t, p, (long long)partition->committed, due == NULL ? "?" : due->value,
                             out);
@@ -243,9 +246,8 @@ static void check_positions(struct sim_world *world, size_t out)
     }
 }
 
-static void world_check(void *context)
+static void check_all(struct sim_world *world, bool ended)
 {
-    struct sim_world *world = context;
     world->checks++;
     for (size_t out = 0; out < world->spec->outs; out++) {
         struct sim_partition *partition = &world->outs[out]->partitions[0];
@@ -257,15 +259,64 @@ static void world_check(void *context)
             }
         }
         world->scanned[out] = partition->stable;
-        check_positions(world, out);
+        check_positions(world, out, ended);
     }
+}
+
+static void world_check(void *context)
+{
+    check_all(context, false);
+}
+
+/* A record of the exchange that nobody has counted yet; marks go on for as long as partitions move.
+ */
+static bool has_left(const struct sim_partition *partition)
+{
+    struct weir_exchange_frame frame;
+    struct weir_slice value;
+    bool left = false;
+    for (size_t i = partition->committed < 0 ? 0 : (size_t)partition->committed;
+         i < partition->count && !left; i++) {
+        const struct sim_entry *entry = &partition->entries[i];
+        size_t size = 0;
+        char *bytes = entry->control ? NULL : sim_unhex(entry->value, &size);
+        left = entry->state != SIM_ABORTED &&
+               weir_exchange_frame_read((struct weir_slice){bytes, size}, &frame, &value) &&
+               (frame.flags & WEIR_EXCHANGE_MARK) == 0;
+        weir_free(bytes);
+    }
+    return left;
+}
+
+/* Everything is read and committed, also of the exchange: it ends only because it is told to. */
+static bool is_drained(const struct sim_world *world)
+{
+    struct sim_broker *broker = (struct sim_broker *)(uintptr_t)&world->broker;
+    const struct sim_topic *exchange = sim_broker_topic(broker, "sim.counts.exchange");
+    for (size_t p = 0; exchange != NULL && p < exchange->partition_count; p++) {
+        if (has_left(&exchange->partitions[p])) {
+            return false;
+        }
+    }
+    for (size_t t = 0; t < world->spec->sources; t++) {
+        for (size_t p = 0; p < world->spec->partitions; p++) {
+            const struct sim_partition *partition = &world->broker.topics[t].partitions[p];
+            if (partition->committed != (int64_t)partition->count) {
+                return false;
+            }
+        }
+    }
+    return exchange != NULL;
 }
 
 void sim_world_check_end(struct sim_world *world)
 {
     sim_world_advance(world, 2 * TRANSACTION_MS); /* what a dead process left open times out */
-    world_check(world);
+    check_all(world, true);
     const struct sim_spec *spec = world->spec;
+    if (spec->exchange && !is_drained(world)) {
+        sim_violate(world, "something is left in the exchange");
+    }
     if (sim_broker_has_open(&world->broker)) {
         sim_violate(world, "a transaction is still open");
     }
@@ -496,6 +547,9 @@ void sim_world_tick(struct sim_world *world, size_t slot)
             slot_look(world, self);
         }
         return;
+    }
+    if (world->spec->exchange && is_drained(world)) {
+        weir_engine_request_stop(self->engine);
     }
     weir_engine_tick(self->engine);
     slot_look(world, self);

@@ -46,6 +46,7 @@ struct sim_spec {
     bool skip;          /* on_error */
     bool poison_in_commit;
     bool stateful;    /* has a step that keeps state: always in transactions */
+    bool exchange;    /* through a topic: an input is committed before its outputs */
     const char *flag; /* put into the records below: poison, refused, unfit; NULL: none */
     int flagged[3];   /* numbers, of source 0, partition 0; 0: none */
 };

@@ -56,7 +56,7 @@ static void bench_count(struct bench *bench, size_t count, bool in_order, bool w
         uint64_t now = ahead[i % AHEAD];
         if (i < count) {
             ahead[i % AHEAD] = in_order ? i : weir_random_below(&bench->random, bench->keys);
-            weir_state_prefetch(bench->state, key_of(&ahead[i % AHEAD]));
+            (void)weir_state_prefetch(bench->state, key_of(&ahead[i % AHEAD]));
         }
         if (i < AHEAD) {
             continue;

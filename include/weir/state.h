@@ -88,9 +88,12 @@ struct weir_entry *weir_state_next(struct weir_state *state, struct weir_state_c
 size_t weir_state_count(const struct weir_state *state);
 size_t weir_state_bytes(const struct weir_state *state);
 
-/* Brings what weir_state_find and _put will touch into the cache: where they look first, and then,
- * best for several keys later, the entry itself. */
-void weir_state_prefetch(const struct weir_state *state, struct weir_slice key);
-void weir_state_prefetch_entry(const struct weir_state *state, struct weir_slice key);
+/* For who wants many entries and would wait for the memory of each: the first asks for the place
+ * where a key is looked up, the second, best for several keys later, for the entry itself, and the
+ * third finds it. `place` is what the first said of the same key. */
+uint32_t weir_state_prefetch(const struct weir_state *state, struct weir_slice key);
+void weir_state_prefetch_entry(const struct weir_state *state, uint32_t place);
+struct weir_entry *
+weir_state_find_at(struct weir_state *state, struct weir_slice key, uint32_t place);
 
 #endif

@@ -459,14 +459,22 @@ size_t weir_state_bytes(const struct weir_state *state)
     return state->bytes;
 }
 
-void weir_state_prefetch(const struct weir_state *state, struct weir_slice key)
+uint32_t weir_state_prefetch(const struct weir_state *state, struct weir_slice key)
 {
-    state_prefetch_slot(state, key_hash(key));
+    uint32_t hash = key_hash(key);
+    state_prefetch_slot(state, hash);
+    return hash;
 }
 
-void weir_state_prefetch_entry(const struct weir_state *state, struct weir_slice key)
+void weir_state_prefetch_entry(const struct weir_state *state, uint32_t place)
 {
-    state_prefetch_block(state, key_hash(key));
+    state_prefetch_block(state, place);
+}
+
+struct weir_entry *
+weir_state_find_at(struct weir_state *state, struct weir_slice key, uint32_t place)
+{
+    return state_find(state, key, place);
 }
 
 /* --- what the engine does ----------------------------------------------------------------------*/

@@ -13,6 +13,8 @@
 
 #include "window.h"
 
+enum { PANES_AT_ONCE = 64 };
+
 /* The directory's value: the head, then the starts of the slices, ascending. */
 struct slices {
     int64_t next_end; /* of the next window */
@@ -114,24 +116,27 @@ static struct weir_entry *slice_changed(struct weir_state *state,
     return pane->since > 0 ? entry : NULL;
 }
 
-/* Panes of a window lie anywhere: what is waited for is memory, so all are asked for at once. */
-static void slice_prefetch(const struct weir_state *state,
-                           const struct weir_entry *directory,
-                           size_t first,
-                           int64_t to,
-                           struct weir_slice group)
+/* Finds the panes of slices from `first` on. They lie anywhere, and what is waited for is memory,
+ * so all are asked for at once. */
+static void slice_find_panes(struct weir_state *state,
+                             const struct weir_entry *directory,
+                             size_t first,
+                             size_t count,
+                             struct weir_slice group,
+                             struct weir_entry **ret_panes)
 {
     char room[PANE_KEY_MAX];
-    size_t count = slice_count(directory);
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t i = first; i < count && slices_of(directory)->starts[i] < to; i++) {
-            struct weir_slice key = window_pane_key(room, slices_of(directory)->starts[i], group);
-            if (pass == 0) {
-                weir_state_prefetch(state, key);
-            } else {
-                weir_state_prefetch_entry(state, key);
-            }
-        }
+    uint32_t places[PANES_AT_ONCE];
+    const int64_t *starts = slices_of(directory)->starts + first;
+    for (size_t i = 0; i < count; i++) {
+        places[i] = weir_state_prefetch(state, window_pane_key(room, starts[i], group));
+    }
+    for (size_t i = 0; i < count; i++) {
+        weir_state_prefetch_entry(state, places[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        ret_panes[i] =
+            weir_state_find_at(state, window_pane_key(room, starts[i], group), places[i]);
     }
 }
 
@@ -144,22 +149,23 @@ static void slice_emit(const struct window *self,
                        const struct window_result *result)
 {
     struct weir_state *state = weir_run_state(run);
-    char room[PANE_KEY_MAX], merged_room[PANE_KEY_MAX];
+    char merged_room[PANE_KEY_MAX];
     struct weir_slice merged_key = window_pane_key(merged_room, INT64_MIN, result->group);
     merged_room[0] = 't';
     int64_t records = 0;
     char *slots =
         weir_arena_calloc(weir_batch_arena(weir_run_batch(run)), 1, self->aggregates.size + 8);
-    size_t count = slice_count(directory), first = slice_find(directory, from);
-    slice_prefetch(state, directory, first, to, result->group);
-    for (size_t i = first; slots != NULL && i < count && slices_of(directory)->starts[i] < to;
-         i++) {
-        struct weir_entry *entry = weir_state_find(
-            state, window_pane_key(room, slices_of(directory)->starts[i], result->group));
-        const struct pane *pane = (const struct pane *)(const void *)weir_entry_value(entry).data;
-        records += pane->records;
-        aggregates_merge(&self->aggregates, run, merged_key, slots, weir_entry_key(entry),
-                         window_slots((void *)(uintptr_t)pane));
+    struct weir_entry *panes[PANES_AT_ONCE];
+    size_t at = slice_find(directory, from), end = slice_find(directory, to);
+    for (size_t count; slots != NULL && at < end; at += count) {
+        count = end - at < PANES_AT_ONCE ? end - at : PANES_AT_ONCE;
+        slice_find_panes(state, directory, at, count, result->group, panes);
+        for (size_t i = 0; i < count; i++) {
+            struct pane *pane = (struct pane *)(uintptr_t)weir_entry_value(panes[i]).data;
+            records += pane->records;
+            aggregates_merge(&self->aggregates, run, merged_key, slots, weir_entry_key(panes[i]),
+                             window_slots(pane));
+        }
     }
     if (records > 0) {
         window_emit(self, run, result, merged_key, slots);
@@ -212,18 +218,18 @@ sliding_result(const struct window *self, struct weir_slice group, int64_t end, 
 bool window_sliding_add(const struct window *self, struct window_input *in)
 {
     int64_t last_start = window_floor(in->time_ms, self->every, self->offset);
-    int64_t first_open = INT64_MAX;
-    for (int64_t start = last_start; start > in->time_ms - self->size; start -= self->every) {
-        if (window_is_closed(self, start + self->size, in->clock)) {
-            in->late++;
-        } else {
-            first_open = start + self->size;
-        }
-    }
-    if (first_open == INT64_MAX) { /* none, or `every` left a gap here */
+    int64_t behind = in->time_ms - self->size; /* who starts there or before has not the record … */
+    int64_t closed = window_add(in->clock, -self->config->grace - self->size); /* … or is closed */
+    int64_t first = window_floor(behind, self->every, self->offset) + self->every;
+    int64_t open =
+        closed <= behind ? first : window_floor(closed, self->every, self->offset) + self->every;
+    if (open > last_start) { /* none, or `every` left a gap here */
+        in->late += (size_t)((last_start + self->every - first) / self->every);
         in->taken = in->late == 0;
         return true;
     }
+    in->late += (size_t)((open - first) / self->every);
+    int64_t first_open = open + self->size;
     struct weir_entry *directory =
         slice_add(self, in, window_floor(in->time_ms, self->slice, self->offset));
     if (directory == NULL) {

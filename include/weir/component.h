@@ -270,7 +270,8 @@ struct weir_ask_ops {
                             struct weir_record *record,
                             struct weir_question *ret_question,
                             struct weir_err *err);
-    /* lane: asks, without waiting for anything. A failure other than permanent: not now. */
+    /* lane: asks, without waiting for anything. WEIR_AGAIN: not yet; a failure other than
+     * permanent: not now. */
     weir_status (*send)(void *self, const struct weir_question *question, struct weir_err *err);
     /* any thread: for how long an answer is waited for. */
     weir_duration (*patience)(const void *self);
@@ -282,6 +283,8 @@ struct weir_ask_ops {
 void weir_answer(struct weir_ctx *ctx, uint64_t token, weir_status status, struct weir_slice text);
 /* lane, in apply() of a step that asks: what was answered. The batch's memory. */
 struct weir_slice weir_run_answer(const struct weir_run *run);
+/* … what $answer is in the expressions that follow: a value in the batch's memory. */
+void weir_run_show_answer(struct weir_run *run, struct weir_value answer);
 
 /* A step that sets `stateful` has a struct weir_state (weir/state.h) per task. What it changes
  * there is committed with the outputs, or undone. It evaluates everything that can fail before it

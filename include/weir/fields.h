@@ -168,6 +168,7 @@ enum weir_field_flags {
     WEIR_UNIQUE = 256,    /* STR in the objects of a list: no two have the same */
     WEIR_HOST_PORT = 512, /* STR: HOST:PORT, :PORT or [IPV6]:PORT */
     WEIR_MANY = 1024,     /* JQ: may have several results; otherwise one is needed */
+    WEIR_ANSWER = 2048,   /* JQ: knows $answer (struct weir_ask_ops) */
 };
 
 /* A word a field can have. Ends with name == NULL. */

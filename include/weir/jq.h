@@ -39,6 +39,7 @@ struct weir_jq_options {
     const char *name;         /* of the text, in messages and $__loc__; NULL: "<top-level>" */
     bool eval;                /* allow input, debug, halt … */
     bool environment;         /* allow $ENV and env */
+    bool answer;              /* allow $answer */
     const char *const *paths; /* where import and include look; NULL: modules are refused */
     size_t path_count;
     const char *origin;  /* where relative search paths of the program begin; NULL: here */
@@ -67,6 +68,7 @@ struct weir_jq_facts {
     bool several;       /* yields at least two results, or fails */
     bool constant;      /* looks at nothing: not at the input, not at $record */
     bool uses_record;   /* reads $record */
+    bool uses_answer;   /* reads $answer */
 };
 struct weir_jq_facts weir_jq_facts(const struct weir_jq *program);
 /* The compiled form, indented, one operation a line: for `eval --explain`. */
@@ -103,6 +105,9 @@ struct weir_jq_record {
     size_t header_count;
 };
 void weir_jq_run_set_record(struct weir_jq_run *run, const struct weir_jq_record *record);
+/* What $answer is: a value that is not the run's own (parsed, a number). Until the next call or
+ * reset; null before. */
+void weir_jq_run_set_answer(struct weir_jq_run *run, struct weir_value answer);
 
 /* Takes one result, borrowed; valid until reset. Anything but WEIR_OK ends the evaluation and is
  * returned by weir_jq_each. */

@@ -21,6 +21,8 @@
     X(window_step)       \
     X(aggregate_step)    \
     X(dedupe_step)       \
+    X(nats_request_step) \
+    X(nats_kv_step)      \
     X(kafka_sink)        \
     X(nats_sink)         \
     X(nats_core_sink)    \

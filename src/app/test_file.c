@@ -360,6 +360,38 @@ static bool load_pipeline(struct weir_test_file *file, const struct weir_node *i
     return weir_loading_pipeline(&file->loading, file->pipeline_path, &file->plan);
 }
 
+/* A case has no answers for steps that ask. True: there is such a step, and that is said. */
+static bool refuse_asking(struct weir_test_file *file, const struct weir_items *steps)
+{
+    for (size_t i = 0; i < steps->count; i++) {
+        const struct weir_step_config *step = WEIR_ITEMS_AT(struct weir_step_config, steps, i);
+        const char *base =
+            (const char *)step->component.described - offsetof(struct weir_component, described);
+        const struct weir_component *component = (const struct weir_component *)(const void *)base;
+        if (component->ops.step->ask != NULL) {
+            struct weir_err err = {0};
+            (void)!weir_fail(&err, WEIR_CONFIG, "the step %s asks a server, and a test has none",
+                             component->described.name);
+            weir_err_hint(&err,
+                          "Test what comes before it and behind it as pipelines of their own.");
+            (void)weir_diag_add_err(&file->diags, file->path, &err);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool refuse_asking_anywhere(struct weir_test_file *file)
+{
+    const struct weir_pipeline_config *config = &file->loading.loaded->config;
+    bool refused = refuse_asking(file, &config->steps);
+    for (size_t i = 0; i < config->branches.count && !refused; i++) {
+        refused = refuse_asking(
+            file, &WEIR_ITEMS_AT(struct weir_branch_config, &config->branches, i)->steps);
+    }
+    return refused;
+}
+
 static const char *process_getenv(const void *context, const char *name)
 {
     (void)context;
@@ -390,7 +422,7 @@ bool weir_test_file_load(struct weir_test_file *file, const char *path)
     file->cases = config.cases;
     file->pipeline_path = config.pipeline;
     bool is_loaded = (inside != NULL || config.pipeline != NULL) && load_pipeline(file, inside);
-    return is_loaded && file->diags.errors == 0;
+    return is_loaded && file->diags.errors == 0 && !refuse_asking_anywhere(file);
 }
 
 void weir_test_file_done(struct weir_test_file *file)

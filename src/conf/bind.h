@@ -27,6 +27,8 @@ struct weir_compiler {
     void *context;
     /* True if the program never has less than two results. NULL: nobody knows. */
     bool (*has_several)(const struct weir_jq *program);
+    /* It reads $answer. NULL: none does. */
+    bool (*reads_answer)(const struct weir_jq *program);
 };
 
 /* Where a member's value comes from. */

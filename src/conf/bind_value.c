@@ -393,6 +393,12 @@ void weir_bind_program(struct weir_binder *binder,
                                 name_of(field, at));
             several->hint = "Make an array of them, [...], or take the first one: first(...).";
         }
+        if ((field->flags & WEIR_ANSWER) == 0 && binder->compiler->reads_answer != NULL &&
+            binder->compiler->reads_answer(program)) {
+            struct weir_diag *unknown = weir_bind_error(
+                binder, node, at.path, "$answer is not defined in \"%s\"", name_of(field, at));
+            unknown->hint = "Only the result of a step that asks somebody knows it.";
+        }
         return;
     }
     const char *message =
@@ -513,9 +519,8 @@ static void bind_strs(struct weir_binder *binder,
     check_count_bounds(binder, field, at, member->count, "entries");
 }
 
-static void check_entry(struct weir_binder *binder,
-                        const struct weir_field *field,
-                        struct weir_bind_at at)
+static void
+check_entry(struct weir_binder *binder, const struct weir_field *field, struct weir_bind_at at)
 {
     struct weir_err err = {0};
     if (field->entry == NULL ||

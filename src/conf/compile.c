@@ -18,7 +18,7 @@ static struct weir_jq *compile_program(
     void *context, struct weir_slice text, size_t *ret_start, size_t *ret_end, struct weir_err *err)
 {
     const struct weir_jq_place *place = context;
-    struct weir_jq_options options = {0};
+    struct weir_jq_options options = {.answer = true}; /* whether it is known there, a field says */
     struct weir_arena arena;
     weir_arena_init(&arena, 0);
     if (place != NULL) {
@@ -53,4 +53,10 @@ static bool has_several(const struct weir_jq *program)
     return weir_jq_facts(program).several;
 }
 
-const struct weir_compiler weir_jq_compiler = {compile_program, release_program, NULL, has_several};
+static bool reads_answer(const struct weir_jq *program)
+{
+    return weir_jq_facts(program).uses_answer;
+}
+
+const struct weir_compiler weir_jq_compiler = {compile_program, release_program, NULL, has_several,
+                                               reads_answer};

@@ -21,7 +21,7 @@
 #include "engine/metrics.h"
 #include "engine/observe.h"
 
-enum { PAUSE_FIRST_MS = 100, PAUSE_MAX_MS = 5000, ID_MAX = 900 };
+enum { PAUSE_AGAIN_MS = 10, PAUSE_FIRST_MS = 100, PAUSE_MAX_MS = 5000, ID_MAX = 900 };
 
 enum ask_state {
     ASK_NOTHING, /* no question, or one that is settled */
@@ -144,6 +144,7 @@ static void slots_withdraw(struct weir_asks *self, struct weir_asking *asking)
             slot_release(self, slot);
             item->state = ASK_ANSWERED;
             item->status = WEIR_TIMEOUT;
+            item->text = WEIR_SLICE("no answer in time");
         }
     }
 }
@@ -307,6 +308,9 @@ static void round_end(struct weir_asking *self, int64_t now_ns, const struct wei
     unsigned shift = self->rounds < 8 ? self->rounds : 8;
     int64_t pause_ms = (int64_t)PAUSE_FIRST_MS << shift;
     pause_ms = pause_ms < PAUSE_MAX_MS ? pause_ms : PAUSE_MAX_MS;
+    if (why->status == WEIR_AGAIN) { /* not ready yet */
+        pause_ms = PAUSE_AGAIN_MS;
+    }
     self->rounds++;
     self->asked = false;
     self->until_ns = now_ns + pause_ms * WEIR_NS_PER_MS;
@@ -315,7 +319,8 @@ static void round_end(struct weir_asking *self, int64_t now_ns, const struct wei
         weir_err_path(&err, stage->name);
         weir_lane_fail(self->lane, self->changes_state ? WEIR_LANE_WANTS_END : WEIR_LANE_WANTS_STOP,
                        &err);
-    } else if (!atomic_exchange_explicit(&stage->asks->is_stuck, true, memory_order_relaxed)) {
+    } else if (why->status != WEIR_AGAIN &&
+               !atomic_exchange_explicit(&stage->asks->is_stuck, true, memory_order_relaxed)) {
         struct weir_log log = weir_log_named(&self->lane->engine->log, stage->name);
         WEIR_LOG_WARN(&log, "no answer: asking again until there is one", WEIR_F_ERR(why));
     }
@@ -359,7 +364,7 @@ static bool round_settle(struct weir_asking *self, struct weir_batch *batch, int
                 why = (struct weir_err){0};
                 (void)!weir_fail(&why, item->status, "%.*s",
                                  item->text.size < 300 ? (int)item->text.size : 300,
-                                 item->text.data == NULL ? "no answer in time" : item->text.data);
+                                 item->text.data == NULL ? "" : item->text.data);
             }
             item->state = ASK_OPEN;
             item->text = (struct weir_slice){NULL, 0};
@@ -369,11 +374,11 @@ static bool round_settle(struct weir_asking *self, struct weir_batch *batch, int
         item->question.token = 0;
     }
     for (int status = 0; status < WEIR_STATUS_COUNT; status++) {
-        if (counts[status] > 0) {
+        if (counts[status] > 0 && status != WEIR_AGAIN) {
             weir_metrics_count(engine->metrics, WEIR_METRIC_ASKS, counts[status],
                                WEIR_LABELS(name, weir_status_name((weir_status)status)));
         }
-        if (counts[status] > 0 && status != WEIR_OK && !is_final((weir_status)status)) {
+        if (counts[status] > 0 && status != WEIR_AGAIN && !is_final((weir_status)status)) {
             weir_engine_count_error(engine, self->lane->index, name, (weir_status)status);
         }
     }
@@ -387,7 +392,10 @@ static bool round_settle(struct weir_asking *self, struct weir_batch *batch, int
 }
 
 /* Takes the question's token back, if nobody was quicker with an answer. */
-static void ask_fail(struct weir_asks *asks, struct weir_ask *item, const struct weir_err *err)
+static void ask_fail(struct weir_asks *asks,
+                     struct weir_ask *item,
+                     weir_status status,
+                     const struct weir_err *err)
 {
     pthread_mutex_lock(&asks->lock);
     struct ask_slot *slot = slot_find(asks, item->question.token);
@@ -395,7 +403,7 @@ static void ask_fail(struct weir_asks *asks, struct weir_ask *item, const struct
         slot_release(asks, slot);
         item->heap = weir_strdup(err->message);
         item->text = weir_slice_of(item->heap);
-        item->status = err->status;
+        item->status = status;
         item->state = ASK_ANSWERED;
     }
     pthread_mutex_unlock(&asks->lock);
@@ -418,18 +426,18 @@ static void round_begin(struct weir_asking *self, int64_t now_ns)
     self->asked = true;
     self->until_ns = now_ns + ops->patience(stage->self) * WEIR_NS_PER_MS;
     struct weir_err err = {0};
+    weir_status status = WEIR_OK;
     for (size_t i = 0; i < self->count; i++) {
         struct weir_ask *item = &self->items[i];
         if (item->question.token == 0) {
             continue;
         }
-        bool goes = err.status == WEIR_OK || is_final(err.status);
-        if (goes) {
+        if (is_final(status)) {
             err = (struct weir_err){0};
-            (void)!ops->send(stage->self, &item->question, &err);
+            status = ops->send(stage->self, &item->question, &err);
         }
-        if (err.status != WEIR_OK) {
-            ask_fail(stage->asks, item, &err);
+        if (status != WEIR_OK) { /* nor would the others go */
+            ask_fail(stage->asks, item, status, &err);
         }
     }
 }

@@ -52,6 +52,11 @@ struct weir_slice weir_run_answer(const struct weir_run *run)
     return run->answer;
 }
 
+void weir_run_show_answer(struct weir_run *run, struct weir_value answer)
+{
+    weir_jq_run_set_answer(run->jq, answer);
+}
+
 /* $record, for the programs that read it. */
 static weir_status
 run_show_record(struct weir_run *run, struct weir_record *record, struct weir_err *err)

@@ -353,6 +353,9 @@ static struct weir_value
 eval_global(struct weir_jq_run *run, const struct jq_node *node, struct weir_value input)
 {
     weir_release(&run->heap, input);
+    if (node->slot == JQ_GLOBAL_ANSWER) {
+        return weir_value_is_absent(run->answer) ? weir_value_null() : weir_retain(run->answer);
+    }
     return node->slot == JQ_GLOBAL_ENV ? jq_environment(run) : jq_record_value(run);
 }
 

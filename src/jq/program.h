@@ -7,7 +7,7 @@
 
 #include "jq/node.h"
 
-enum jq_global { JQ_GLOBAL_ENV, JQ_GLOBAL_RECORD };
+enum jq_global { JQ_GLOBAL_ENV, JQ_GLOBAL_RECORD, JQ_GLOBAL_ANSWER };
 
 struct weir_jq {
     struct weir_arena arena;

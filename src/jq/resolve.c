@@ -412,6 +412,13 @@ static bool resolve_global(struct jq_resolver *self, struct jq_node *node)
         self->program->facts.uses_record = true;
         return true;
     }
+    if (weir_slice_equal(node->text, WEIR_SLICE("answer")) && self->options != NULL &&
+        self->options->answer) {
+        node->op = JQ_GLOBAL;
+        node->slot = JQ_GLOBAL_ANSWER;
+        self->program->facts.uses_answer = true;
+        return true;
+    }
     if (weir_slice_equal(node->text, WEIR_SLICE("ENV"))) {
         if (self->options == NULL || !self->options->environment) {
             jq_build_fail(&self->build, node->offset, node->size,

@@ -53,6 +53,7 @@ void weir_jq_run_reset(struct weir_jq_run *run)
 {
     weir_heap_reset(&run->heap);
     run->error = run->record_value = run->environment = run->halt_value = (struct weir_value){0};
+    run->answer = (struct weir_value){0};
     run->failed = JQ_FINE;
 }
 
@@ -61,6 +62,11 @@ void weir_jq_run_set_record(struct weir_jq_run *run, const struct weir_jq_record
     run->record = *record;
     weir_release(&run->heap, run->record_value);
     run->record_value = (struct weir_value){0};
+}
+
+void weir_jq_run_set_answer(struct weir_jq_run *run, struct weir_value answer)
+{
+    run->answer = answer;
 }
 
 void weir_jq_run_set_host(struct weir_jq_run *run, const struct weir_jq_host *host)

@@ -73,6 +73,7 @@ struct weir_jq_run {
     const struct weir_jq *program;
     struct weir_jq_record record;
     struct weir_value record_value; /* absent: not built yet */
+    struct weir_value answer;       /* absent: none */
     struct weir_value environment;
     struct weir_jq_host host;
     struct jq_regex_cache *regexes;

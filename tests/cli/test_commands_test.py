@@ -261,6 +261,21 @@ cases:
         self.assertIn('no case has "nothing"',
                       self.weir("test", "--case", "nothing", "t.yaml", code=1).stderr)
 
+    def test_step_that_asks(self):
+        self.write("asks.yaml", """
+pipeline:
+  name: asks
+  source: {stdin: {}}
+  branches:
+    - name: looked_up
+      steps: [nats_kv: {url: "localhost:4222", bucket: b, key: .k, result: .}]
+      sink: {stdout: {}}
+cases:
+  - {name: one, input: [{json: {k: a}}], expect: {}}
+""")
+        self.assertIn("the step nats_kv asks a server, and a test has none",
+                      self.weir("test", "asks.yaml", code=1).stderr)
+
     def test_reports(self):
         self.change("dead: 2", "dead: 3")
         done = self.weir("test", "--format", "json", "--junit", "r.xml", "t.yaml", code=1)

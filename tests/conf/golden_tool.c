@@ -176,7 +176,7 @@ int main(int argc, char **argv)
     struct weir_strbuf out;
     static char something;
     struct weir_registry registry = {.at = registry_at};
-    struct weir_compiler compiler = {compile, release, &something, NULL};
+    struct weir_compiler compiler = {compile, release, &something, NULL, NULL};
     weir_arena_init(&arena, 0);
     weir_strbuf_init(&out, (size_t)1 << 24);
     weir_diags_init(&diags, &arena);

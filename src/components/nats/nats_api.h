@@ -40,6 +40,11 @@ weir_status nats_api_fail(struct weir_err *err, const char *what, const struct n
 /* An integer member; `otherwise` when there is none. */
 int64_t nats_api_int(struct weir_value object, const char *name, int64_t otherwise);
 
+/* What the clients of all languages take for a key of a bucket. */
+bool nats_key_is_legal(struct weir_slice text);
+/* For struct weir_component.check: can a bucket have the name? */
+weir_status nats_bucket_check(const char *bucket, struct weir_err *err);
+
 struct nats_stream_spec {
     const char *name;
     struct weir_strs subjects; /* of the stream that is made; empty: it must be there */

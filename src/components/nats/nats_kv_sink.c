@@ -84,23 +84,6 @@ static weir_status kv_sink_ensure(void *instance, struct nats_client *client, st
 
 /* --- records; lane -----------------------------------------------------------------------------*/
 
-/* What the clients of all languages take for a key. */
-static bool is_key(struct weir_slice text)
-{
-    bool is_empty = true; /* the token so far */
-    for (size_t i = 0; i < text.size; i++) {
-        char c = text.data[i];
-        bool is_dot = c == '.';
-        bool fits = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                    c == '-' || c == '_' || c == '=' || c == '/' || (is_dot && !is_empty);
-        if (!fits) {
-            return false;
-        }
-        is_empty = is_dot;
-    }
-    return !is_empty && text.size <= NATS_NAME_MAX;
-}
-
 static weir_status make_key(struct nats_kv_sink *self,
                             struct weir_run *run,
                             struct weir_record *record,
@@ -111,7 +94,7 @@ static weir_status make_key(struct nats_kv_sink *self,
         weir_err_path(err, "key");
         return err->status;
     }
-    if (!is_key(record->key)) {
+    if (!nats_key_is_legal(record->key)) {
         weir_status status = weir_fail(err, WEIR_REJECTED, "\"%.*s\" is no key of a bucket",
                                        record->key.size < 60 ? (int)record->key.size : 60,
                                        record->key.data == NULL ? "" : record->key.data);
@@ -200,17 +183,8 @@ static void kv_sink_close(void *instance)
 static weir_status kv_sink_check(const void *config, struct weir_err *err)
 {
     const struct nats_kv_sink_config *self = config;
-    for (const char *at = self->bucket; *at != '\0'; at++) {
-        if (!((*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') ||
-              (*at >= '0' && *at <= '9') || *at == '_' || *at == '-')) {
-            weir_status status =
-                weir_fail(err, WEIR_CONFIG, "\"%s\" cannot be the name of a bucket", self->bucket);
-            weir_err_hint(err, "Letters, digits, - and _.");
-            weir_err_path(err, "bucket");
-            return status;
-        }
-    }
-    return nats_address_check(&self->address, err);
+    weir_status status = nats_bucket_check(self->bucket, err);
+    return status == WEIR_OK ? nats_address_check(&self->address, err) : status;
 }
 
 static weir_status kv_sink_probe(const void *config, const char *pipeline, struct weir_err *err)

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the NATS steps that ask have in common: a connection with an inbox, whose answers are handed
+ * to the engine by a thread, and what becomes of an answer. Requests are published by the lanes;
+ * the token of a question is the last part of its reply subject.
+ */
+#ifndef WEIR_NATS_CALL_H
+#define WEIR_NATS_CALL_H
+
+#include "base/thread.h"
+#include "nats_api.h"
+#include "nats_client.h"
+
+enum nats_answer_format { NATS_ANSWER_JSON, NATS_ANSWER_TEXT };
+
+struct nats_call_config {
+    weir_duration timeout;
+    int answer; /* enum nats_answer_format */
+    struct weir_expr result;
+};
+
+extern const struct weir_choice nats_answer_choices[];
+
+/* The rows of `struct nats_call_config call` in S. */
+#define NATS_CALL_FIELDS(S, EXAMPLE)                                                               \
+    WEIR_F_NAMED(S, call.result, "result", JQ, struct weir_expr,                                   \
+                 .flags = WEIR_REQUIRED | WEIR_MANY | WEIR_ANSWER, .example = EXAMPLE,             \
+                 .help = "What becomes of the value: `.` is the value, `$answer` the answer. "     \
+                         "Several results are several records."),                                  \
+        WEIR_F_NAMED(S, call.answer, "answer", ENUM, int, .choices = nats_answer_choices,          \
+                     .fallback = "json", .help = "What an answer is."),                            \
+        WEIR_F_NAMED(S, call.timeout, "timeout", DURATION, weir_duration, .fallback = "2s",        \
+                     .min = 10, .max = 600000,                                                     \
+                     .help = "How long an answer is waited for before it is asked for again. "     \
+                             "Requests of a batch are sent at once.")
+
+struct nats_call;
+
+struct nats_call_ops {
+    /* thread, after connecting: is there who can answer? May be NULL. */
+    weir_status (*prepare)(void *self, struct nats_client *client, struct weir_err *err);
+    /* thread: what a message says: a status, and the text of the answer or failure. */
+    weir_status (*read)(natsMsg *message, struct weir_slice *ret_text, char *scratch, size_t size);
+};
+
+struct nats_call {
+    const struct nats_call_ops *ops; /* control sets the first four, before nats_call_start */
+    struct weir_ctx *ctx;
+    const struct nats_address *address;
+    const struct nats_call_config *config;
+    struct weir_thread thread;
+    pthread_mutex_t lock; /* guards what follows */
+    struct nats_client *client;
+    struct weir_err failure; /* why there is none */
+};
+
+WEIR_MUST_USE weir_status nats_call_start(struct nats_call *self, struct weir_err *err);
+void nats_call_stop(struct nats_call *self);
+/* lane. */
+WEIR_MUST_USE weir_status nats_call_send(struct nats_call *self,
+                                         const char *subject,
+                                         const struct weir_question *question,
+                                         struct weir_err *err);
+/* For struct weir_step_ops and weir_ask_ops: the instance begins with its struct nats_call. */
+weir_status nats_call_apply(void *instance,
+                            struct weir_run *run,
+                            struct weir_record *record,
+                            struct weir_err *err);
+weir_duration nats_call_patience(const void *instance);
+
+#endif

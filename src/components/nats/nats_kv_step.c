@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The step that looks keys up in a NATS key-value bucket: for each the last message of its subject,
+ * asked for directly, so that a batch costs one way there and back. A key that is not there, or was
+ * deleted, is null.
+ */
+#include "nats_call.h"
+#include "nats_probe.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { BUCKET_MAX = 200 };
+
+struct nats_kv_step_config {
+    struct nats_address address;
+    const char *bucket;
+    struct weir_expr key;
+    struct nats_call_config call;
+};
+
+// clang-format off
+#define S struct nats_kv_step_config
+static const struct weir_field nats_kv_step_fields[] = {
+    NATS_ADDRESS_FIELDS(S),
+    WEIR_F_STR(S, bucket, .flags = WEIR_REQUIRED, .min = 1, .max = BUCKET_MAX,
+               .example = "customers", .help = "The bucket to look into."),
+    WEIR_F_JQ(S, key, .flags = WEIR_REQUIRED, .example = ".customer_id",
+              .help = "The key: letters, digits, `-`, `_`, `=`, `/`, and dots between "
+                      "them."),
+    NATS_CALL_FIELDS(S, "'. + {customer: $answer}'"),
+    WEIR_FIELDS_END,
+};
+#undef S
+// clang-format on
+
+struct nats_kv_step {
+    struct nats_call call; /* first */
+    const struct nats_kv_step_config *config;
+};
+
+static weir_status kv_step_prepare(void *instance, struct nats_client *client, struct weir_err *err)
+{
+    const struct nats_kv_step *self = instance;
+    char stream[BUCKET_MAX + 8];
+    snprintf(stream, sizeof(stream), "KV_%s", self->config->bucket);
+    const struct nats_stream_spec spec = {.name = stream, .manage = NATS_MANAGE_BIND};
+    struct weir_arena arena;
+    struct weir_value info;
+    weir_arena_init(&arena, 0);
+    weir_status status = nats_stream_ensure(client, &spec, &arena, &info, err);
+    if (status == WEIR_OK) {
+        struct weir_value config = weir_value_get(info, WEIR_SLICE("config"));
+        if (weir_value_kind(weir_value_get(config, WEIR_SLICE("allow_direct"))) != WEIR_KIND_TRUE) {
+            status = weir_fail(err, WEIR_CONFIG, "the bucket %s cannot be read directly",
+                               self->config->bucket);
+            weir_err_hint(err, "nats stream edit %s --allow-direct", stream);
+        }
+    }
+    if (status != WEIR_OK) {
+        weir_err_path(err, "bucket");
+    }
+    weir_arena_done(&arena);
+    return status;
+}
+
+static weir_status kv_step_question(void *instance,
+                                    struct weir_run *run,
+                                    struct weir_record *record,
+                                    struct weir_question *ret_question,
+                                    struct weir_err *err)
+{
+    const struct nats_kv_step *self = instance;
+    struct weir_slice key;
+    weir_status status = weir_expr_text(run, &self->config->key, record, &key, err);
+    if (status == WEIR_OK && !nats_key_is_legal(key)) {
+        status = weir_fail(err, WEIR_REJECTED, "\"%.*s\" is no key of a bucket",
+                           key.size < 60 ? (int)key.size : 60, key.data == NULL ? "" : key.data);
+        weir_err_hint(err, "Letters, digits, -, _, =, / and single dots between them.");
+    }
+    if (status != WEIR_OK) {
+        weir_err_path(err, "key");
+    }
+    ret_question->to = key;
+    return status;
+}
+
+static weir_status
+kv_step_send(void *instance, const struct weir_question *question, struct weir_err *err)
+{
+    struct nats_kv_step *self = instance;
+    const char *bucket = self->config->bucket;
+    char subject[2 * BUCKET_MAX + NATS_NAME_MAX + 64];
+    snprintf(subject, sizeof(subject), "$JS.API.DIRECT.GET.KV_%s.$KV.%s.%.*s", bucket, bucket,
+             (int)question->to.size, question->to.data);
+    return nats_call_send(&self->call, subject, question, err);
+}
+
+static weir_status
+kv_step_read(natsMsg *message, struct weir_slice *ret_text, char *scratch, size_t size)
+{
+    const char *code = NULL, *operation = NULL, *marker = NULL;
+    (void)natsMsgHeader_Get(message, "Status", &code);
+    (void)natsMsgHeader_Get(message, "KV-Operation", &operation);
+    (void)natsMsgHeader_Get(message, "Nats-Marker-Reason", &marker);
+    if (code != NULL && strcmp(code, "404") != 0) {
+        int length = snprintf(scratch, size, "the server answers %s", code);
+        *ret_text = (struct weir_slice){scratch, length < (int)size ? (size_t)length : size - 1};
+        return WEIR_UNAVAILABLE;
+    }
+    if (code == NULL && operation == NULL && marker == NULL) {
+        *ret_text =
+            (struct weir_slice){natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message)};
+    }
+    return WEIR_OK;
+}
+
+static weir_status
+kv_step_open(void *instance, const void *config, struct weir_ctx *ctx, struct weir_err *err)
+{
+    static const struct nats_call_ops ops = {.prepare = kv_step_prepare, .read = kv_step_read};
+    struct nats_kv_step *self = instance;
+    self->config = config;
+    self->call.ops = &ops;
+    self->call.ctx = ctx;
+    self->call.address = &self->config->address;
+    self->call.config = &self->config->call;
+    return nats_call_start(&self->call, err);
+}
+
+static void kv_step_close(void *instance)
+{
+    nats_call_stop(instance);
+}
+
+static weir_status kv_step_check(const void *config, struct weir_err *err)
+{
+    const struct nats_kv_step_config *self = config;
+    weir_status status = nats_bucket_check(self->bucket, err);
+    return status == WEIR_OK ? nats_address_check(&self->address, err) : status;
+}
+
+static weir_status kv_step_probe(const void *config, const char *pipeline, struct weir_err *err)
+{
+    (void)pipeline;
+    const struct nats_kv_step step = {.config = config};
+    struct nats_client *client = nats_client_open(&step.config->address, "weir check", err);
+    if (client != NULL) {
+        (void)!kv_step_prepare((void *)(uintptr_t)&step, client, err);
+        nats_client_close(client);
+        nats_client_free(client);
+    }
+    return err->status;
+}
+
+static const struct weir_ask_ops kv_step_ask = {
+    .question = kv_step_question,
+    .send = kv_step_send,
+    .patience = nats_call_patience,
+    .asks_alike = true,
+};
+
+static const struct weir_step_ops kv_step_ops = {.apply = nats_call_apply, .ask = &kv_step_ask};
+
+const struct weir_component weir_component_nats_kv_step = {
+    .abi = WEIR_ABI,
+    .described =
+        {
+            .kind = WEIR_ROLE_STEP,
+            .name = "nats_kv",
+            .system = "nats",
+            .summary = "Looks up a key of a NATS key-value bucket for each record.",
+            .help =
+                "The answer is the last value of the key when it is asked for; null where there "
+                "is none, or it was deleted. All records of a batch ask at once, equal keys "
+                "once; their partition waits for the answers, in order, while others go on. "
+                "What does not come in time is asked for again. After a crash a record may get "
+                "a newer value than before.",
+            .example =
+                "nats_kv: {url: localhost:4222, bucket: customers, key: .customer_id, result: "
+                "'. + {customer: $answer}'}",
+            .fields = nats_kv_step_fields,
+            .config_size = sizeof(struct nats_kv_step_config),
+        },
+    .self_size = sizeof(struct nats_kv_step),
+    .open = kv_step_open,
+    .close = kv_step_close,
+    .check = kv_step_check,
+    .probe = kv_step_probe,
+    .ops = {.step = &kv_step_ops},
+};

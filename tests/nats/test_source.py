@@ -219,6 +219,29 @@ def bound(context, version):
 
 
 @both
+def limit_on_the_server(context, version):
+    """A consumer that weir manages has none, also if somebody gave it one: the server would leave out, for
+    good, what reaches it. What was delivered more often, to processes that died, is processed like anything else."""
+    flow = Flow(context, version)
+    flow.add(50)
+    config = {"durable_name": "flow", "ack_policy": "explicit", "deliver_policy": "all", "ack_wait": 10**9,
+              "max_ack_pending": 100_000, "max_deliver": 2}  # all else is as weir wants it
+    flow.server.api("CONSUMER.DURABLE.CREATE.IN.flow", stream_name="IN", config=config)
+    slow = "(reduce range(60000) as $i (.n; . + $i)) as $sum | {n, $sum}"
+    weir = flow.weir(steps=[{"map": slow}], commit_interval="1m")
+    for delivery in range(1, 5):
+        wait.until(lambda: (info := flow.server.consumer("IN", "flow"))["num_ack_pending"] == 50
+                   and info["delivered"]["consumer_seq"] >= 50 * delivery, 30, f"delivery {delivery}")
+        weir.kill()
+        if delivery < 4:
+            weir.start()
+    assert flow.server.consumer("IN", "flow")["config"]["max_deliver"] == -1
+    last = flow.weir("last")
+    flow.wait_done(last)
+    last.term()
+
+
+@both
 def stream_made(context, version):
     flow = Flow(context, version)
     weir = flow.weir(source={"stream": "MADE", "subjects": ["made.>"]})

@@ -298,7 +298,8 @@ struct weir_engine {
     /* While a record that the target refuses is sought: how many records an epoch may have (0: not
      * seeking), and how many are left to look through. */
     int64_t bisect_limit, bisect_left;
-    int64_t sealed_records;               /* of the closing epoch */
+    int64_t resting; /* records that were read and not written when the last epoch was sealed */
+    int64_t sealed_records;               /* of the closing epoch: what rests is of a later one */
     int64_t fences_ms[WEIR_RESTARTS_MAX]; /* when it was fenced lately */
     bool restarting;
 

@@ -75,6 +75,13 @@ static void epoch_wait(struct weir_engine *engine, const struct weir_err *why)
     }
 }
 
+/* How many records the epoch may read; what rests since an earlier one counts as read. */
+static int64_t epoch_budget(const struct weir_engine *engine)
+{
+    int64_t limit = engine->bisect_limit;
+    return limit == 0 ? INT64_MAX : limit > engine->resting ? limit - engine->resting : 0;
+}
+
 static void epoch_begin(struct weir_engine *engine)
 {
     const struct weir_domain_ops *domain = epoch_domain(engine);
@@ -98,9 +105,7 @@ static void epoch_begin(struct weir_engine *engine)
     engine->opened_ns = weir_clock_monotonic_ns(engine->clock);
     atomic_store_explicit(&engine->epoch_records, 0, memory_order_relaxed);
     atomic_store_explicit(&engine->epoch_full, false, memory_order_relaxed);
-    atomic_store_explicit(&engine->read_budget,
-                          engine->bisect_limit > 0 ? engine->bisect_limit : INT64_MAX,
-                          memory_order_relaxed);
+    atomic_store_explicit(&engine->read_budget, epoch_budget(engine), memory_order_relaxed);
     /* Release: a lane that sees the flags sees the begun transaction. */
     atomic_store_explicit(&engine->writable, true, memory_order_release);
     atomic_store_explicit(&engine->reading, !engine->stopping, memory_order_release);
@@ -151,7 +156,10 @@ static void epoch_forget_verdicts(struct weir_task *task)
 static void epoch_seal(struct weir_engine *engine)
 {
     epoch_check_accounts(engine);
+    int64_t rested = engine->resting;
+    engine->resting = 0;
     for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        engine->resting += weir_task_is_inner(task) ? 0 : (int64_t)task->in_flight;
         epoch_forget_verdicts(task);
         task->part.closing = task->part.written;
         if (weir_fault_is(WEIR_FAULT_COMMIT_EARLY) && task->part.written != task->part.committed) {
@@ -173,7 +181,8 @@ static void epoch_seal(struct weir_engine *engine)
         }
     }
     engine->sealed_records =
-        atomic_exchange_explicit(&engine->epoch_records, 0, memory_order_relaxed);
+        atomic_exchange_explicit(&engine->epoch_records, 0, memory_order_relaxed) + rested -
+        engine->resting;
     atomic_store_explicit(&engine->settled, 0, memory_order_relaxed);
     atomic_store_explicit(&engine->changed_bytes, 0, memory_order_relaxed);
     atomic_store_explicit(&engine->epoch_full, false, memory_order_release);
@@ -322,6 +331,7 @@ void weir_epoch_abort(struct weir_engine *engine, const struct weir_err *why)
     engine->run++;
     engine->dirty = true; /* as it may have been at the seal */
     engine->sealed_records = 0;
+    engine->resting = 0;
     atomic_store_explicit(&engine->changed_bytes, 0, memory_order_relaxed);
     engine->left_behind = engine->left_behind || engine->stopping; /* nothing reads it again */
     if (status == WEIR_OK && !weir_fault_is(WEIR_FAULT_SKIP_REWIND)) {
@@ -416,9 +426,7 @@ static bool epoch_confirm(struct weir_engine *engine)
     engine->state = WEIR_EPOCH_OPEN;
     engine->opened_ns = weir_clock_monotonic_ns(engine->clock);
     if (engine->bisect_limit > 0 || atomic_load(&engine->read_budget) != INT64_MAX) {
-        atomic_store_explicit(&engine->read_budget,
-                              engine->bisect_limit > 0 ? engine->bisect_limit : INT64_MAX,
-                              memory_order_relaxed);
+        atomic_store_explicit(&engine->read_budget, epoch_budget(engine), memory_order_relaxed);
         epoch_wake_lanes(engine);
     }
     return true;

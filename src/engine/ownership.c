@@ -131,7 +131,8 @@ void weir_source_revoke(struct weir_ctx *ctx,
         weir_epoch_commit_now(engine, deadline_ns); /* until then the lanes cannot finish a batch */
         weir_epoch_await_commit(engine);
     }
-    bool whole = weir_gate_close(engine, false, deadline_ns);
+    /* Between two epochs, or at the end, what is half handed over belongs to none. */
+    bool whole = weir_gate_close(engine, engine->state == WEIR_EPOCH_WAITING, deadline_ns);
     if (!whole) {
         bool stopped = weir_gate_close(engine, true, INT64_MAX);
         WEIR_ASSERT(stopped);

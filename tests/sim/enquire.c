@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * enquire: asks for each record, and wants the answer to be that record's own. Of the questions
- * some are answered at once, most later and the last one first, some fail, some get no answer in
- * time, or none at all, some come twice. One that comes late or again is wrong, so that whoever
- * takes it is found out.
+ * some are answered at once, most later and the last one first, some fail, some get no answer before
+ * they are asked again, or none at all, some come twice. One that comes late or again is wrong, so
+ * that whoever takes it is found out.
  */
 #include <stdio.h>
 #include <string.h>
@@ -12,13 +12,13 @@
 #include "base/assert.h"
 #include "memory_priv.h"
 
-enum { PATIENCE_MS = 20, LATE_NS = 2 * PATIENCE_MS * 1000000, ASKED_MAX = 256, SPENT_MAX = 16 };
+enum { PATIENCE_MS = 20, ASKED_MAX = 256, SPENT_MAX = 16 };
 
 struct asked {
     uint64_t token;
     char text[160];
     unsigned polls; /* how many still to come before the answer */
-    int64_t due_ns; /* … and not before */
+    bool is_late, asked_again;
 };
 
 struct enquire {
@@ -39,6 +39,7 @@ enquire_open(void *instance, const void *config, struct weir_ctx *ctx, struct we
     struct enquire *self = instance;
     self->process = sim_current;
     self->ctx = ctx;
+    self->number = (unsigned)sim_current->calls; /* who starts over meets other ones */
     sim_current->enquiries[ctx->index] = self;
     return WEIR_OK;
 }
@@ -77,6 +78,10 @@ enquire_send(void *instance, const struct weir_question *question, struct weir_e
                                    : sim_call_fail(&call, err);
     }
     unsigned number = self->number++;
+    for (size_t i = 0; i < self->count; i++) {
+        bool same = weir_slice_equal(weir_slice_of(self->asked[i].text), question->to);
+        self->asked[i].asked_again = self->asked[i].asked_again || same;
+    }
     for (unsigned i = 0; i < SPENT_MAX && i < self->spent_count; i++) {
         weir_answer(self->ctx, self->spent[i], WEIR_OK, WEIR_SLICE("again"));
     }
@@ -86,11 +91,9 @@ enquire_send(void *instance, const struct weir_question *question, struct weir_e
         weir_answer(self->ctx, question->token, WEIR_UNAVAILABLE, WEIR_SLICE("nobody there"));
     } else if (number % 31 != 6 && self->count < ASKED_MAX) {
         struct asked *asked = &self->asked[self->count++];
-        bool is_late = number % 23 == 7;
-        asked->token = question->token;
-        asked->polls = number % 3;
-        asked->due_ns = is_late ? weir_clock_monotonic_ns(self->ctx->clock) + LATE_NS : 0;
-        snprintf(asked->text, sizeof(asked->text), "%.*s", is_late ? 0 : (int)question->to.size,
+        *asked = (struct asked){
+            .token = question->token, .polls = number % 3, .is_late = number % 23 == 7};
+        snprintf(asked->text, sizeof(asked->text), "%.*s", (int)question->to.size,
                  question->to.data);
     }
     weir_status status = sim_call_leave(&call, WEIR_OK, err);
@@ -103,11 +106,12 @@ void sim_enquire_poll(struct sim_process *process)
         struct enquire *self = process->enquiries[k];
         for (size_t i = self == NULL ? 0 : self->count; i-- > 0;) {
             struct asked *asked = &self->asked[i];
-            if (asked->polls > 0 || weir_clock_monotonic_ns(self->ctx->clock) < asked->due_ns) {
+            if (asked->polls > 0 || (asked->is_late && !asked->asked_again)) {
                 asked->polls -= asked->polls > 0;
                 continue;
             }
-            enquire_answer(self, asked->token, weir_slice_of(asked->text));
+            enquire_answer(self, asked->token,
+                           weir_slice_of(asked->is_late ? "late" : asked->text));
             memmove(asked, asked + 1, (self->count - i - 1) * sizeof(*asked));
             self->count--;
         }

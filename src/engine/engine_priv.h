@@ -335,6 +335,8 @@ bool weir_lane_step(struct weir_lane *lane);
  */
 WEIR_MUST_USE bool weir_lane_process(struct weir_lane *lane, struct weir_batch *batch);
 void weir_lane_release(struct weir_lane *lane, struct weir_batch *batch);
+/* Releases it as if it had not been read: who seeks a refused record looks at what was. */
+void weir_lane_unread(struct weir_lane *lane, struct weir_batch *batch);
 /* The epoch is void. lane. */
 bool weir_lane_wants_abort(const struct weir_lane *lane);
 /* It holds as much as it may of what is not handed over. */

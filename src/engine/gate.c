@@ -90,7 +90,7 @@ static void gate_serve_sinks(struct weir_engine *engine)
 static bool gate_close_inline(struct weir_engine *engine, bool leave_partial)
 {
     bool still = leave_partial;
-    int idle = 0; /* rounds in which nothing moved: what is waited for does not come now */
+    int idle = 0; /* rounds that waited for answers, which do not come while the clock stands */
     for (int round = 0; !still && round < INLINE_ROUNDS && idle < INLINE_IDLE_ROUNDS; round++) {
         still = true;
         idle++;
@@ -99,7 +99,8 @@ static bool gate_close_inline(struct weir_engine *engine, bool leave_partial)
             if (weir_lane_is_partial(lane)) { /* what it does may give another lane something */
                 still = false;
                 gate_serve_sinks(engine);
-                idle = weir_lane_finish(lane) ? 0 : idle;
+                bool moved = weir_lane_finish(lane);
+                idle = moved || !weir_lane_waits_within(lane) ? 0 : idle;
             }
         }
     }

@@ -412,13 +412,19 @@ static size_t lane_budget(struct weir_lane *lane, size_t want)
     return want;
 }
 
+void weir_lane_unread(struct weir_lane *lane, struct weir_batch *batch)
+{
+    struct weir_task *task = batch->task;
+    task->in_flight -= batch->count;
+    task->part.read = batch->first < task->part.read ? batch->first : task->part.read;
+    weir_lane_release(lane, batch);
+}
+
 bool weir_lane_process(struct weir_lane *lane, struct weir_batch *batch)
 {
     bool rests = !weir_chain_process(lane, batch);
     if (weir_lane_wants_abort(lane)) { /* the epoch is void: nothing of the batch may get out */
-        struct weir_task *task = batch->task;
-        task->in_flight -= batch->count;
-        weir_lane_release(lane, batch);
+        weir_lane_unread(lane, batch);
         return true;
     }
     if (rests) {
@@ -556,9 +562,7 @@ static void lane_finish_intake(struct weir_lane *lane, bool from_exchange)
         intake_seal(batch);
         if (from_exchange ? weir_lane_wants_abort(lane) : lane->halted) {
             /* a batch before it failed: nothing behind counts as read */
-            struct weir_task *task = batch->task;
-            task->in_flight -= batch->count;
-            weir_lane_release(lane, batch);
+            weir_lane_unread(lane, batch);
         } else {
             lane_take(lane, batch);
         }

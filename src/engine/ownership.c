@@ -166,6 +166,11 @@ void weir_source_revoke(struct weir_ctx *ctx,
                       WEIR_F("offset", task->part.committed));
         task_remove(engine, task);
     }
+    if (engine->bisect_limit >
+        0) { /* what left counted: if the refused record stayed, it is sought anew */
+        engine->bisect_limit = 0;
+        atomic_store_explicit(&engine->read_budget, INT64_MAX, memory_order_relaxed);
+    }
     weir_gate_open(engine);
 }
 

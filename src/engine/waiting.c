@@ -51,11 +51,15 @@ static void drop(struct weir_lane *lane, struct weir_batch **place)
 {
     struct weir_batch *batch = take(lane, place);
     struct weir_task *task = batch->task;
-    task->in_flight -= batch->count;
     if (batch->asking != NULL) {
         weir_asking_drop(batch->asking);
     }
-    weir_lane_release(lane, batch);
+    if (weir_lane_wants_abort(lane)) {
+        weir_lane_unread(lane, batch);
+    } else { /* at the end: it was read, and is left behind */
+        task->in_flight -= batch->count;
+        weir_lane_release(lane, batch);
+    }
 }
 
 void weir_lane_wait(struct weir_lane *lane, struct weir_batch *batch)

@@ -60,9 +60,15 @@ def shape_of(name):
         if not pair.is_bounded:  # one that ends shows them for a moment only
             wait.until(lambda: weir.metric("stream_messages_processed_total", status="ok") == pair.total(), 30,
                        "all is counted")
-            wait.until(lambda: len(metrics(weir)[1]) == (1 if pair.mode == "shared" else PARTITIONS)
-                       and not any(metrics(weir)[1].values()), 30, f"the lag is 0: {metrics(weir)[1]}")
+
+            def lag_is_shown():
+                lag = metrics(weir)[1].values()
+                return len(lag) == (1 if pair.mode == "shared" else PARTITIONS) and not any(lag)
+            wait.until(lag_is_shown, 30, "the lag is 0")
             found, lag = metrics(weir)
+            weir.term()
+            weir.start()
+            wait.until(lag_is_shown, 30, "who finds nothing left shows it too")
             pair.end()
         else:
             assert weir.wait_exit() == 0

@@ -481,6 +481,7 @@ weir_status nats_consumer_ensure(struct nats_client *client,
 weir_status nats_consumer_ordered(struct nats_client *client,
                                   const struct nats_consumer_spec *spec,
                                   char *ret_name,
+                                  int64_t *ret_pending,
                                   struct weir_err *err)
 {
     struct weir_arena arena;
@@ -514,6 +515,9 @@ weir_status nats_consumer_ordered(struct nats_client *client,
     if (status == WEIR_OK) {
         struct weir_slice name = weir_value_text(weir_value_get(info, WEIR_SLICE("name")));
         snprintf(ret_name, NATS_NAME_MAX + 1, "%.*s", (int)name.size, name.data);
+        if (ret_pending != NULL) {
+            *ret_pending = nats_api_int(info, "num_pending", 0);
+        }
     }
     weir_arena_done(&arena);
     return status;

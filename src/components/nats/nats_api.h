@@ -87,10 +87,12 @@ WEIR_MUST_USE weir_status nats_consumer_ensure(struct nats_client *client,
                                                struct weir_value *ret,
                                                struct weir_err *err);
 /* Makes a consumer of nobody else's, that acknowledges nothing: from start_sequence on (0: all) of
- * the filters. It ends by itself when it is not read for a while. ret_name: NATS_NAME_MAX + 1. */
+ * the filters. It ends by itself when it is not read for a while. ret_name: NATS_NAME_MAX + 1;
+ * ret_pending, if not NULL: how many messages it has for us. */
 WEIR_MUST_USE weir_status nats_consumer_ordered(struct nats_client *client,
                                                 const struct nats_consumer_spec *spec,
                                                 char *ret_name,
+                                                int64_t *ret_pending,
                                                 struct weir_err *err);
 typedef weir_status
 nats_scan_take(void *context, natsMsg *message, uint64_t sequence, struct weir_err *err);

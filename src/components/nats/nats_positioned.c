@@ -213,7 +213,7 @@ static weir_status find_time(struct nats_positioned *self,
     char name[NATS_NAME_MAX + 1], subject[2 * NATS_NAME_MAX + 60], reply[NATS_INBOX_MAX + 8];
     natsMsg *message = NULL;
     *ret = end;
-    weir_status status = nats_consumer_ordered(client, &spec, name, err);
+    weir_status status = nats_consumer_ordered(client, &spec, name, NULL, err);
     if (status != WEIR_OK) {
         return status;
     }

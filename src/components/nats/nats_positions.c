@@ -81,7 +81,7 @@ static weir_status list_part(struct asker *self,
                                             .filters = {&filter, subject[0] != '\0'},
                                             .start_sequence = item->committed};
     struct weir_value info = {0};
-    weir_status status = nats_consumer_ordered(self->client, &spec, name, err);
+    weir_status status = nats_consumer_ordered(self->client, &spec, name, NULL, err);
     if (status != WEIR_OK) {
         return status;
     }

@@ -355,9 +355,15 @@ reader_ensure_ordered(struct nats_reader *self, struct weir_value info, struct w
     self->number = 0;
     self->consumer.start_sequence = (int64_t)self->next;
     self->consumer.name = self->consumer_name;
-    return status == WEIR_OK
-               ? nats_consumer_ordered(self->client, &self->consumer, self->consumer_name, err)
-               : status;
+    int64_t pending = 0;
+    if (status == WEIR_OK) {
+        status = nats_consumer_ordered(self->client, &self->consumer, self->consumer_name, &pending,
+                                       err);
+    }
+    if (status == WEIR_OK) {
+        atomic_store_explicit(&self->behind, (int64_t)self->next + pending, memory_order_relaxed);
+    }
+    return status;
 }
 
 /* Stream and consumer are as they should be. */

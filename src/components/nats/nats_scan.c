@@ -79,8 +79,9 @@ weir_status nats_scan(struct nats_client *client,
     if (code == NATS_OK) {
         code = natsConnection_SubscribeSync(&pages.subscription, client->connection, pages.inbox);
     }
-    weir_status status = code == NATS_OK ? nats_consumer_ordered(client, spec, pages.consumer, err)
-                                         : nats_fail(err, spec->stream, code);
+    weir_status status = code == NATS_OK
+                             ? nats_consumer_ordered(client, spec, pages.consumer, NULL, err)
+                             : nats_fail(err, spec->stream, code);
     if (status == WEIR_OK) {
         struct weir_arena arena;
         struct weir_err ignored = {0};

@@ -469,6 +469,9 @@ void weir_asking_drop(struct weir_asking *asking)
     pthread_mutex_lock(&asks->lock);
     slots_withdraw(asks, asking);
     pthread_mutex_unlock(&asks->lock);
+    if (asking->rounds > 0) { /* whoever asks next finds out anew */
+        atomic_store_explicit(&asks->is_stuck, false, memory_order_relaxed);
+    }
     for (size_t i = 0; i < asking->count; i++) {
         weir_free(asking->items[i].heap);
     }

@@ -164,18 +164,13 @@ WEIR_MUST_USE weir_status weir_expr_of(struct weir_run *run,
                                        struct weir_err *err);
 /* A time as in RFC 3339, in milliseconds since 1970. */
 bool weir_parse_rfc3339(struct weir_slice text, int64_t *ret_ms);
-/* Calls `take` with each of the 0..n results; what it returns other than WEIR_OK ends the
- * evaluation and is returned. */
-WEIR_MUST_USE weir_status weir_expr_each(struct weir_run *run,
-                                         const struct weir_expr *expr,
-                                         struct weir_record *record,
-                                         weir_status (*take)(void *context,
-                                                             struct weir_value value,
-                                                             struct weir_err *err),
-                                         void *context,
-                                         struct weir_err *err);
 /* Passes a record on (the struct is copied). False: no memory. */
 WEIR_MUST_USE bool weir_emit(struct weir_run *run, const struct weir_record *record);
+/* Passes on the record once for each of the 0..n results, with that as its value. */
+WEIR_MUST_USE weir_status weir_emit_each(struct weir_run *run,
+                                         const struct weir_expr *expr,
+                                         struct weir_record *record,
+                                         struct weir_err *err);
 /* For steps that keep state. The fate of the record under way: it became part of the state
  * (counted as ok although nothing was passed on), or came too late for all of its windows. */
 void weir_run_absorbed(struct weir_run *run);

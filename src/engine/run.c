@@ -166,20 +166,6 @@ weir_status weir_expr_of(struct weir_run *run,
     return weir_jq_one(run->jq, expr->program, input, ret_value, err);
 }
 
-weir_status
-weir_expr_each(struct weir_run *run,
-               const struct weir_expr *expr,
-               struct weir_record *record,
-               weir_status (*take)(void *context, struct weir_value value, struct weir_err *err),
-               void *context,
-               struct weir_err *err)
-{
-    struct weir_value input;
-    weir_status status = run_input(run, expr, record, &input, err);
-    return status == WEIR_OK ? weir_jq_each(run->jq, expr->program, input, take, context, err)
-                             : status;
-}
-
 bool weir_emit(struct weir_run *run, const struct weir_record *record)
 {
     struct weir_arena *arena = &run->batch->arena;
@@ -206,6 +192,35 @@ bool weir_emit(struct weir_run *run, const struct weir_record *record)
         run->out[run->out_count++] = run->input;
     }
     return true;
+}
+
+struct emit_each {
+    struct weir_run *run;
+    const struct weir_record *input;
+};
+
+static weir_status emit_value(void *context, struct weir_value value, struct weir_err *err)
+{
+    const struct emit_each *each = context;
+    struct weir_record result = *each->input;
+    result.json = value;
+    result.raw = (struct weir_slice){NULL, 0};
+    result.flags = (uint8_t)((result.flags & ~WEIR_RECORD_RAW) | WEIR_RECORD_JSON);
+    return weir_emit(each->run, &result)
+               ? WEIR_OK
+               : weir_fail(err, WEIR_LIMIT, "the batch has no memory left");
+}
+
+weir_status weir_emit_each(struct weir_run *run,
+                           const struct weir_expr *expr,
+                           struct weir_record *record,
+                           struct weir_err *err)
+{
+    struct weir_value input;
+    struct emit_each each = {run, record};
+    weir_status status = run_input(run, expr, record, &input, err);
+    return status == WEIR_OK ? weir_jq_each(run->jq, expr->program, input, emit_value, &each, err)
+                             : status;
 }
 
 bool weir_emit_watermark(struct weir_run *run, int64_t watermark_ms)

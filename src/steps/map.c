@@ -32,29 +32,11 @@ map_open(void *instance, const void *config, struct weir_ctx *ctx, struct weir_e
     return WEIR_OK;
 }
 
-struct map_take {
-    struct weir_run *run;
-    const struct weir_record *input;
-};
-
-static weir_status map_take(void *context, struct weir_value value, struct weir_err *err)
-{
-    const struct map_take *take = context;
-    struct weir_record result = *take->input;
-    result.json = value;
-    result.raw = (struct weir_slice){NULL, 0};
-    result.flags = (uint8_t)((result.flags & ~WEIR_RECORD_RAW) | WEIR_RECORD_JSON);
-    return weir_emit(take->run, &result)
-               ? WEIR_OK
-               : weir_fail(err, WEIR_LIMIT, "the batch has no memory left");
-}
-
 static weir_status
 map_apply(void *instance, struct weir_run *run, struct weir_record *record, struct weir_err *err)
 {
     const struct map *self = instance;
-    struct map_take take = {run, record};
-    return weir_expr_each(run, &self->config->program, record, map_take, &take, err);
+    return weir_emit_each(run, &self->config->program, record, err);
 }
 
 static const struct weir_step_ops map_ops = {.apply = map_apply};

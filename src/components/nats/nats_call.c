@@ -94,8 +94,17 @@ static void *call_main(void *argument)
 
 /* --- its life; control -------------------------------------------------------------------------*/
 
-weir_status nats_call_start(struct nats_call *self, struct weir_err *err)
+weir_status nats_call_start(struct nats_call *self,
+                            const struct nats_call_ops *ops,
+                            const struct nats_address *address,
+                            const struct nats_call_config *config,
+                            struct weir_ctx *ctx,
+                            struct weir_err *err)
 {
+    self->ops = ops;
+    self->address = address;
+    self->config = config;
+    self->ctx = ctx;
     pthread_mutex_init(&self->lock, NULL);
     return weir_thread_start(&self->thread, call_main, self, err);
 }
@@ -148,23 +157,6 @@ weir_status nats_call_send(struct nats_call *self,
     return status;
 }
 
-struct call_take {
-    struct weir_run *run;
-    const struct weir_record *input;
-};
-
-static weir_status call_emit(void *context, struct weir_value value, struct weir_err *err)
-{
-    const struct call_take *take = context;
-    struct weir_record result = *take->input;
-    result.json = value;
-    result.raw = (struct weir_slice){NULL, 0};
-    result.flags = (uint8_t)((result.flags & ~WEIR_RECORD_RAW) | WEIR_RECORD_JSON);
-    return weir_emit(take->run, &result)
-               ? WEIR_OK
-               : weir_fail(err, WEIR_LIMIT, "the batch has no memory left");
-}
-
 weir_status nats_call_apply(void *instance,
                             struct weir_run *run,
                             struct weir_record *record,
@@ -186,8 +178,7 @@ weir_status nats_call_apply(void *instance,
         }
     }
     weir_run_show_answer(run, answer);
-    struct call_take take = {run, record};
-    status = weir_expr_each(run, &self->config->result, record, call_emit, &take, err);
+    status = weir_emit_each(run, &self->config->result, record, err);
     if (status != WEIR_OK) {
         weir_err_path(err, "result");
     }

@@ -44,7 +44,7 @@ struct nats_call_ops {
 };
 
 struct nats_call {
-    const struct nats_call_ops *ops; /* control sets the first four, before nats_call_start */
+    const struct nats_call_ops *ops;
     struct weir_ctx *ctx;
     const struct nats_address *address;
     const struct nats_call_config *config;
@@ -54,7 +54,13 @@ struct nats_call {
     struct weir_err failure; /* why there is none */
 };
 
-WEIR_MUST_USE weir_status nats_call_start(struct nats_call *self, struct weir_err *err);
+/* What is pointed to outlives it. WEIR_FATAL: the system gives no thread. */
+WEIR_MUST_USE weir_status nats_call_start(struct nats_call *self,
+                                          const struct nats_call_ops *ops,
+                                          const struct nats_address *address,
+                                          const struct nats_call_config *config,
+                                          struct weir_ctx *ctx,
+                                          struct weir_err *err);
 void nats_call_stop(struct nats_call *self);
 /* lane. */
 WEIR_MUST_USE weir_status nats_call_send(struct nats_call *self,

@@ -121,11 +121,8 @@ kv_step_open(void *instance, const void *config, struct weir_ctx *ctx, struct we
     static const struct nats_call_ops ops = {.prepare = kv_step_prepare, .read = kv_step_read};
     struct nats_kv_step *self = instance;
     self->config = config;
-    self->call.ops = &ops;
-    self->call.ctx = ctx;
-    self->call.address = &self->config->address;
-    self->call.config = &self->config->call;
-    return nats_call_start(&self->call, err);
+    return nats_call_start(&self->call, &ops, &self->config->address, &self->config->call, ctx,
+                           err);
 }
 
 static void kv_step_close(void *instance)

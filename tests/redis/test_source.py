@@ -278,6 +278,28 @@ def deadly_entry_stops(context):
 
 
 @case
+def last_try_alone(context):
+    """An entry is on its last try, and a new one kills the process: what was read before the try is done with
+    first, and what is new waits until the try is over, so that no other entry is to blame for it."""
+    flow = Flow(context)
+    slow = "if .n == \"1\" then (reduce range(10000000) as $i (0; . + $i)) as $sum | {n, $sum} else . end"
+    flow.add(2)
+    flow.redis.call("XADD", "in", "*", "n", "deadly")
+    flow.redis.call("XGROUP", "CREATE", "in", "flow", "0")
+    taken = flow.redis.call("XREADGROUP", "GROUP", "flow", "dead", "COUNT", 1, "STREAMS", "in", ">")
+    flow.redis.call("XCLAIM", "in", "flow", "dead", 0, taken[0][1][0][0], "IDLE", 9999, "RETRYCOUNT", 2)
+    weir = flow.weir(instance="a", source={"max_deliveries": 3, "claim_idle": "300ms", "count": 1}, env=DEADLY,
+                     steps=[{"map": slow}], on_error="skip")
+    for _ in range(3):
+        assert weir.wait_exit(40) == -9, weir.tail()
+        weir.start()
+    flow.wait_done(weir)
+    skipped = [line for line in weir.log() if line["message"] == "record skipped"]
+    assert len(skipped) == 1 and "delivered 3 times" in skipped[0]["error"], skipped
+    weir.term()
+
+
+@case
 def empty_consumers_are_removed(context):
     """Those of weir that are silent and have nothing; not a user's, nor one with something pending."""
     flow = Flow(context)

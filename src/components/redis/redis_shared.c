@@ -177,11 +177,12 @@ struct group {
     const redisReply *ids[CLAIM_COUNT];
     int64_t deliveries[CLAIM_COUNT];
     size_t count;
-    bool is_whole; /* the page has no more */
+    bool is_whole;    /* the page has no more */
+    bool is_last_try; /* of the one that it is */
 };
 
-/* Of a page of XPENDING. With a limit, the last try of an entry is made with nothing else that was
- * delivered before: if the process dies of it, it alone is to blame. */
+/* Of a page of XPENDING. With a limit, the last try of an entry is made alone: if the process dies of
+ * it, it alone is to blame. */
 static void group_choose(struct redis_shared *self,
                          const redisReply *page,
                          struct group *group,
@@ -207,6 +208,7 @@ static void group_choose(struct redis_shared *self,
         }
         if (!is_known && is_last) {
             group->is_whole = false;
+            group->is_last_try = true;
             return;
         }
     }
@@ -309,6 +311,34 @@ static weir_status group_take(struct redis_shared *self,
     return thread_lost(self, reply->element[1]->integer, true, err);
 }
 
+/* Waits until all that was read is acknowledged. False: to end. */
+static bool thread_wait_acked(struct redis_shared *self)
+{
+    pthread_mutex_lock(&self->reader.lock);
+    while (!self->reader.stopping && self->acked < self->window.filled) {
+        pthread_cond_wait(&self->reader.room, &self->reader.lock);
+    }
+    bool go_on = !self->reader.stopping;
+    pthread_mutex_unlock(&self->reader.lock);
+    return go_on;
+}
+
+/* A last try: what was read before is done with, and nothing is read until it is over. A process that
+ * is to end makes none. */
+static weir_status group_try(struct redis_shared *self,
+                             redisContext *context,
+                             const struct group *group,
+                             bool own,
+                             struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    if (thread_wait_acked(self)) {
+        status = group_take(self, context, group, own, err);
+        (void)thread_wait_acked(self);
+    }
+    return status;
+}
+
 /* Entries of this consumer that the window does not have, or those that others have left lying.
  * *ret_left: there are more, when those that came are done. */
 static weir_status thread_claim(
@@ -335,7 +365,9 @@ static weir_status thread_claim(
             struct group group;
             group_choose(self, page, &group, from);
             is_over = page->elements < CLAIM_COUNT && group.is_whole;
-            status = group.count == 0 ? WEIR_OK : group_take(self, context, &group, own, err);
+            if (group.count > 0) {
+                status = (group.is_last_try ? group_try : group_take)(self, context, &group, own, err);
+            }
         }
         thread_set_asking(self, false);
         redis_reader_drop(&self->reader);

@@ -65,7 +65,7 @@ static const struct weir_field redis_source_fields[] = {
     WEIR_F_INT(S, max_deliveries, .min = 3, .max = 1000, .unset = "no limit",
                .help = "Shared: an entry that was delivered so often and never acknowledged is not "
                        "processed again, but is a failed record, for `on_error`: the process may "
-                       "die of it. The last try is made with no other entry that comes again."),
+                       "die of it. The last try is made with nothing else read."),
     WEIR_F_DURATION(S, lease, .unset = "10s", .min = 500, .max = 3600000,
                     .help = "Positioned: a process that is silent for so long loses its streams "
                             "to the others."),

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real NATS servers of a test on free ports of 127.0.0.1, the oldest and the newest version that weir is
 tested with, and a client that speaks their protocol: the checkers share no code with the program."""
+import collections
 import json
 import pathlib
+import select
 import shutil
 import signal
 import socket
@@ -29,6 +31,7 @@ class Message:
 
 class Client:
     def __init__(self, port, timeout=20, tls=None, **login):
+        self._early = collections.deque()
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         if tls is None:
             self._file = self._socket.makefile("rb")
@@ -80,29 +83,46 @@ class Client:
         self._number += 1
         self._write(f"SUB {subject} {self._number + 1}\r\n".encode())
 
+    def _read(self):
+        """What the server says next; None: something that is no message."""
+        line = self._file.readline()
+        if not line.endswith(b"\r\n"):
+            raise ConnectionError("the server closed the connection")
+        words = line[:-2].decode().split(" ")
+        if words[0] == "PING":
+            self._write(b"PONG\r\n")
+        elif words[0] == "-ERR":
+            raise ConnectionError(line.decode())
+        elif words[0] in ("MSG", "HMSG"):
+            total = int(words[-1])
+            body = self._file.read(total + 2)[:-2]
+            size = int(words[-2]) if words[0] == "HMSG" else 0
+            names = words[3:-2] if words[0] == "HMSG" else words[3:-1]
+            headers = {}
+            for number, row in enumerate(body[:size].decode().split("\r\n")):
+                name, _, value = row.partition(":")
+                if number == 0:
+                    headers[""] = row
+                elif row:
+                    headers[name] = value.strip()
+            return Message(words[1], names[0] if names else "", headers, body[size:])
+        return None
+
     def next(self):
         while True:
-            line = self._file.readline()
-            if not line.endswith(b"\r\n"):
-                raise ConnectionError("the server closed the connection")
-            words = line[:-2].decode().split(" ")
-            if words[0] == "PING":
-                self._write(b"PONG\r\n")
-            elif words[0] == "-ERR":
-                raise ConnectionError(line.decode())
-            elif words[0] in ("MSG", "HMSG"):
-                total = int(words[-1])
-                body = self._file.read(total + 2)[:-2]
-                size = int(words[-2]) if words[0] == "HMSG" else 0
-                names = words[3:-2] if words[0] == "HMSG" else words[3:-1]
-                headers = {}
-                for number, row in enumerate(body[:size].decode().split("\r\n")):
-                    name, _, value = row.partition(":")
-                    if number == 0:
-                        headers[""] = row
-                    elif row:
-                        headers[name] = value.strip()
-                return Message(words[1], names[0] if names else "", headers, body[size:])
+            message = self._early.popleft() if self._early else self._read()
+            if message is not None:
+                return message
+
+    def is_there(self):
+        """Answers what came since it was last asked for something; False: the server has closed it, as
+        it does with clients whose PINGs nobody answers for some minutes."""
+        try:
+            while select.select([self._socket], [], [], 0)[0]:
+                self._early.append(self._read())
+            return True
+        except OSError:
+            return False
 
     def request(self, subject, data=b"", headers=None):
         self._number += 1
@@ -197,7 +217,7 @@ class Server:
 
     @property
     def client(self):
-        if self._client is None:
+        if self._client is None or not self._client.is_there():
             self._client = Client(self.port, **self.login)
         return self._client
 

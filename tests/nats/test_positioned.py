@@ -10,6 +10,7 @@ import collections
 import itertools
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -275,6 +276,81 @@ def deleted_before_they_were_read(context, version):
     flow.wait_out(700)
     weir.term()
     assert flow.server.count("OUT") == 700
+
+def consumers(flow):
+    names = flow.server.api("CONSUMER.NAMES.IN")["consumers"] or []
+    return [flow.server.consumer("IN", name) for name in names]
+
+
+def last_delivered(consumer):
+    """Of the partition, or of the whole stream; an old server says what it looked at, not what it delivered."""
+    count, subject = consumer["delivered"]["consumer_seq"], consumer["config"].get("filter_subject")
+    return PARTITIONS * (count - 1) + int(subject[-1]) + 1 if subject else count
+
+
+def read_slowly(context, version, folder, **source):
+    """A flow whose outputs have no room, so that what is read ahead is full and nothing is asked for; then the
+    stream cuts off all that was not read, and there is room."""
+    flow = Flow(context, version, folder)
+    flow.server.api("STREAM.UPDATE.OUT", name="OUT", subjects=["out.>"], discard="new", max_msgs=40)
+    flow.server.publish_all((f"in.{n % PARTITIONS}", json.dumps({"p": n % PARTITIONS, "n": n, "pad": "x" * 4000}))
+                            for n in range(4000))
+    weir = flow.weir(folder, source=source | {"count": 20}, in_flight="1MiB",
+                     sink={"nats": {"url": flow.server.address, "subject": "out.x", "stream": "OUT"}})
+    flow.wait_out(40)
+
+    seen = [None]
+
+    def is_still():
+        now = [(one["delivered"], one["num_waiting"]) for one in consumers(flow)]
+        if now != seen[0] or any(waiting > 0 for _, waiting in now):
+            seen[:] = [now, weir.text().count("epoch aborted")]
+        return weir.text().count("epoch aborted") > seen[1] + 2
+    wait.until(is_still, 60, "what was read ahead is full")
+    assert all(one["delivered"]["stream_seq"] < 3000 for one in consumers(flow))
+    flow.server.api("STREAM.PURGE.IN", seq=3001)
+    flow.server.api("STREAM.UPDATE.OUT", name="OUT", subjects=["out.>"], discard="new", max_msgs=-1)
+    return flow, weir
+
+
+@both
+def cut_off_while_it_is_read(context, version):
+    """Noticed before anything behind it is written: the whole stream, and partitions of it, of which the others'
+    messages are no loss."""
+    for name, source in (("whole", {"partition": None, "partitions": None, "mode": "positioned"}), ("parts", {})):
+        flow, weir = read_slowly(context, version, name, **source)
+        assert weir.wait_exit() == 1, weir.tail()
+        text = weir.text()
+        about = "stream IN: " if name == "whole" else "stream IN: up to "
+        lost = re.search(about + r"(\d+) messages were deleted before they were read", text)
+        assert lost and 3000 - int(lost[1]) in [last_delivered(one) for one in consumers(flow)], text
+        assert all(record["n"] < 3000 for record in flow.found())
+        flow.server.stop()
+        flow, weir = read_slowly(context, version, name + "-skip", **source, on_data_loss="skip")
+        weir.wait_log("deleted before they were read", 30)
+        wait.until(lambda: sum(record["n"] >= 3000 for record in flow.found()) == 1000, 60, "the rest is out")
+        weir.term()
+        flow.server.stop()
+
+
+@both
+def cut_off_while_it_waits(context, version):
+    """A partition that has nothing to read lags behind what the stream keeps, and has lost nothing."""
+    flow = Flow(context, version, max_msgs=50)
+    flow.add(1)
+    weir = flow.weir()
+    flow.wait_out(4)
+    flow.server.publish_all((f"in.{1 + n % 3}", json.dumps({"p": 1 + n % 3, "n": 1 + n // 3})) for n in range(30))
+    for round in range(1, 6):
+        flow.wait_out(4 + 30 * round)
+        flow.server.publish_all((f"in.{1 + n % 3}", json.dumps({"p": 1 + n % 3, "n": 1 + 10 * round + n // 3}))
+                                for n in range(30))
+    flow.server.publish_all([("in.0", json.dumps({"p": 0, "n": 1}))])
+    flow.wait_out(4 + 180 + 1)
+    flow.counts = [2, 61, 61, 61]
+    flow.check()
+    weir.term()
+    assert "deleted" not in weir.text()
 
 
 if __name__ == "__main__":

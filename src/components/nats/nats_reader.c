@@ -58,6 +58,7 @@ static void reader_count_down(struct nats_reader *self)
     }
     self->pulls[0].was_served = true;
     if (--self->pulls[0].left == 0) {
+        self->was_waiting = false;
         self->pulls[0] = self->pulls[1];
         self->pull_count--;
     }
@@ -74,14 +75,33 @@ static void reader_end_pull(struct nats_reader *self, uint64_t number)
     }
 }
 
+/* How far the server has looked for messages of ours, when all that it found are here: what lies
+ * before is nobody's loss. */
+static void reader_pass_others(struct nats_reader *self, natsMsg *heartbeat)
+{
+    const char *number = NULL, *sequence = NULL;
+    if (self->is_ordered &&
+        natsMsgHeader_Get(heartbeat, "Nats-Last-Consumer", &number) == NATS_OK &&
+        natsMsgHeader_Get(heartbeat, "Nats-Last-Stream", &sequence) == NATS_OK &&
+        strtoull(number, NULL, 10) == self->number) {
+        uint64_t next = strtoull(sequence, NULL, 10) + 1;
+        self->next = next > self->next ? next : self->next;
+    }
+}
+
 /* A message to our inbox that is no delivery: what the server says of a request. */
 static weir_status reader_hear(struct nats_reader *self, natsMsg *message, struct weir_err *err)
 {
     const char *subject = natsMsg_GetSubject(message), *code = NULL, *text = NULL;
     uint64_t number = strtoull(subject + strlen(self->client->prefix), NULL, 10);
-    if (natsMsgHeader_Get(message, "Status", &code) != NATS_OK || strcmp(code, "100") == 0) {
+    if (natsMsgHeader_Get(message, "Status", &code) != NATS_OK) {
         return WEIR_OK;
     }
+    if (strcmp(code, "100") == 0) {
+        reader_pass_others(self, message);
+        return WEIR_OK;
+    }
+    self->was_waiting = strcmp(code, "408") == 0;
     (void)natsMsgHeader_Get(message, "Description", &text);
     text = text == NULL ? "" : text;
     bool is_size = strstr(text, "Message Size Exceeds MaxBytes") != NULL;
@@ -101,48 +121,97 @@ static weir_status reader_hear(struct nats_reader *self, natsMsg *message, struc
                : WEIR_OK;
 }
 
+/* --- what the stream has cut off ---------------------------------------------------------------*/
+
+/* With a filter nobody can tell which of them would have been ours. */
 static weir_status reader_tell_lost(struct nats_reader *self, uint64_t lost, struct weir_err *err)
 {
+    bool is_filtered = self->consumer.filters.count > 0;
     if (self->skips_lost) {
         WEIR_LOG_WARN(self->ctx->log, "messages were deleted before they were read",
-                      WEIR_F("stream", self->stream.name), WEIR_F("messages", lost));
+                      WEIR_F("stream", self->stream.name),
+                      WEIR_F("messages", lost), WEIR_F("at_most", is_filtered));
         return WEIR_OK;
     }
     weir_status status = weir_fail(err, WEIR_DATA_LOSS,
-                                   "stream %s: %llu messages were deleted before they were read",
-                                   self->stream.name, (unsigned long long)lost);
+                                   "stream %s: %s%llu messages were deleted before they were read",
+                                   self->stream.name, is_filtered ? "up to " : "",
+                                   (unsigned long long)lost);
     weir_err_hint(err, "Keep more in the stream, or write `on_data_loss: skip`.");
     return status;
 }
 
-/* A gap in the consumer's own numbers: something was lost on its way to us. A gap in the stream's:
- * messages were deleted, or are not of our subjects; what the stream has cut off was lost. */
-static weir_status reader_check_order(struct nats_reader *self,
-                                      const struct nats_delivery *delivery,
-                                      struct weir_err *err)
+/* The first sequence that the stream still has. */
+static weir_status
+reader_ask_first(struct nats_reader *self, uint64_t *ret_first, struct weir_err *err)
 {
-    if (delivery->number != ++self->number) {
-        return weir_fail(err, WEIR_UNAVAILABLE, "stream %s: messages were left out on their way",
-                         self->stream.name);
-    }
-    uint64_t expected = self->next;
-    self->next = delivery->sequence + 1;
-    if (delivery->sequence == expected || self->consumer.filters.count > 0) {
-        return WEIR_OK;
-    }
     struct weir_arena arena;
     struct weir_value info;
     weir_arena_init(&arena, 0);
     weir_status status = nats_stream_ensure(self->client, &self->stream, &arena, &info, err);
     if (status == WEIR_OK) {
         struct weir_value state = weir_value_get(info, WEIR_SLICE("state"));
-        uint64_t first = (uint64_t)nats_api_int(state, "first_seq", 0);
-        first = first < delivery->sequence ? first : delivery->sequence;
-        status = first > expected ? reader_tell_lost(self, first - expected, err) : WEIR_OK;
+        *ret_first = (uint64_t)nats_api_int(state, "first_seq", 0);
     }
     weir_arena_done(&arena);
     return status;
 }
+
+/* Nothing was asked for, and all that was delivered is here: what is cut off was not. */
+static weir_status reader_check_cut(struct nats_reader *self, struct weir_err *err)
+{
+    uint64_t first = 0;
+    weir_status status = reader_ask_first(self, &first, err);
+    if (status == WEIR_OK && first > self->next) {
+        status = reader_tell_lost(self, first - self->next, err);
+        self->next = status == WEIR_OK ? first : self->next;
+    }
+    return status;
+}
+
+/* Sequences that did not come, of a stream that is read whole. */
+struct gaps {
+    uint64_t from, size; /* the first one, and how many there are */
+    size_t at;           /* in the chunk, what came behind the first */
+};
+
+/* Of messages that came together: deleted one by one they are nobody's loss, what the stream has
+ * cut off is. Asked once for all of them. */
+static weir_status
+reader_check_gaps(struct nats_reader *self, const struct gaps *gaps, struct weir_err *err)
+{
+    uint64_t first = 0;
+    weir_status status = reader_ask_first(self, &first, err);
+    if (status == WEIR_OK && first > gaps->from) {
+        uint64_t lost = first - gaps->from;
+        status = reader_tell_lost(self, lost < gaps->size ? lost : gaps->size, err);
+    }
+    return status;
+}
+
+/* A gap in the consumer's own numbers: something was lost on its way to us. A gap in the stream's:
+ * with a filter, messages of others; without one it is noted. */
+static weir_status reader_check_order(struct nats_reader *self,
+                                      const struct nats_delivery *delivery,
+                                      size_t at,
+                                      struct gaps *gaps,
+                                      struct weir_err *err)
+{
+    if (delivery->number != ++self->number) {
+        return weir_fail(err, WEIR_UNAVAILABLE, "stream %s: messages were left out on their way",
+                         self->stream.name);
+    }
+    if (delivery->sequence > self->next && self->consumer.filters.count == 0) {
+        if (gaps->size == 0) {
+            *gaps = (struct gaps){.from = self->next, .at = at};
+        }
+        gaps->size += delivery->sequence - self->next;
+    }
+    self->next = delivery->sequence + 1;
+    return WEIR_OK;
+}
+
+/* --- receiving ---------------------------------------------------------------------------------*/
 
 /* Takes what is there, waiting for the first message. */
 static weir_status reader_receive(struct nats_reader *self, struct weir_err *err)
@@ -159,6 +228,7 @@ static weir_status reader_receive(struct nats_reader *self, struct weir_err *err
     }
     queued = queued < CHUNK_MAX ? queued : CHUNK_MAX - 1;
     struct nats_chunk *chunk = nats_chunk_new((size_t)queued + 1);
+    struct gaps gaps = {.size = 0};
     weir_status status = WEIR_OK;
     while (code == NATS_OK && status == WEIR_OK) {
         struct nats_delivery delivery;
@@ -170,7 +240,7 @@ static weir_status reader_receive(struct nats_reader *self, struct weir_err *err
             int64_t base = self->is_ordered ? (int64_t)delivery.sequence + 1 : 0;
             atomic_store_explicit(&self->behind, base + delivery.behind, memory_order_relaxed);
             if (self->is_ordered) {
-                status = reader_check_order(self, &delivery, err);
+                status = reader_check_order(self, &delivery, chunk->base.count, &gaps, err);
             }
             if (status != WEIR_OK) {
                 natsMsg_Destroy(message);
@@ -185,6 +255,13 @@ static weir_status reader_receive(struct nats_reader *self, struct weir_err *err
             break;
         }
         code = natsSubscription_NextMsg(&message, self->client->inbox, WAIT_MS);
+    }
+    if (gaps.size > 0 && status == WEIR_OK) {
+        status = reader_check_gaps(self, &gaps, err);
+    }
+    if (gaps.size > 0 && status != WEIR_OK) { /* what lies behind them is for another time */
+        nats_chunk_cut(chunk, gaps.at);
+        self->next = gaps.from;
     }
     reader_push(self, chunk);
     self->is_drained = atomic_load(&self->draining) && code != NATS_OK && code != NATS_TIMEOUT;
@@ -231,7 +308,9 @@ static weir_status reader_top_up(struct nats_reader *self, struct weir_err *err)
                 break;
             }
         }
-        status = reader_pull(self, err);
+        bool was_idle = self->is_ordered && self->pull_count == 0 && !self->was_waiting;
+        status = was_idle ? reader_check_cut(self, err) : WEIR_OK;
+        status = status == WEIR_OK ? reader_pull(self, err) : status;
     }
     return status;
 }
@@ -245,6 +324,7 @@ static weir_status reader_check_silence(struct nats_reader *self, struct weir_er
     WEIR_LOG_WARN(self->ctx->log, "no heartbeat of the consumer; asking again",
                   WEIR_F("stream", self->stream.name), WEIR_F("durable", self->consumer.name));
     self->pull_count = 0;
+    self->was_waiting = false;
     struct weir_arena arena;
     struct weir_value info;
     weir_arena_init(&arena, 0);
@@ -353,6 +433,7 @@ reader_ensure_ordered(struct nats_reader *self, struct weir_value info, struct w
         self->next = first;
     }
     self->number = 0;
+    self->was_waiting = true; /* so to speak: it was looked at just now */
     self->consumer.start_sequence = (int64_t)self->next;
     self->consumer.name = self->consumer_name;
     int64_t pending = 0;

@@ -44,6 +44,7 @@ struct nats_reader {
     uint64_t pulled;
     size_t unclosed; /* bytes that came since an end of the epoch was asked for */
     bool oversized, was_connected, is_drained;
+    bool was_waiting; /* ordered: the server found no more until the last request ended */
     int64_t heard_ns, touched_ns, ack_wait_ms;
     uint64_t next, number; /* ordered: sequence to go on from (the caller fills it), deliveries */
     char consumer_name[NATS_NAME_MAX + 1];

@@ -41,6 +41,18 @@ void nats_chunk_add(struct nats_chunk *chunk, natsMsg *message, uint64_t sequenc
     chunk->highest = sequence > chunk->highest ? sequence : chunk->highest;
 }
 
+void nats_chunk_cut(struct nats_chunk *chunk, size_t count)
+{
+    while (chunk->base.count > count) {
+        struct nats_item *item = &chunk->items[--chunk->base.count];
+        chunk->base.bytes -= (size_t)natsMsg_GetDataLength(item->message) + ITEM_OVERHEAD_BYTES;
+        natsMsg_Destroy(item->message);
+    }
+    if (count > 0) {
+        chunk->highest = chunk->items[count - 1].sequence;
+    }
+}
+
 void nats_chunk_unref(struct nats_chunk *chunk)
 {
     weir_chunk_unref(&chunk->base);

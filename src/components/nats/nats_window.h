@@ -35,6 +35,8 @@ struct nats_window {
 struct nats_chunk *nats_chunk_new(size_t capacity);
 /* Takes the message over; the chunk must have room. */
 void nats_chunk_add(struct nats_chunk *chunk, natsMsg *message, uint64_t sequence, int64_t time_ms);
+/* Leaves the first `count` messages of one that was filled in the stream's order. */
+void nats_chunk_cut(struct nats_chunk *chunk, size_t count);
 void nats_chunk_unref(struct nats_chunk *chunk);
 
 void nats_window_init(struct nats_window *window);

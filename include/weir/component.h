@@ -526,6 +526,9 @@ struct weir_component {
      * wanted: a step keeps state, or a guarantee above at-least-once is written. NULL: always by
      * position. */
     bool (*is_positioned)(const void *config, bool wanted);
+    /* Sinks: the field that has outputs written within the commit of their source or not at all;
+     * NULL, or returns NULL: none. */
+    const char *(*needs_domain)(const void *config);
     /* Sources: the field by which it reads several topics, NULL: it reads one. NULL: it always
      * does.
      */

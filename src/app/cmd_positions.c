@@ -245,6 +245,31 @@ static bool moves_all(const struct change *self)
     return true;
 }
 
+/* A sink whose target knows what it was sent takes none of it twice, wanted or not. */
+static void warn_of_repeats(const struct change *self)
+{
+    bool is_back = false;
+    for (size_t i = 0; i < self->standing.source_count; i++) {
+        const struct weir_standing_source *source = &self->standing.sources[i];
+        for (size_t k = 0; k < source->count; k++) {
+            const struct weir_position *item = &source->items[k];
+            is_back = is_back || (item->target != NO_TARGET && item->target < item->committed);
+        }
+    }
+    const struct weir_plan *plan = &self->standing.plan;
+    for (size_t i = 0; i < plan->sink_count && is_back; i++) {
+        const struct weir_plan_edge *sink = &plan->sinks[i];
+        if (sink->identified) {
+            fprintf(stderr,
+                    "weir positions: warning: records will be read again, but %s drops outputs that "
+                    "it was sent before, by %s\n"
+                    "To have them written again, also differently, write `guarantee: at-least-once` "
+                    "before the pipeline is started.\n",
+                    sink->name, sink->component->drops_repeats);
+        }
+    }
+}
+
 static bool print_change(const struct change *self, bool is_done)
 {
     for (size_t i = 0; i < self->standing.source_count; i++) {
@@ -282,6 +307,9 @@ static int apply(struct change *self)
     }
     if (code == WEIR_EXIT_OK && !print_change(self, !is_dry)) {
         code = WEIR_EXIT_FAILED;
+    }
+    if (code == WEIR_EXIT_OK) {
+        warn_of_repeats(self);
     }
     return code;
 }

@@ -199,6 +199,9 @@ static weir_status plan_find_domain(struct weir_plan *plan,
                 snprintf(plan->why, sizeof(plan->why),
                          "%.90s is shared among consumers: it has no positions to commit",
                          first->name);
+            } else if (plan->why[0] == '\0' && domain == NULL) {
+                snprintf(plan->why, sizeof(plan->why),
+                         "%.90s has no commit that outputs can be part of", first->name);
             } else if (plan->why[0] == '\0') {
                 snprintf(plan->why, sizeof(plan->why), "%.90s does not commit together with %.90s",
                          edge->name, first->name);
@@ -218,6 +221,35 @@ static weir_status plan_find_domain(struct weir_plan *plan,
     }
     for (size_t i = 0; i < plan->sink_count && plan->domain == NULL; i++) {
         plan->sinks[i].in_domain = false; /* nobody would commit it */
+    }
+    return WEIR_OK;
+}
+
+/* Outputs that are to be written within the commit of their source, and are not. */
+static weir_status plan_check_sinks(struct weir_plan *plan,
+                                    const struct weir_pipeline_config *config,
+                                    struct weir_err *err)
+{
+    for (size_t i = 0; i < plan->sink_count; i++) {
+        const struct weir_plan_edge *sink = &plan->sinks[i];
+        const char *path = sink->component->needs_domain == NULL
+                               ? NULL
+                               : sink->component->needs_domain(sink->config);
+        if (path == NULL || sink->in_domain) {
+            continue;
+        }
+        plan->blamed_edge = sink;
+        const char *why = plan->why[0] != '\0'                              ? plan->why
+                          : config->guarantee == WEIR_WISH_AT_LEAST_ONCE ? "`guarantee` says so"
+                                                                         : sink->why;
+        weir_status status = weir_fail(
+            err, WEIR_CONFIG, "%s: the outputs are not part of their source's commit: %s", path, why);
+        weir_err_hint(err,
+                      "Write `guarantee: exactly-once`, with a source of the same system that is "
+                      "read by position and sinks that all commit with it; or leave `%s` out.",
+                      path);
+        weir_err_path(err, path);
+        return status;
     }
     return WEIR_OK;
 }
@@ -731,6 +763,7 @@ weir_status weir_plan_make(struct weir_plan *plan,
         if (status == WEIR_OK) {
             status = plan_find_domain(plan, config, connect, err);
         }
+        status = status == WEIR_OK ? plan_check_sinks(plan, config, err) : status;
     }
     if (status == WEIR_OK && plan->exchange != NULL) {
         const char *name = weir_plan_step_name(plan->exchange, plan->exchange_at, "", arena);

@@ -46,6 +46,16 @@ class Positions(CommandTest):
         self.weir("run", "p.yaml")
         return self.read("out.txt")[len(before):]
 
+    def test_a_sink_that_drops_what_it_has_is_named(self):
+        self.output_of_a_run()
+        self.write("p.yaml", PIPELINE.replace("sink: {file: {path: out.txt}}", "sink: {nats: {url: x, subject: out, stream: OUT}}"))
+        for to, dry in (("latest", ()), ("earliest", ("--dry-run",)), ("earliest", ())):
+            done = self.positions("set", "--to", to, *dry)
+            self.assertEqual("sink.nats drops outputs that it was sent before" in done.stderr, to == "earliest", done.stderr)
+        self.assertNotIn("drops", self.positions("set", "--to", "latest").stderr)
+        self.write("p.yaml", self.read("p.yaml") + "guarantee: at-least-once\n")
+        self.assertEqual(self.positions("set", "--to", "earliest").stderr, "")
+
     def test_lag(self):
         shown = self.table()
         self.assertIsNone(shown["last_commit"])

@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#include "base/assert.h"
 #include "source/leased.h"
 
 struct nats_sink_config {
@@ -213,14 +214,7 @@ nats_sink_open(void *instance, const void *config, struct weir_ctx *ctx, struct 
                                       .manage = (enum nats_manage)self->config->manage};
         return WEIR_OK;
     }
-    if (self->config->atomic) {
-        status = weir_fail(err, WEIR_CONFIG,
-                           "atomic needs a source that is read by position, and committed with the "
-                           "outputs");
-        weir_err_hint(err, "Write `guarantee: exactly-once`; `weir explain` says what it lacks.");
-        weir_err_path(err, "atomic");
-        return status;
-    }
+    WEIR_ASSERT(!self->config->atomic); /* the plan has refused it */
     return nats_publisher_start(&self->publisher, err);
 }
 
@@ -260,6 +254,11 @@ nats_sink_domain(const void *config, bool connect, struct weir_strbuf *out, stru
     weir_strbuf_printf(out, self->atomic ? "nats:%s" : "nats:%s, message by message",
                        self->address.urls.items[0]);
     return WEIR_OK;
+}
+
+static const char *nats_sink_needs_domain(const void *config)
+{
+    return ((const struct nats_sink_config *)config)->atomic ? "atomic" : NULL;
 }
 
 static const struct weir_sink_ops nats_sink_ops = {
@@ -308,6 +307,7 @@ const struct weir_component weir_component_nats_sink = {
     .leases = &nats_lease_ops,
     .domain = &weir_leased_domain_ops,
     .domain_name = nats_sink_domain,
+    .needs_domain = nats_sink_needs_domain,
     .drops_repeats = "their Nats-Msg-Id, within the duplicate_window of the stream or read back from it",
     .open = nats_sink_open,
     .close = nats_sink_close,

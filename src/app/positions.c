@@ -29,6 +29,10 @@ int weir_standing_fail(const char *command, const char *what, const struct weir_
     fprintf(stderr, "weir %s: %s%s%s\n", command, what, what[0] == '\0' ? "" : ": ", err->message);
     if (err->hint[0] != '\0') {
         fprintf(stderr, "%s\n", err->hint);
+    } else if (weir_status_class(err->status) == WEIR_CLASS_UNAVAILABLE) {
+        fputs("Is the server up, and this its address? `weir check --connect` tries every one of the "
+              "pipeline.\n",
+              stderr);
     }
     return WEIR_EXIT_FAILED;
 }

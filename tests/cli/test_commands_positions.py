@@ -56,6 +56,18 @@ class Positions(CommandTest):
         self.write("p.yaml", self.read("p.yaml") + "guarantee: at-least-once\n")
         self.assertEqual(self.positions("set", "--to", "earliest").stderr, "")
 
+    def test_a_server_that_is_away(self):
+        for source in ("nats: {url: '127.0.0.1:1', stream: S, mode: positioned, auth: {token: canary-8f3a}}",
+                       "nats: {url: '127.0.0.1:1', stream: S}",
+                       "redis: {url: '127.0.0.1:1', stream: S, auth: {password: canary-8f3a}}",
+                       "redis: {url: '127.0.0.1:1', stream: S, mode: positioned}"):
+            self.write("away.yaml", f"name: p\nsource: {{{source}}}\nsink: drop\n")
+            for verb in (("lag",), ("positions", "show"), ("positions", "set", "--to", "earliest"), ("positions", "export")):
+                said = self.weir(*verb, "away.yaml", code=1).stderr
+                self.assertIn(f"source.{source.split(':')[0]}: cannot connect to 127.0.0.1:1", said)
+                self.assertIn("`weir check --connect`", said)
+                self.assertNotIn("canary", said)
+
     def test_lag(self):
         shown = self.table()
         self.assertIsNone(shown["last_commit"])

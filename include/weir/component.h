@@ -194,6 +194,8 @@ WEIR_MUST_USE bool weir_emit_watermark(struct weir_run *run, int64_t watermark_m
 struct weir_batch *weir_run_batch(struct weir_run *run);
 /* The partition whose records, or whose timers, made the batch. Its source's. */
 struct weir_partition *weir_batch_partition(struct weir_batch *batch);
+/* Time passing made its records, not a record that was read. */
+bool weir_batch_is_timed(const struct weir_batch *batch);
 /* What made the step run: the record, or a mark that has its position and nothing else. Results of
  * timers are copies of it with their own key, value and time. */
 const struct weir_record *weir_run_input(const struct weir_run *run);

@@ -84,6 +84,11 @@ struct weir_partition *weir_batch_partition(struct weir_batch *batch)
     return &task->part;
 }
 
+bool weir_batch_is_timed(const struct weir_batch *batch)
+{
+    return batch->is_special;
+}
+
 /* --- intake ------------------------------------------------------------------------------------*/
 
 /* Counts the newest record, which its source has filled in by now; true: it was the last one of the

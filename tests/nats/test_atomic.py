@@ -124,6 +124,25 @@ def windows_that_close_at_once(context):
 
 
 @case
+def shown_at_once(context):
+    """More keys than a batch has messages, shown by time: an end that says what to do, and no record is blamed."""
+    flow = Flow(context)
+    flow.server.publish_all((f"in.{n % 2}", json.dumps({"p": n % 2, "n": n})) for n in range(3000))
+    window = {"window": {"tumbling": "1h", "key": '"\\(.p)-\\(.n)"', "aggregate": {"count": "count"}, "time": "1000",
+                         "emit": {"every": "2s"}}}
+    weir = flow.weir(steps=[window], on_error="skip")
+    weir.wait_log("partition assigned", 20)
+
+    def ended():
+        flow.server.publish_all((f"in.{p}", json.dumps({"p": p, "n": 0})) for p in range(2))
+        return weir.process.poll() is not None
+    wait.until(ended, 60, "it has ended")
+    assert weir.wait_exit() == 1, weir.tail()
+    assert "messages are to be committed together, 1000 can" in weir.text() and "time passing" in weir.text(), weir.tail()
+    assert "record skipped" not in weir.text() and not flow.outputs()
+
+
+@case
 def more_than_a_batch(context):
     """A record with more outputs than one batch has is that record's failure; many with a few are not."""
     flow = Flow(context)

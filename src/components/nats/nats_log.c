@@ -425,6 +425,7 @@ void nats_log_forget(struct nats_log *log)
     log->frames = NULL;
     log->frame_count = 0;
     nats_batch_clear(&log->outputs);
+    log->timed = 0;
 }
 
 weir_status nats_log_hand_over(struct nats_log *log,

@@ -32,6 +32,7 @@ struct nats_log {
     /* Not NULL: the log lies in this stream, and each commit is one batch with these outputs. */
     const struct nats_target *target;
     struct nats_batch outputs; /* lane; control while no lane writes */
+    size_t timed;              /* of them, how many came of time passing */
 };
 
 /* Which subject of which stream it is. ret_stream: NATS_NAME_MAX + 8, outlives the log. */

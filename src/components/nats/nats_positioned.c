@@ -442,17 +442,20 @@ static void part_measure(struct nats_part *part, int64_t records, size_t message
 }
 
 /* Too many messages for one batch: nothing was sent, and less will be tried; with a single record
- * it is that record's failure. Without one it would be the next one's, which has nothing to do with
- * it. */
-static weir_status
-part_shrink(struct nats_part *part, int64_t records, size_t messages, struct weir_err *err)
+ * it is that record's failure. What time has made is no record's: alone too much, it never fits. */
+static weir_status part_shrink(struct nats_part *part,
+                               int64_t records,
+                               size_t messages,
+                               size_t timed,
+                               struct weir_err *err)
 {
-    if (records == 0) {
-        weir_err_hint(err, "They come of time passing, not of a record: without `atomic` they can "
-                           "be written.");
+    if (timed >= NATS_BATCH_MAX || records == 0) {
+        weir_err_hint(err, "They come of time passing, not of a record (`emit: {every: …}` shows all "
+                           "keys of a partition at once). More `partitions` have fewer keys each, `emit: "
+                           "{count: …}` shows them one by one, and without `atomic` they can be written.");
         return err->status = WEIR_FATAL;
     }
-    if (records <= 1) {
+    if (records == 1 && timed == 0) {
         return err->status;
     }
     part_measure(part, records, messages, records / SHRINK); /* it may be one that has most */
@@ -469,7 +472,7 @@ static weir_status part_commit(struct nats_positioned *self,
         return err->status;
     }
     int64_t number = nats_window_find(&part->reader.window, (uint64_t)closing);
-    size_t messages = part->log.outputs.count + part->log.frame_count;
+    size_t messages = part->log.outputs.count + part->log.frame_count, timed = part->log.timed;
     weir_status status = nats_log_commit(&part->log, client, closing, err);
     pthread_mutex_lock(&part->lock);
     int64_t records = number - part->committed;
@@ -479,7 +482,7 @@ static weir_status part_commit(struct nats_positioned *self,
     if (status == WEIR_OK && self->target != NULL && records > 0) {
         part_measure(part, records, messages, 2 * part->records_max);
     } else if (status == WEIR_TOO_LARGE && self->target != NULL) {
-        status = part_shrink(part, records, messages, err);
+        status = part_shrink(part, records, messages, timed, err);
         pthread_mutex_unlock(&part->lock);
         return status;
     }

@@ -162,6 +162,7 @@ static weir_status write_to_task(struct nats_sink *self,
             return nats_fail(err, "a message", code);
         }
         nats_batch_push(&log->outputs, message);
+        log->timed += weir_batch_is_timed(batch);
     }
     if (log->outputs.count >= NATS_BATCH_OUTPUTS) {
         weir_ctx_close_epoch(self->publisher.settings.ctx);

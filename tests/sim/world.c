@@ -436,9 +436,6 @@ void sim_world_init(struct sim_world *world, const struct sim_spec *spec, uint64
             fill_partition(world, t, p);
         }
     }
-    for (size_t slot = 0; slot < SIM_SLOTS; slot++) {
-        world->loaded[slot] = sim_world_load(world, slot);
-    }
     world->broker.changed = world_check;
     world->broker.context = world;
 }
@@ -523,6 +520,9 @@ void sim_world_open(struct sim_world *world, size_t slot)
         .inline_lanes = true,
     };
     struct weir_err err = {0};
+    if (world->loaded[slot] == NULL) {
+        world->loaded[slot] = sim_world_load(world, slot);
+    }
     self->engine = weir_engine_new(&world->loaded[slot]->config, &options, &err);
     if (self->engine == NULL) {
         fprintf(stderr, "%s\n", err.message);

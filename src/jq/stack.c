@@ -46,20 +46,26 @@ struct jq_stack {
     size_t outer_size;
 };
 
-void jq_stack_init(struct weir_jq_run *run)
+/* Asking costs a reading of /proc/self/maps in a program's first thread. */
+static void *lowest_address(void)
 {
+    static _Thread_local void *lowest;
     pthread_attr_t attributes;
     void *low = NULL;
     size_t size = 0;
-    run->stack_low = NULL;
-    run->stack_thread = pthread_self();
-    if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
+    if (lowest == NULL && pthread_getattr_np(pthread_self(), &attributes) == 0) {
         if (pthread_attr_getstack(&attributes, &low, &size) == 0) {
-            size_t reserve = size / 2 < LOW_BYTES ? size / 2 : LOW_BYTES;
-            run->stack_low = (char *)low + reserve;
+            lowest = (char *)low + (size / 2 < LOW_BYTES ? size / 2 : LOW_BYTES);
         }
         pthread_attr_destroy(&attributes);
     }
+    return lowest;
+}
+
+void jq_stack_init(struct weir_jq_run *run)
+{
+    run->stack_thread = pthread_self();
+    run->stack_low = lowest_address();
 }
 
 static void free_segment(struct jq_stack *stack)

@@ -576,17 +576,14 @@ weir_status kafka_judge(rd_kafka_t *rk,
     return WEIR_OK;
 }
 
-int32_t kafka_partition_count(rd_kafka_t *rk, const char *name)
+int32_t kafka_partition_count(rd_kafka_t *rk, const char *name, int timeout_ms)
 {
-    enum { TRIES = 6, TIMEOUT_MS = 5000 };
     const struct rd_kafka_metadata *metadata;
     rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, name, NULL);
     int32_t count = 0;
-    for (int tries = 0; tries < TRIES && count == 0; tries++) {
-        if (rd_kafka_metadata(rk, 0, topic, &metadata, TIMEOUT_MS) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            count = metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
-            rd_kafka_metadata_destroy(metadata);
-        }
+    if (rd_kafka_metadata(rk, 0, topic, &metadata, timeout_ms) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        count = metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
+        rd_kafka_metadata_destroy(metadata);
     }
     rd_kafka_topic_destroy(topic);
     return count;

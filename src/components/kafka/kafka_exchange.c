@@ -105,6 +105,7 @@ kafka_exchange_join(struct weir_run *run, struct weir_record *record, struct wei
 weir_status kafka_exchange_count(rd_kafka_t *rk,
                                  const struct weir_ctx *ctx,
                                  const struct kafka_source_config *config,
+                                 int timeout_ms,
                                  int32_t *ret_total,
                                  struct weir_err *err)
 {
@@ -112,10 +113,9 @@ weir_status kafka_exchange_count(rd_kafka_t *rk,
     size_t topics = ctx->feeds_exchange ? config->topics.count + (config->topic != NULL) : 0;
     for (size_t i = 0; i < topics; i++) {
         const char *topic = config->topic != NULL ? config->topic : config->topics.items[i];
-        int32_t count = kafka_partition_count(rk, topic);
+        int32_t count = kafka_partition_count(rk, topic, timeout_ms);
         if (count < 1) {
-            return weir_fail(err, WEIR_UNAVAILABLE, "nobody tells how many partitions %s has",
-                             topic);
+            return weir_fail(err, WEIR_AGAIN, "nobody tells how many partitions %s has", topic);
         }
         *ret_total += count;
     }

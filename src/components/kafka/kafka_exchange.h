@@ -22,10 +22,11 @@ weir_status
 kafka_exchange_join(struct weir_run *run, struct weir_record *record, struct weir_err *err);
 
 /* How many partitions the topics of a source that feeds an exchange have together: who waits behind
- * it must know. 0: it feeds none. control. */
+ * it must know. 0: it feeds none. WEIR_AGAIN: nobody answers within that time, for one of them. */
 weir_status kafka_exchange_count(rd_kafka_t *rk,
                                  const struct weir_ctx *ctx,
                                  const struct kafka_source_config *config,
+                                 int timeout_ms,
                                  int32_t *ret_total,
                                  struct weir_err *err);
 

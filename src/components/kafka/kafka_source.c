@@ -4,10 +4,10 @@
  * queues of its partitions are forwarded to one queue per lane, so that a lane takes batches of all
  * its partitions with one call and the consumer's own queue carries rebalances and errors only.
  *
- * The rebalance callback runs inside that poll. It resolves every starting position to a number
- * before it assigns: librdkafka drops logical offsets silently from a transaction. On revocation
- * the engine commits or aborts before the callback returns; messages that still lie in a lane's
- * queue find no partition any more and are dropped (kafka_lane.c).
+ * The rebalance callback runs inside that poll. Every starting position becomes a number before its
+ * partition is taken (kafka_lookup.c): librdkafka drops logical offsets silently from a
+ * transaction. On revocation the engine commits or aborts before the callback returns; messages
+ * that still lie in a lane's queue find no partition any more and are dropped (kafka_lane.c).
  *
  * auto.offset.reset is `error`: a position that the broker no longer has is data loss, which the
  * user decides about, not a silent jump.
@@ -24,15 +24,15 @@
 #include "kafka_exchange.h"
 #include "kafka_lane.h"
 #include "kafka_lease.h"
+#include "kafka_lookup.h"
 
-enum { START_EARLIEST = 1, START_LATEST };
 enum { LOSS_STOP, LOSS_EARLIEST };
-enum { OFFSETS_TIMEOUT_MS = 5000, OFFSETS_TRIES = 6, LAG_EVERY_MS = 1000 };
+enum { SEEK_TIMEOUT_MS = 5000, LAG_EVERY_MS = 1000 };
 enum { FORWARD_AGAIN_POLLS = 100, QUEUED_MIN_KBYTES = 256 };
 
 static const struct weir_choice start_choices[] = {
-    {"earliest", START_EARLIEST, "The oldest record there is."},
-    {"latest", START_LATEST, "Only records that arrive from now on."},
+    {"earliest", KAFKA_START_EARLIEST, "The oldest record there is."},
+    {"latest", KAFKA_START_LATEST, "Only records that arrive from now on."},
     WEIR_CHOICES_END,
 };
 
@@ -83,8 +83,11 @@ struct kafka_source {
     struct weir_err failure; /* control: told by the next poll */
     int64_t lag_ns;
     struct kafka_cutting cutting; /* of an exchange's topic */
-    int32_t total;                /* partitions of all topics, when it feeds an exchange */
+    struct kafka_lookup lookup;   /* partitions that were assigned and are not taken yet */
+    int32_t partition_count;      /* of the topic, for a pipeline that keeps state */
+    int32_t total;                /* of all topics, when it feeds an exchange */
     bool stopping;
+    bool refused; /* assigned while stopping, which librdkafka takes for giving everything back */
 };
 
 rd_kafka_t *kafka_source_handle(struct kafka_source *self)
@@ -97,69 +100,16 @@ const struct kafka_connection *kafka_source_connection(const struct kafka_source
     return &self->config->connection;
 }
 
-/* --- positions at assignment; control ----------------------------------------------------------*/
-
-/* -1: *ret_code says why. */
-static int64_t start_offset(struct kafka_source *self,
-                            const rd_kafka_topic_partition_t *item,
-                            rd_kafka_resp_err_t *ret_code)
-{
-    const struct weir_moment *start = &self->config->start;
-    if (start->word == 0) {
-        rd_kafka_topic_partition_list_t *times = rd_kafka_topic_partition_list_new(1);
-        rd_kafka_topic_partition_list_add(times, item->topic, item->partition)->offset =
-            start->time_ms;
-        rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(self->rk, times, OFFSETS_TIMEOUT_MS);
-        int64_t offset = times->elems[0].offset;
-        rd_kafka_topic_partition_list_destroy(times);
-        if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-            *ret_code = code;
-            return -1;
-        }
-        if (offset >= 0) {
-            return offset;
-        }
-    }
-    int64_t low = -1, high = -1;
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-        self->rk, item->topic, item->partition, &low, &high, OFFSETS_TIMEOUT_MS);
-    *ret_code = code;
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return -1;
-    }
-    return start->word == START_EARLIEST ? low : high;
-}
-
-/* Fills every offset with a number: the committed one, or where `start` points. */
-static weir_status resolve_offsets(struct kafka_source *self,
-                                   rd_kafka_topic_partition_list_t *list,
-                                   struct weir_err *err)
-{
-    rd_kafka_resp_err_t code =
-        kafka_committed(self->rk, list, kafka_now_ms() + OFFSETS_TRIES * OFFSETS_TIMEOUT_MS);
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return weir_fail(err, kafka_status(code), "cannot read the committed positions: %s",
-                         rd_kafka_err2str(code));
-    }
-    for (int i = 0; i < list->cnt; i++) {
-        rd_kafka_topic_partition_t *item = &list->elems[i];
-        int64_t until_ms = kafka_now_ms() + OFFSETS_TRIES * OFFSETS_TIMEOUT_MS;
-        rd_kafka_resp_err_t asked = RD_KAFKA_RESP_ERR_NO_ERROR;
-        while (item->offset < 0 && (item->offset = start_offset(self, item, &asked)) < 0 &&
-               kafka_ask_again(asked, until_ms)) {
-        }
-        if (item->offset < 0) {
-            (void)!weir_fail(err, kafka_status(asked), "where %s, partition %d, begins: %s",
-                             item->topic, item->partition, rd_kafka_err2str(asked));
-        }
-        if (item->offset < 0) {
-            return err->status;
-        }
-    }
-    return WEIR_OK;
-}
-
 /* --- rebalancing; control, inside poll ---------------------------------------------------------*/
+
+static void source_add(struct kafka_source *self, rd_kafka_topic_partition_list_t *list)
+{
+    rd_kafka_error_t *error = rd_kafka_incremental_assign(self->rk, list);
+    if (error != NULL) {
+        (void)!kafka_fail(&self->failure, "cannot take over partitions", error);
+        self->failure.status = WEIR_FENCED;
+    }
+}
 
 /* Takes over partitions at the offsets of the list; lanes get their queues before librdkafka
  * begins. */
@@ -173,15 +123,12 @@ static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list
         item->topic = weir_strdup(list->elems[i].topic);
         item->index = list->elems[i].partition;
         atomic_init(&item->restart_at, -1);
-        items[i] = (struct weir_assignment){
-            .topic = item->topic,
-            .index = item->index,
-            .position = list->elems[i].offset,
-            .partition_count = !self->ctx->keeps_state ? 0
-                               : i > 0                 ? items[0].partition_count
-                                       : kafka_partition_count(self->rk, item->topic),
-            .total = self->total,
-            .source_data = item};
+        items[i] = (struct weir_assignment){.topic = item->topic,
+                                            .index = item->index,
+                                            .position = list->elems[i].offset,
+                                            .partition_count = self->partition_count,
+                                            .total = self->total,
+                                            .source_data = item};
     }
     weir_source_assign(self->ctx, items, count, parts);
     for (size_t i = 0; i < count; i++) {
@@ -196,27 +143,36 @@ static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list
     }
     weir_free(items);
     weir_free(parts);
-    rd_kafka_error_t *error = rd_kafka_incremental_assign(self->rk, list);
-    if (error != NULL) {
-        (void)!kafka_fail(&self->failure, "cannot take over partitions", error);
-        self->failure.status = WEIR_FENCED;
-    }
+    source_add(self, list);
 }
 
+/* Accepts the assignment; its partitions come when their positions are known. */
 static void source_assign(struct kafka_source *self, rd_kafka_topic_partition_list_t *list)
 {
-    struct weir_err err = {0};
-    if (list->cnt == 0 ||
-        (resolve_offsets(self, list, &err) == WEIR_OK &&
-         kafka_exchange_count(self->rk, self->ctx, self->config, &self->total, &err) == WEIR_OK)) {
+    kafka_lookup_add(&self->lookup, list);
+    if (self->lookup.wanted->cnt == 0) {
         source_take(self, list);
         return;
     }
-    /* Nothing can be consumed without positions: leave and join anew. */
-    (void)!weir_fail(&self->failure, WEIR_FENCED, "%s", err.message);
     rd_kafka_topic_partition_list_t *none = rd_kafka_topic_partition_list_new(0);
-    source_take(self, none);
+    source_add(self, none);
     rd_kafka_topic_partition_list_destroy(none);
+}
+
+/* Those whose positions are known by now. */
+static void source_take_found(struct kafka_source *self)
+{
+    rd_kafka_topic_partition_list_t *list;
+    struct weir_err err = {0};
+    if (kafka_lookup_take(&self->lookup, &list, &err) != WEIR_OK) {
+        /* Nothing can be consumed without positions: leave and join anew. */
+        (void)!weir_fail(&self->failure, WEIR_FENCED, "%s", err.message);
+    } else if (list != NULL) {
+        self->partition_count = self->lookup.partition_count;
+        self->total = self->lookup.total;
+        source_take(self, list);
+        rd_kafka_topic_partition_list_destroy(list);
+    }
 }
 
 static struct kafka_partition *
@@ -251,26 +207,31 @@ source_give_back(struct kafka_source *self, struct kafka_partition **items, size
     weir_free(parts);
 }
 
-static void source_revoke(struct kafka_source *self, rd_kafka_topic_partition_list_t *list)
+static void source_revoke(struct kafka_source *self, const rd_kafka_topic_partition_list_t *list)
 {
     struct kafka_partition **items =
         weir_calloc((size_t)list->cnt, sizeof(struct kafka_partition *));
+    rd_kafka_topic_partition_list_t *taken = rd_kafka_topic_partition_list_new(list->cnt);
     size_t count = 0;
     for (int i = 0; i < list->cnt; i++) {
-        items[count] = find_part(self, list->elems[i].topic, list->elems[i].partition);
-        count += items[count] != NULL;
+        const char *topic = list->elems[i].topic;
+        int32_t index = list->elems[i].partition;
+        if (!kafka_lookup_remove(&self->lookup, topic, index) &&
+            (items[count] = find_part(self, topic, index)) != NULL) {
+            count++;
+            rd_kafka_topic_partition_list_add(taken, topic, index);
+        }
     }
     bool lost = rd_kafka_assignment_lost(self->rk) != 0;
     if (count > 0) {
         source_give_back(self, items, count, lost);
     }
     weir_free(items);
-    if (count == 0 && self->stopping) {
-        /* Given back already by the answer to an assignment that came too late; the group may have
-         * ended since, and then nobody would answer. */
-        return;
+    rd_kafka_error_t *error = NULL;
+    if (count > 0 || !self->refused) { /* else the group may have ended, and nobody answers */
+        error = rd_kafka_incremental_unassign(self->rk, taken);
     }
-    rd_kafka_error_t *error = rd_kafka_incremental_unassign(self->rk, list);
+    rd_kafka_topic_partition_list_destroy(taken);
     if (error != NULL) {
         (void)!kafka_fail(&self->failure, "cannot give partitions back", error);
         self->failure.status = WEIR_FENCED;
@@ -288,6 +249,7 @@ static void on_rebalance(rd_kafka_t *rk,
     } else if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         /* Too late to read them, but closing will give back what was assigned, and giving back
          * what never was waits for ever. */
+        self->refused = true;
         rd_kafka_error_t *error = rd_kafka_incremental_assign(rk, list);
         if (error != NULL) {
             rd_kafka_error_destroy(error);
@@ -382,6 +344,7 @@ kafka_source_open(void *instance, const void *config, struct weir_ctx *ctx, stru
     if (status != WEIR_OK) {
         return status;
     }
+    kafka_lookup_init(&self->lookup, self->rk, ctx, self->config);
     const uint64_t one = 1;
     self->events = rd_kafka_queue_get_consumer(self->rk);
     rd_kafka_queue_io_event_enable(self->events, weir_control_wake_fd(ctx), &one, sizeof(one));
@@ -400,6 +363,7 @@ static void kafka_source_stop(void *instance)
         return;
     }
     self->stopping = true;
+    kafka_lookup_done(&self->lookup);
     rd_kafka_consumer_close(self->rk); /* revokes through the callback, then leaves the group */
     /* A consumer that failed for good closes without calling back. */
     for (unsigned i = 0; self->lanes != NULL && i < self->ctx->lanes; i++) {
@@ -563,6 +527,7 @@ static weir_status kafka_source_poll(void *instance, struct weir_err *err)
         }
         rd_kafka_message_destroy(message);
     }
+    source_take_found(self);
     if (status == WEIR_OK && self->failure.status != WEIR_OK) {
         *err = self->failure;
         status = err->status;
@@ -607,7 +572,7 @@ static weir_status kafka_source_seek(void *instance,
     }
     rd_kafka_error_t *error = NULL;
     if (list->cnt > 0) {
-        error = rd_kafka_seek_partitions(self->rk, list, OFFSETS_TIMEOUT_MS);
+        error = rd_kafka_seek_partitions(self->rk, list, SEEK_TIMEOUT_MS);
     }
     weir_status status = WEIR_OK;
     if (error != NULL) {

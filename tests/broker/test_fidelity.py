@@ -5,7 +5,8 @@
 Method: records with null keys, empty keys, tombstones, repeated, empty and null headers and odd
 timestamps go through; keys must land in the partition that Java's default partitioner (murmur2) names,
 by vectors of its own tests; every codec is read and written, as the batches on the broker's disk show;
-and a group without positions begins where `start` says."""
+a group without positions begins where `start` says; and offsets that carry no record, of aborted or
+compacted ones, are passed over to the end."""
 import datetime
 import pathlib
 import struct
@@ -203,6 +204,64 @@ def start_time_after_the_end(context):
     kafka.wait_drained(context.name, source, 60, [weir])
     weir.term()
     assert [m.value() for m in kafka.read(sink)] == [b"new"] * 50
+
+
+def lag_is_gone(weir):
+    weir.expect_running()
+    return weir.metric("stream_consumer_lag") == 0
+
+
+@case
+def transactions_of_others(context):
+    """Aborted records are nobody's, and a topic that ends in them and their markers has no lag."""
+    kafka, source, sink = topics(context, 1, "in", "out")
+    producer = kafka.producer(transactional_id=f"{context.name}-other")
+    producer.init_transactions(30)
+    for first, good in [(0, True), (100, False), (200, True), (300, False)]:
+        producer.begin_transaction()
+        for i in range(first, first + 100):
+            producer.produce(source, b"%d" % i)
+        producer.flush(30)
+        producer.commit_transaction(30) if good else producer.abort_transaction(30)
+    wait.until(lambda: kafka.ends(source) == {0: 404}, 30, "400 records and 4 markers are there")
+    weir = context.weir(pipeline(context.name, kafka, source, sink))
+    kafka.wait_drained(context.name, source, 60, [weir])
+    wait.until(lambda: lag_is_gone(weir), 30, "no lag is shown")
+    weir.term()
+    assert [int(m.value()) for m in kafka.read(sink)] == [*range(100), *range(200, 300)]
+
+
+@case
+def compacted(context):
+    """Offsets have gaps, also at the end; what is left passes, tombstones too, and nothing counts as
+    lost."""
+    kafka, source, sink = topics(context, 1, "in", "out")
+    kafka.delete(source)
+    kafka.create(source, partitions=1, config={
+        "cleanup.policy": "compact", "segment.ms": "100", "min.cleanable.dirty.ratio": "0.001",
+        "max.compaction.lag.ms": "100", "delete.retention.ms": "600000"})
+
+    def left():
+        return [(m.offset(), m.key(), m.value()) for m in kafka.read(source)]
+
+    for turn in range(4):
+        kafka.produce(source, [{"key": b"k%d" % (i % 10), "value": b"%d" % (turn * 100 + i)}
+                               for i in range(100)])
+        kafka.produce(source, [{"key": b"k3", "value": None}])
+    before = len(left())
+
+    def is_compacted():
+        kafka.produce(source, [{"key": b"last", "value": b"x"}])  # another segment begins
+        return len(left()) < before
+    wait.until(is_compacted, 90, "the broker has compacted the topic")
+    weir = context.weir(pipeline(context.name, kafka, source, sink))
+    kafka.wait_drained(context.name, source, 60, [weir])
+    wait.until(lambda: lag_is_gone(weir), 30, "no lag is shown")
+    weir.term()
+    found = [(m.key(), m.value()) for m in kafka.read(sink)]
+    newest = dict(found)
+    assert newest[b"k3"] is None and newest[b"k4"] == b"394", newest
+    assert len(found) < before, "gaps were read"
 
 
 if __name__ == "__main__":

@@ -78,8 +78,12 @@ static void explain_plan(const struct weir_loaded *loaded, const struct weir_pla
         printf("exchange: topic %s, written and read in the transaction\n",
                plan->exchange_topic_name);
     }
-    printf("epochs: committed every %lld ms%s\n", (long long)plan->commit_interval_ms,
+    printf("epochs: committed every %lld ms%s", (long long)plan->commit_interval_ms,
            plan->domain != NULL ? ", in a transaction" : "");
+    if (plan->backlog_interval_ms > plan->commit_interval_ms) {
+        printf("; every %lld ms while a backlog waits", (long long)plan->backlog_interval_ms);
+    }
+    printf("\n");
     if (plan->leases != NULL) {
         printf("singleton: one process works; its lease lies with %s, for %lld ms\n",
                plan->leases->name, (long long)config->singleton_timeout);

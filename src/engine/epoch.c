@@ -191,12 +191,30 @@ static void epoch_seal(struct weir_engine *engine)
     engine->epoch++;
 }
 
-static void epoch_adapt_interval(struct weir_engine *engine, int64_t took_ns)
+/* More waits than `backlog_interval_ms` will do for at the pace of the epoch that closes: what comes
+ * next is late anyway, and a commit holds up the lanes however little it commits. */
+static bool epoch_is_behind(const struct weir_engine *engine)
+{
+    int64_t moved = 0, waiting = 0;
+    for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        if (!weir_task_is_inner(task)) {
+            int64_t end = atomic_load_explicit(&task->part.end, memory_order_relaxed);
+            moved += task->part.closing - task->part.committed;
+            waiting += end > task->part.closing ? end - task->part.closing : 0;
+        }
+    }
+    double interval_ms = (double)engine->interval_ns / WEIR_NS_PER_MS;
+    return engine->bisect_limit == 0 && moved > 0 &&
+           (double)waiting * interval_ms > (double)moved * (double)engine->plan.backlog_interval_ms;
+}
+
+static void epoch_adapt_interval(struct weir_engine *engine, int64_t took_ns, bool is_behind)
 {
     /* Committing may take a fifth of the time: with t for a commit, an interval of 4 t. A commit
      * that was held up by a target says nothing about the next one: hence a cap. */
     int64_t wanted = took_ns * 4;
-    int64_t base = engine->plan.commit_interval_ms * WEIR_NS_PER_MS;
+    int64_t base = WEIR_NS_PER_MS * (is_behind ? engine->plan.backlog_interval_ms
+                                               : engine->plan.commit_interval_ms);
     int64_t cap = engine->config->transaction_timeout * WEIR_NS_PER_MS / 3;
     if (engine->domain == NULL || cap > INTERVAL_MAX_MS * WEIR_NS_PER_MS) {
         cap = INTERVAL_MAX_MS * WEIR_NS_PER_MS;
@@ -219,6 +237,7 @@ void weir_epoch_apply_task(struct weir_engine *engine, struct weir_task *task)
 static void epoch_applied(struct weir_engine *engine)
 {
     int64_t took_ns = weir_clock_monotonic_ns(engine->clock) - engine->commit_started_ns;
+    bool is_behind = epoch_is_behind(engine);
     for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
         weir_epoch_apply_task(engine, task);
     }
@@ -235,7 +254,7 @@ static void epoch_applied(struct weir_engine *engine)
             engine->bisect_limit = 0;
         }
     }
-    epoch_adapt_interval(engine, took_ns);
+    epoch_adapt_interval(engine, took_ns, is_behind);
 }
 
 /* Records of a task that were read since its last commit. paused. */

@@ -653,7 +653,7 @@ bool weir_lane_step(struct weir_lane *lane)
     if (engine->exchange != NULL) {
         moved |= lane_read_exchange(lane);
     }
-    if (lane->blocked || lane->halted || weir_lane_is_full(lane) ||
+    if (lane->halted || weir_lane_is_full(lane) ||
         atomic_load_explicit(&engine->epoch_full, memory_order_acquire)) {
         return moved;
     }
@@ -668,7 +668,7 @@ bool weir_lane_step(struct weir_lane *lane)
     if (lane->throttled || !atomic_load_explicit(&engine->reading, memory_order_acquire)) {
         return moved;
     }
-    for (unsigned i = 0; i < engine->source_count && !lane->halted && !lane->blocked; i++) {
+    for (unsigned i = 0; i < engine->source_count && !lane->halted; i++) {
         if (engine->exchange == NULL || !engine->exchange->is_memory ||
             engine->exchange->source != i) {
             moved |= lane_read_source(lane, i);

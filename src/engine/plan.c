@@ -28,7 +28,7 @@
 #include "engine/exchange.h"
 #include "engine/replay.h"
 
-enum { MEMORY_SHARDS = 64, TOPIC_SHARDS = 12 };
+enum { MEMORY_SHARDS = 64, TOPIC_SHARDS = 12, BACKLOG_INTERVAL_MS = 1000 };
 
 const char *weir_guarantee_name(enum weir_guarantee guarantee)
 {
@@ -789,9 +789,11 @@ weir_status weir_plan_make(struct weir_plan *plan,
         plan_take_weakest(plan, config);
     }
     /* Short where positions are cheap to commit, or where memory is held until they are. */
-    bool brief = plan->guarantee != WEIR_AT_LEAST_ONCE;
-    plan->commit_interval_ms = config->commit_interval > 0 ? config->commit_interval
-                               : brief                     ? 100
-                                                           : 1000;
+    bool brief = plan->guarantee != WEIR_AT_LEAST_ONCE, is_free = config->commit_interval == 0;
+    plan->commit_interval_ms = !is_free ? config->commit_interval : brief ? 100 : 1000;
+    plan->backlog_interval_ms = plan->commit_interval_ms;
+    if (is_free && brief && plan->domain != NULL) {
+        plan->backlog_interval_ms = BACKLOG_INTERVAL_MS;
+    }
     return plan_check_wish(plan, config, err);
 }

@@ -50,6 +50,7 @@ struct weir_plan {
     bool uses_log;                        /* positions (and file lengths) lie in the state log */
     char log_dir[1024];
     int64_t commit_interval_ms;
+    int64_t backlog_interval_ms; /* while much waits to be read; never shorter */
     unsigned lanes;
     struct weir_plan_edge *sources, *sinks;
     const struct weir_plan_edge *leases; /* keeps the lease of a singleton; NULL: it is none */

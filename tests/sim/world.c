@@ -375,9 +375,12 @@ struct weir_loaded *sim_world_load(struct sim_world *world, size_t slot)
     struct weir_strbuf yaml;
     weir_strbuf_init(&yaml, 1 << 20);
     weir_strbuf_printf(&yaml,
-                       "name: sim\nlanes: %u\nbatch_size: %zu\ncommit_interval: 20ms\n"
+                       "name: sim\nlanes: %u\nbatch_size: %zu\n"
                        "transaction_timeout: %dms\non_error: %s\nhttp: off\n",
                        spec->lanes, spec->batch_size, TRANSACTION_MS, spec->skip ? "skip" : "stop");
+    if (!spec->own_pace) {
+        weir_strbuf_text(&yaml, "commit_interval: 20ms\n");
+    }
     if (spec->instance) {
         weir_strbuf_printf(&yaml, "instance: %c\n", (char)('a' + (int)slot));
     }

@@ -13,6 +13,10 @@
  * A message stays in the window until its position is committed, for as long as that takes: the
  * server is told in time that work goes on (+WPI). What it delivers once more although the window
  * has it, after a broken connection, is dropped here.
+ *
+ * A message that was delivered often may be one that processes die of. It is a chunk of its own in
+ * the window, which is tried alone (nats_trial.h), and nothing is asked for meanwhile: what would
+ * be delivered once more if the process dies would come under suspicion.
  */
 #include "nats_reader.h"
 
@@ -49,6 +53,31 @@ static void reader_push(struct nats_reader *self, struct nats_chunk *chunk)
     }
     nats_window_push(&self->window, chunk);
     weir_wake(weir_lane_wake_fd(self->ctx, self->lane));
+}
+
+/* nats-server 2.9 begins to count anew when a message is given back. */
+static bool reader_suspects(const struct nats_reader *self, const struct nats_delivery *delivery)
+{
+    return self->max_deliveries > 0 && (delivery->deliveries >= self->max_deliveries ||
+                                        nats_trials_has(&self->trials, delivery->sequence));
+}
+
+/* The message becomes a chunk of its own, behind what came before it. */
+static struct nats_chunk *reader_push_trial(struct nats_reader *self,
+                                            struct nats_chunk *chunk,
+                                            natsMsg *message,
+                                            const struct nats_delivery *delivery)
+{
+    size_t capacity = chunk->capacity;
+    reader_push(self, chunk);
+    struct nats_chunk *trial = nats_chunk_new(1);
+    nats_chunk_add(trial, message, delivery->sequence, delivery->time_ns / NS_PER_MS);
+    trial->is_trial = true;
+    trial->attempts = delivery->deliveries > self->max_deliveries ? delivery->deliveries - 1
+                                                                  : self->max_deliveries;
+    reader_push(self, trial);
+    self->trials_end = nats_window_filled(&self->window);
+    return nats_chunk_new(capacity);
 }
 
 static void reader_count_down(struct nats_reader *self)
@@ -247,6 +276,8 @@ static weir_status reader_receive(struct nats_reader *self, struct weir_err *err
             } else if (delivery.deliveries > 1 &&
                        nats_window_has(&self->window, delivery.sequence)) {
                 natsMsg_Destroy(message);
+            } else if (reader_suspects(self, &delivery)) {
+                chunk = reader_push_trial(self, chunk, message, &delivery);
             } else {
                 nats_chunk_add(chunk, message, delivery.sequence, delivery.time_ns / NS_PER_MS);
             }
@@ -300,7 +331,8 @@ static weir_status reader_pull(struct nats_reader *self, struct weir_err *err)
 static weir_status reader_top_up(struct nats_reader *self, struct weir_err *err)
 {
     weir_status status = WEIR_OK;
-    while (status == WEIR_OK && self->pull_count < NATS_PULLS && !atomic_load(&self->draining)) {
+    while (status == WEIR_OK && self->pull_count < NATS_PULLS && !atomic_load(&self->draining) &&
+           nats_window_acked(&self->window) >= self->trials_end) {
         if (nats_window_bytes(&self->window) > self->budget / 2) {
             weir_ctx_close_epoch(self->ctx);
             if (self->pull_count > 0 ||
@@ -334,6 +366,27 @@ static weir_status reader_check_silence(struct nats_reader *self, struct weir_er
         status = weir_fail(err, WEIR_UNAVAILABLE, "the consumer %s is gone", self->consumer.name);
     }
     weir_arena_done(&arena);
+    return status;
+}
+
+/* What is next in the window may be to be tried alone: that is written down before. */
+static weir_status reader_try(struct nats_reader *self, struct weir_err *err)
+{
+    struct nats_chunk *trial = nats_window_trial(&self->window);
+    weir_status status = WEIR_OK;
+    if (trial == NULL) {
+        status = nats_trials_end(&self->trials, self->client, true, err);
+    } else if (!trial->is_ready) {
+        bool is_condemned = false;
+        status = nats_trials_begin(&self->trials, self->client, trial->lowest, &is_condemned, err);
+        if (status == WEIR_OK) {
+            nats_window_ready(&self->window, trial, is_condemned);
+            weir_wake(weir_lane_wake_fd(self->ctx, self->lane));
+        }
+    }
+    if (trial != NULL) {
+        nats_chunk_unref(trial);
+    }
     return status;
 }
 
@@ -388,12 +441,13 @@ reader_tell_acks(struct nats_reader *self, struct nats_client *client, int64_t f
         struct nats_chunk *chunk = nats_window_at(&self->window, from);
         WEIR_ASSERT(chunk != NULL);
         int64_t end = weir_chunk_end(&chunk->base);
-        code = chunk_tell(client, chunk, from, to - 1, "+ACK");
+        const char *body = chunk->is_condemned ? "+TERM" : "+ACK";
+        code = chunk_tell(client, chunk, from, to - 1, body);
         if (code == NATS_OK && end >= to) {
             const natsMsg *last = chunk->items[to - 1 - chunk->base.start].message;
             natsMsg *answer = NULL;
-            code = natsConnection_Request(&answer, client->connection, natsMsg_GetReply(last),
-                                          "+ACK", 4, ACK_TIMEOUT_MS);
+            code = natsConnection_Request(&answer, client->connection, natsMsg_GetReply(last), body,
+                                          (int)strlen(body), ACK_TIMEOUT_MS);
             natsMsg_Destroy(answer);
         }
         nats_chunk_unref(chunk);
@@ -402,21 +456,39 @@ reader_tell_acks(struct nats_reader *self, struct nats_client *client, int64_t f
     return code;
 }
 
+/* What waited for the acknowledgement: the thread, to try what is next alone, and what is behind a
+ * try. Under the lock. */
+static void reader_go_on(struct nats_reader *self)
+{
+    if (self->max_deliveries == 0) {
+        return;
+    }
+    struct nats_chunk *trial = nats_window_trial(&self->window);
+    if (trial != NULL && self->client != NULL) {
+        char reply[NATS_INBOX_MAX + 8];
+        snprintf(reply, sizeof(reply), "%stry", self->client->prefix);
+        nats_trials_knock(&self->trials, self->client, reply);
+    }
+    if (trial != NULL) {
+        nats_chunk_unref(trial);
+    }
+    weir_wake(weir_lane_wake_fd(self->ctx, self->lane));
+}
+
 weir_status nats_reader_ack(struct nats_reader *self, int64_t from, int64_t to)
 {
-    natsStatus code = NATS_OK;
-    if (from < to) {
-        pthread_mutex_lock(&self->lock);
-        code = self->client != NULL ? reader_tell_acks(self, self->client, from, to)
-                                    : NATS_CONNECTION_CLOSED;
-        pthread_mutex_unlock(&self->lock);
+    if (from >= to) {
+        return WEIR_OK;
     }
-    if (code != NATS_OK) {
-        return WEIR_AGAIN;
+    pthread_mutex_lock(&self->lock);
+    natsStatus code = self->client != NULL ? reader_tell_acks(self, self->client, from, to)
+                                           : NATS_CONNECTION_CLOSED;
+    if (code == NATS_OK) {
+        nats_window_cut(&self->window, to);
+        reader_go_on(self);
     }
-    self->acked = to;
-    nats_window_cut(&self->window, to);
-    return WEIR_OK;
+    pthread_mutex_unlock(&self->lock);
+    return code == NATS_OK ? WEIR_OK : WEIR_AGAIN;
 }
 
 /* --- the thread --------------------------------------------------------------------------------*/
@@ -459,17 +531,29 @@ static weir_status reader_ensure(struct nats_reader *self, struct weir_err *err)
     } else if (status == WEIR_OK) {
         status = nats_consumer_ensure(self->client, &self->consumer, &arena, &info, err);
     }
+    if (status == WEIR_OK && self->max_deliveries > 0) {
+        struct weir_value floor = weir_value_get(info, WEIR_SLICE("ack_floor"));
+        status = nats_trials_ensure(&self->trials, self->client,
+                                    nats_api_int(floor, "stream_seq", 0), err);
+    }
     if (status == WEIR_OK && !self->is_ordered) {
         struct weir_value config = weir_value_get(info, WEIR_SLICE("config"));
         int64_t limit = nats_api_int(config, "max_deliver", -1);
         self->ack_wait_ms = nats_api_int(config, "ack_wait", 30000 * NS_PER_MS) / NS_PER_MS;
         atomic_store_explicit(&self->behind, nats_api_int(info, "num_pending", -1),
                               memory_order_relaxed);
-        if (limit > 0 && !self->was_connected) {
-            WEIR_LOG_WARN(self->ctx->log,
-                          "the consumer has a limit of deliveries: messages that reach it, also by "
-                          "crashes, are left out by the server",
-                          WEIR_F("durable", self->consumer.name), WEIR_F("max_deliver", limit));
+        if (limit > 0 && self->max_deliveries > 0) {
+            status = weir_fail(err, WEIR_CONFIG,
+                               "the consumer %s has a limit of its own: max_deliver %lld",
+                               self->consumer.name, (long long)limit);
+            weir_err_hint(err, "Set its max_deliver to -1, or leave out `max_deliveries`.");
+        } else if (limit > 0 && !self->was_connected) {
+            WEIR_LOG_WARN(
+                self->ctx->log,
+                "the consumer has a limit of deliveries: messages that reach it, also by "
+                "crashes, are left out by the server; set its max_deliver to -1 and write "
+                "max_deliveries here, and they are failed records",
+                WEIR_F("durable", self->consumer.name), WEIR_F("max_deliver", limit));
         }
     }
     weir_arena_done(&arena);
@@ -489,6 +573,7 @@ static weir_status reader_serve(struct nats_reader *self, struct weir_err *err)
         status = nats_client_denied(self->client, err);
         status = status == WEIR_OK ? reader_check_silence(self, err) : status;
         status = status == WEIR_OK ? reader_top_up(self, err) : status;
+        status = status == WEIR_OK ? reader_try(self, err) : status;
         if (status == WEIR_OK) {
             reader_touch(self);
         }
@@ -568,6 +653,12 @@ static void *reader_main(void *argument)
 void nats_reader_init(struct nats_reader *self)
 {
     nats_window_init(&self->window);
+    if (self->max_deliveries > 0) {
+        uint64_t nonce;
+        weir_ctx_random(self->ctx, &nonce, sizeof(nonce));
+        nats_trials_init(&self->trials, self->stream.name, self->consumer.name, nonce,
+                         self->max_deliveries);
+    }
     pthread_mutex_init(&self->lock, NULL);
 }
 
@@ -596,6 +687,22 @@ void nats_reader_drain(struct nats_reader *self)
     pthread_mutex_unlock(&self->lock);
 }
 
+/* Before its message is given back: whoever gets it must find what is true. */
+static void reader_end_try(struct nats_reader *self)
+{
+    struct nats_chunk *trial = nats_window_trial(&self->window);
+    bool is_over = trial == NULL || !trial->is_ready;
+    struct weir_err err = {0};
+    if (trial != NULL) {
+        nats_chunk_unref(trial);
+    }
+    if (self->client != NULL &&
+        nats_trials_end(&self->trials, self->client, is_over, &err) != WEIR_OK) {
+        WEIR_LOG_WARN(self->ctx->log, "a message that was given back counts as tried in vain",
+                      WEIR_F_ERR(&err));
+    }
+}
+
 void nats_reader_stop(struct nats_reader *self)
 {
     if (!self->thread.is_running) {
@@ -605,13 +712,15 @@ void nats_reader_stop(struct nats_reader *self)
     if (self->is_ordered) {
         return;
     }
+    int64_t acked = nats_window_acked(&self->window);
+    reader_end_try(self);
     /* With a delay: if it was one of these that made us stop, two processes would hand it to each
      * other as fast as they can. */
     char body[64];
     snprintf(body, sizeof(body), "-NAK {\"delay\": %lld}", GIVE_BACK_MS * NS_PER_MS);
     struct nats_chunk *chunk = self->client != NULL ? nats_window_after(&self->window, NULL) : NULL;
     while (chunk != NULL) {
-        (void)chunk_tell(self->client, chunk, self->acked, INT64_MAX, body);
+        (void)chunk_tell(self->client, chunk, acked, INT64_MAX, body);
         struct nats_chunk *next = nats_window_after(&self->window, chunk);
         nats_chunk_unref(chunk);
         chunk = next;
@@ -625,5 +734,6 @@ void nats_reader_done(struct nats_reader *self)
 {
     nats_client_free(self->client);
     nats_window_done(&self->window);
+    nats_trials_done(&self->trials);
     pthread_mutex_destroy(&self->lock);
 }

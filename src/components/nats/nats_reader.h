@@ -8,6 +8,7 @@
 
 #include "base/thread.h"
 #include "nats_api.h"
+#include "nats_trial.h"
 #include "nats_window.h"
 
 enum { NATS_PULLS = 2 };
@@ -24,18 +25,18 @@ struct nats_reader {
     const struct nats_address *address;
     struct nats_stream_spec stream;
     struct nats_consumer_spec consumer;
-    bool is_ordered; /* from a position, in order, by a consumer of our own */
-    bool skips_lost; /* ordered: messages deleted before they were read are left out */
-    int64_t count;   /* messages of one request */
-    size_t budget;   /* bytes of the window */
-    unsigned lane;   /* to wake */
+    bool is_ordered;        /* from a position, in order, by a consumer of our own */
+    bool skips_lost;        /* ordered: messages deleted before they were read are left out */
+    int64_t count;          /* messages of one request */
+    size_t budget;          /* bytes of the window */
+    unsigned lane;          /* to wake */
+    int64_t max_deliveries; /* a message that was delivered so often is tried alone; 0: none is */
     /* Messages on the server behind the last one delivered; ordered: the sequence behind them. -1:
      * unknown. */
     _Atomic int64_t behind;
 
     struct nats_window window;
     struct weir_thread thread;
-    int64_t acked;        /* control: everything below is */
     atomic_bool draining; /* nothing more is asked for */
 
     /* The thread's. */
@@ -48,6 +49,8 @@ struct nats_reader {
     int64_t heard_ns, touched_ns, ack_wait_ms;
     uint64_t next, number; /* ordered: sequence to go on from (the caller fills it), deliveries */
     char consumer_name[NATS_NAME_MAX + 1];
+    struct nats_trials trials;
+    int64_t trials_end; /* in the window, behind the last message that is to be tried alone */
 
     pthread_mutex_t lock; /* guards what follows; held while control uses the client */
     struct nats_client *client;

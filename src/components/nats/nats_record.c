@@ -59,6 +59,11 @@ size_t nats_chunk_deliver(struct nats_chunk *chunk,
         record->key = key_of(key, message);
         record->raw =
             (struct weir_slice){data == NULL ? "" : data, (size_t)natsMsg_GetDataLength(message)};
+        if (chunk->is_condemned) {
+            record->flags |= WEIR_RECORD_SPENT;
+            record->attempt =
+                (uint16_t)(chunk->attempts < UINT16_MAX ? chunk->attempts : UINT16_MAX);
+        }
         (*next)++;
         count++;
     }
@@ -74,7 +79,7 @@ weir_status nats_window_deliver(struct nats_window *window,
 {
     size_t count = 0, got = 1;
     struct nats_chunk *chunk = NULL;
-    while (count < max && got > 0 && (chunk = nats_window_at(window, *next)) != NULL) {
+    while (count < max && got > 0 && (chunk = nats_window_next(window, *next, NULL)) != NULL) {
         got = nats_chunk_deliver(chunk, key, intake, part, next, false, max - count);
         count += got;
         nats_chunk_unref(chunk);

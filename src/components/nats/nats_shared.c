@@ -24,6 +24,7 @@ struct nats_shared {
     struct nats_reader reader;
     bool opened;
     int64_t next; /* lane, or paused: what is delivered next */
+    int64_t held; /* likewise: what waits for an acknowledgement that was asked for; -1: nothing */
 };
 
 /* --- opening; control --------------------------------------------------------------------------*/
@@ -45,6 +46,7 @@ shared_open(void *instance, const void *config_of, struct weir_ctx *ctx, struct 
                    .manage = (enum nats_manage)config->manage},
         .consumer = nats_source_consumer(config, self->durable),
         .count = config->count,
+        .max_deliveries = config->max_deliveries,
         .budget = (size_t)ctx->in_flight_bytes,
         .behind = -1,
     };
@@ -93,6 +95,20 @@ static weir_status shared_poll(void *instance, struct weir_err *err)
 
 /* --- reading; lane -----------------------------------------------------------------------------*/
 
+/* A try waits for what is before it, and what is behind it for the try. */
+static void close_if_held(struct nats_shared *self)
+{
+    bool is_held = false;
+    struct nats_chunk *chunk = nats_window_next(&self->reader.window, self->next, &is_held);
+    if (chunk != NULL) {
+        nats_chunk_unref(chunk);
+    }
+    if (is_held && self->held != self->next) {
+        weir_ctx_close_epoch(self->ctx);
+    }
+    self->held = is_held ? self->next : -1;
+}
+
 static weir_status shared_read(
     void *instance, unsigned lane, struct weir_intake *intake, size_t max, struct weir_err *err)
 {
@@ -101,8 +117,12 @@ static weir_status shared_read(
     if (self->part == NULL || self->part->lane != lane) {
         return WEIR_AGAIN;
     }
-    return nats_window_deliver(&self->reader.window, &self->config->key, intake, self->part, &self->next,
-                               max);
+    weir_status status = nats_window_deliver(&self->reader.window, &self->config->key, intake,
+                                             self->part, &self->next, max);
+    if (self->config->max_deliveries > 0) {
+        close_if_held(self);
+    }
+    return status;
 }
 
 /* --- positions; control ------------------------------------------------------------------------*/
@@ -114,6 +134,7 @@ shared_seek(void *instance, struct weir_partition *const *items, size_t count, s
     struct nats_shared *self = instance;
     WEIR_ASSERT(count == 1);
     self->next = items[0]->read;
+    self->held = -1;
     return WEIR_OK;
 }
 

@@ -81,6 +81,11 @@ static const struct weir_field nats_source_fields[] = {
                             "gives its messages to another. A process that works says so in time."),
     WEIR_F_INT(S, max_ack_pending, .fallback = "100000", .min = 1, .max = 10000000,
                .help = "How many messages may be unacknowledged, over all processes."),
+    WEIR_F_INT(S, max_deliveries, .min = 3, .max = 1000, .unset = "no limit",
+               .help = "Shared: a message that was delivered so often and never acknowledged is tried "
+                       "alone, with nothing else handed out. After so many such tries it is not "
+                       "processed again, but is a failed record, for `on_error`: the process may die "
+                       "of it."),
     WEIR_F_INT(S, count, .fallback = "1000", .min = 1, .max = 100000,
                .help = "Messages that are asked for at once."),
     WEIR_FIELDS_END,
@@ -152,6 +157,7 @@ source_check_mode(const struct nats_source_config *config, bool positioned, stru
 {
     const char *wrong = positioned && config->manage == NATS_MANAGE_BIND ? "manage"
                         : positioned && config->filter.count > 1         ? "filter"
+                        : positioned && config->max_deliveries > 0       ? "max_deliveries"
                         : !positioned && config->lease > 0               ? "lease"
                         : !positioned && config->partitions > 0          ? "partitions"
                                                                          : NULL;

@@ -20,7 +20,7 @@ struct nats_source_config {
     struct weir_strs subjects, filter;
     int mode, manage, on_data_loss;
     struct weir_moment start;
-    int64_t start_sequence, count, max_ack_pending, partitions;
+    int64_t start_sequence, count, max_ack_pending, max_deliveries, partitions;
     weir_duration ack_wait, lease;
 };
 
@@ -28,8 +28,8 @@ struct nats_source_config {
 void nats_source_durable(const struct nats_source_config *config,
                          const char *pipeline,
                          char ret[NATS_NAME_MAX + 1]);
-/* Read by position: the subject of a partition (empty: all of the stream), and what the partition is
- * called. */
+/* Read by position: the subject of a partition (empty: all of the stream), and what the partition
+ * is called. */
 enum { NATS_TOPIC_MAX = NATS_SUBJECT_MAX + NATS_NAME_MAX + 2 };
 void nats_source_partition(const struct nats_source_config *config,
                            int32_t index,

@@ -87,6 +87,54 @@ struct nats_chunk *nats_window_at(struct nats_window *window, int64_t number)
     return (struct nats_chunk *)chunk;
 }
 
+/* Of what is not acknowledged, and borrowed; NULL: nothing. Under the lock. */
+static struct nats_chunk *window_first(const struct nats_window *window)
+{
+    struct weir_chunk *chunk = weir_window_at(&window->chunks, window->acked);
+    if (chunk != NULL) {
+        weir_chunk_unref(chunk); /* the window has another one */
+    }
+    return (struct nats_chunk *)chunk;
+}
+
+struct nats_chunk *nats_window_next(struct nats_window *window, int64_t number, bool *ret_held)
+{
+    pthread_mutex_lock(&window->lock);
+    struct nats_chunk *chunk = (struct nats_chunk *)weir_window_at(&window->chunks, number);
+    const struct nats_chunk *first = window_first(window);
+    bool is_behind = first != NULL && chunk != first && first->is_trial;
+    bool is_held = is_behind || (chunk != NULL && chunk != first && chunk->is_trial);
+    bool may = chunk != NULL && !is_held && (!chunk->is_trial || chunk->is_ready);
+    pthread_mutex_unlock(&window->lock);
+    if (chunk != NULL && !may) {
+        nats_chunk_unref(chunk);
+    }
+    if (ret_held != NULL) {
+        *ret_held = is_held;
+    }
+    return may ? chunk : NULL;
+}
+
+struct nats_chunk *nats_window_trial(struct nats_window *window)
+{
+    pthread_mutex_lock(&window->lock);
+    struct nats_chunk *chunk = window_first(window);
+    chunk = chunk != NULL && chunk->is_trial ? chunk : NULL;
+    if (chunk != NULL) {
+        weir_chunk_ref(&chunk->base);
+    }
+    pthread_mutex_unlock(&window->lock);
+    return chunk;
+}
+
+void nats_window_ready(struct nats_window *window, struct nats_chunk *trial, bool is_condemned)
+{
+    pthread_mutex_lock(&window->lock);
+    trial->is_ready = true;
+    trial->is_condemned = is_condemned;
+    pthread_mutex_unlock(&window->lock);
+}
+
 struct nats_chunk *nats_window_after(struct nats_window *window, const struct nats_chunk *chunk)
 {
     /* By number: the one we know may have left the window meanwhile. */
@@ -140,6 +188,7 @@ int64_t nats_window_find(struct nats_window *window, uint64_t sequence)
 void nats_window_cut(struct nats_window *window, int64_t number)
 {
     pthread_mutex_lock(&window->lock);
+    window->acked = number;
     weir_window_cut(&window->chunks, number);
     pthread_cond_signal(&window->room);
     pthread_mutex_unlock(&window->lock);
@@ -168,6 +217,14 @@ size_t nats_window_bytes(struct nats_window *window)
     size_t bytes = window->chunks.bytes;
     pthread_mutex_unlock(&window->lock);
     return bytes;
+}
+
+int64_t nats_window_acked(struct nats_window *window)
+{
+    pthread_mutex_lock(&window->lock);
+    int64_t acked = window->acked;
+    pthread_mutex_unlock(&window->lock);
+    return acked;
 }
 
 int64_t nats_window_filled(struct nats_window *window)

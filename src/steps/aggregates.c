@@ -197,6 +197,16 @@ void aggregates_close(struct aggregates *self)
     *self = (struct aggregates){0};
 }
 
+bool aggregates_are_fixed(const struct aggregates *self)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        if (slot_size(&self->items[i]) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 weir_status aggregates_check(const struct weir_calls *calls, struct weir_err *err)
 {
     struct aggregates self = {0};

@@ -42,6 +42,8 @@ weir_status aggregates_check(const struct weir_calls *calls, struct weir_err *er
 weir_status
 aggregates_open(struct aggregates *self, const struct weir_calls *calls, struct weir_err *err);
 void aggregates_close(struct aggregates *self);
+/* Is all they keep in the slots, but for long texts? */
+bool aggregates_are_fixed(const struct aggregates *self);
 
 /* Evaluates the expressions. Whatever can fail fails here. */
 weir_status aggregates_read(const struct aggregates *self,

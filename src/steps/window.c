@@ -180,8 +180,13 @@ void window_pane_add(const struct window *self, struct window_input *in, struct 
     pane->records++;
     pane->since++;
     in->taken = true;
+    window_pane_count(self, in, entry);
+}
+
+void window_pane_count(const struct window *self, struct window_input *in, struct weir_entry *entry)
+{
     aggregates_add(&self->aggregates, in->run, in->record, weir_entry_key(entry),
-                   window_slots(pane), &in->values);
+                   window_slots(weir_state_edit(in->state, entry)), &in->values);
 }
 
 void window_pane_shown(const struct window *self, struct weir_run *run, struct weir_entry *entry)
@@ -708,7 +713,9 @@ window_open(void *instance, const void *config, struct weir_ctx *ctx, struct wei
             return status;
         }
     }
-    return aggregates_open(&self->aggregates, &self->config->aggregate, err);
+    weir_status status = aggregates_open(&self->aggregates, &self->config->aggregate, err);
+    self->folds = status == WEIR_OK && aggregates_are_fixed(&self->aggregates);
+    return status;
 }
 
 static void window_close(void *instance)
@@ -721,8 +728,8 @@ static void window_close(void *instance)
 /* A pane: the key, what it spans, how many records it has. A directory: the key. */
 static void window_show(struct weir_slice key, struct weir_slice value, struct weir_strbuf *out)
 {
-    size_t head = key.data[0] == 'p' ? 9 : 1;
-    if (key.size <= head || (key.data[0] != 'p' && key.data[0] != 'k')) {
+    size_t head = key.data[0] == 'k' ? 1 : 9;
+    if (key.size <= head || (key.data[0] != 'p' && key.data[0] != 'k' && key.data[0] != 'b')) {
         return;
     }
     weir_strbuf_text(out, "\"key\":");
@@ -760,7 +767,7 @@ static uint32_t window_layout(const void *config)
             layout = aggregates_mix(layout, *zone);
         }
     } else if (self->sliding != NULL) {
-        layout = aggregates_mix(layout, 2);
+        layout = aggregates_mix(layout, 5); /* 2 before slices were merged ahead */
         layout = aggregates_mix(layout, self->sliding->size);
         layout = aggregates_mix(layout, self->sliding->every);
         layout = aggregates_mix(layout, self->sliding->offset);

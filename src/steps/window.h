@@ -4,6 +4,7 @@
  *
  * Keys of the state, all followed by the group's key as JSON text:
  *     'p' u64   a pane (aggregates.h): a window, a slice of sliding windows, a session
+ *     'b' u64   the back of sliding windows (window_sliding.c); the number is INT64_MAX
  *     'v' …     what an aggregate keeps outside of its pane
  *     'k'       the directory of a group: which panes it has, for all kinds but tumbling
  * and alone:
@@ -83,6 +84,7 @@ struct window {
     struct aggregates aggregates;
     int64_t size, every, slice, offset, gap, session_max;
     bool emits_final, emits_updates;
+    bool folds;        /* slices of sliding windows are merged before they are needed */
     int time_format;   /* of numbers; texts: RFC 3339, or WINDOW_TIME_PATTERN */
     struct zone *zone; /* of the calendar; NULL: UTC */
     bool has_late_sink;
@@ -150,6 +152,10 @@ struct weir_entry *window_pane(const struct window *self,
                                bool *ret_new);
 /* Adds the record to a pane; notes its time. */
 void window_pane_add(const struct window *self, struct window_input *in, struct weir_entry *entry);
+/* The same for what the pane is merged of: the aggregates alone. */
+void window_pane_count(const struct window *self,
+                       struct window_input *in,
+                       struct weir_entry *entry);
 void window_pane_drop(const struct window *self, struct weir_run *run, struct weir_entry *entry);
 char *window_slots(void *pane);
 

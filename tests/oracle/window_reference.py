@@ -17,6 +17,7 @@ def aggregate(records):
     mean = sum(values) / len(values) if values else None
     spread = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else None
     ordered = sorted(values)
+    arrived = [(r["t"], i, f"{r['i']}, longer than a slot has room for") for i, r in enumerate(records)]
     bounds = [100, 400]
     return {
         "n": len(records), "c": len(values), "s": sum(values), "d": math.fsum(decimals), "a": mean,
@@ -28,7 +29,8 @@ def aggregate(records):
         "q": ordered[int(0.9 * (len(ordered) - 1))] if ordered else None,
         "to": sorted(values, reverse=True)[:3],
         "h": [sum(1 for v in values if bisect.bisect_left(bounds, v) == i) for i in range(3)],
-        "r": sum(values)}
+        "r": sum(values),
+        "fx": min(arrived, default=(None,))[-1], "lx": max(arrived, default=(None,))[-1]}
 
 
 class Partition:

@@ -267,11 +267,14 @@ struct weir_ask_ops {
                             struct weir_record *record,
                             struct weir_question *ret_question,
                             struct weir_err *err);
+    /* control, after open: begins to connect. Not called when somebody else answers (`weir test`);
+     * then send() is not, either. close() ends it. */
+    weir_status (*start)(void *self, struct weir_err *err);
     /* lane: asks, without waiting for anything. WEIR_AGAIN: not yet; a failure other than
      * permanent: not now. */
     weir_status (*send)(void *self, const struct weir_question *question, struct weir_err *err);
-    /* any thread: for how long an answer is waited for. */
-    weir_duration (*patience)(const void *self);
+    /* any thread: for how long an answer is waited for; the step's configuration. */
+    weir_duration (*patience)(const void *config);
     bool asks_alike; /* equal questions of a batch have one answer: they are asked once */
 };
 /* any thread, between open and close: the answer to a question, copied; data == NULL: nothing is

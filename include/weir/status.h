@@ -41,6 +41,7 @@ enum weir_class {
     X(LIMIT,       "limit",        "limit reached",                PERMANENT)   \
     X(REJECTED,    "rejected",     "rejected by the target",       PERMANENT)   \
     X(UNAVAILABLE, "unavailable",  "unavailable",                  UNAVAILABLE) \
+    X(NOBODY,      "nobody",       "nobody listens",               UNAVAILABLE) \
     X(ABORTED,     "aborted",      "epoch aborted",                UNAVAILABLE) \
     X(UNKNOWN,     "unknown",      "outcome unknown",              UNAVAILABLE) \
     X(USAGE,       "usage",        "wrong use",                    FATAL)       \

@@ -22,6 +22,7 @@
 #include "engine/observe.h"
 
 enum { PAUSE_AGAIN_MS = 10, PAUSE_FIRST_MS = 100, PAUSE_MAX_MS = 5000, ID_MAX = 900 };
+enum { ASKED_SHOWN_MAX = 200 };
 
 enum ask_state {
     ASK_NOTHING, /* no question, or one that is settled */
@@ -302,7 +303,10 @@ static bool is_final(weir_status status)
     return status == WEIR_OK || weir_status_class(status) == WEIR_CLASS_PERMANENT;
 }
 
-static void round_end(struct weir_asking *self, int64_t now_ns, const struct weir_err *why)
+static void round_end(struct weir_asking *self,
+                      int64_t now_ns,
+                      const struct weir_err *why,
+                      struct weir_slice asked)
 {
     const struct weir_stage *stage = self->stage;
     unsigned shift = self->rounds < 8 ? self->rounds : 8;
@@ -322,7 +326,9 @@ static void round_end(struct weir_asking *self, int64_t now_ns, const struct wei
     } else if (why->status != WEIR_AGAIN &&
                !atomic_exchange_explicit(&stage->asks->is_stuck, true, memory_order_relaxed)) {
         struct weir_log log = weir_log_named(&self->lane->engine->log, stage->name);
-        WEIR_LOG_WARN(&log, "no answer: asking again until there is one", WEIR_F_ERR(why));
+        asked.size = asked.size < ASKED_SHOWN_MAX ? asked.size : ASKED_SHOWN_MAX;
+        WEIR_LOG_WARN(&log, "no answer: asking again until there is one", WEIR_F("asked", asked),
+                      WEIR_F_ERR(why));
     }
 }
 
@@ -342,6 +348,7 @@ static bool round_settle(struct weir_asking *self, struct weir_batch *batch, int
     struct weir_histogram *seconds = weir_metrics_histogram(engine->metrics, WEIR_METRIC_ASK_TIME,
                                                             self->lane->index, WEIR_LABELS(name));
     struct weir_err why = {0};
+    struct weir_slice asked = {NULL, 0};
     uint64_t counts[WEIR_STATUS_COUNT] = {0};
     for (size_t i = 0; i < self->count; i++) {
         struct weir_ask *item = &self->items[i];
@@ -362,6 +369,7 @@ static bool round_settle(struct weir_asking *self, struct weir_batch *batch, int
         } else {
             if (why.status == WEIR_OK || weir_status_class(item->status) == WEIR_CLASS_FATAL) {
                 why = (struct weir_err){0};
+                asked = item->question.to;
                 (void)!weir_fail(&why, item->status, "%.*s",
                                  item->text.size < 300 ? (int)item->text.size : 300,
                                  item->text.data == NULL ? "" : item->text.data);
@@ -384,7 +392,7 @@ static bool round_settle(struct weir_asking *self, struct weir_batch *batch, int
     }
     self->bytes = 0;
     if (self->open > 0) {
-        round_end(self, now_ns, &why);
+        round_end(self, now_ns, &why, asked);
     } else {
         round_succeed(self);
     }
@@ -409,6 +417,15 @@ static void ask_fail(struct weir_asks *asks,
     pthread_mutex_unlock(&asks->lock);
 }
 
+static weir_status
+ask_send(struct weir_asking *self, const struct weir_question *question, struct weir_err *err)
+{
+    const struct weir_stage *stage = self->stage;
+    const struct weir_answerer *answerer = self->lane->engine->options.answerer;
+    return answerer == NULL ? stage->component->ops.step->ask->send(stage->self, question, err)
+                            : answerer->ask(answerer->context, stage->asks->ctx, question, err);
+}
+
 static void round_begin(struct weir_asking *self, int64_t now_ns)
 {
     const struct weir_stage *stage = self->stage;
@@ -424,7 +441,7 @@ static void round_begin(struct weir_asking *self, int64_t now_ns)
     self->asked_ns = now_ns;
     pthread_mutex_unlock(&stage->asks->lock);
     self->asked = true;
-    self->until_ns = now_ns + ops->patience(stage->self) * WEIR_NS_PER_MS;
+    self->until_ns = now_ns + ops->patience(stage->config) * WEIR_NS_PER_MS;
     struct weir_err err = {0};
     weir_status status = WEIR_OK;
     for (size_t i = 0; i < self->count; i++) {
@@ -434,7 +451,7 @@ static void round_begin(struct weir_asking *self, int64_t now_ns)
         }
         if (is_final(status)) {
             err = (struct weir_err){0};
-            status = ops->send(stage->self, &item->question, &err);
+            status = ask_send(self, &item->question, &err);
         }
         if (status != WEIR_OK) { /* nor would the others go */
             ask_fail(stage->asks, item, status, &err);

@@ -24,12 +24,23 @@
 struct weir_engine;
 struct weir_metrics;
 
+/* Who is asked in the place of everybody whom steps would ask. lane: as struct weir_ask_ops.send;
+ * the answer goes to `ctx`, whose path is the step's name. */
+struct weir_answerer {
+    weir_status (*ask)(void *context,
+                       struct weir_ctx *ctx,
+                       const struct weir_question *question,
+                       struct weir_err *err);
+    void *context;
+};
+
 struct weir_engine_options {
-    const struct weir_clock *clock; /* NULL: the system's */
-    struct weir_log_sink *log_sink; /* NULL: silent */
-    uint64_t seed;                  /* of nonces; 0: from the system */
-    bool inline_lanes;              /* no threads: the caller steps the lanes */
-    bool labels_metrics;            /* series tell the pipeline: it is not alone */
+    const struct weir_clock *clock;       /* NULL: the system's */
+    struct weir_log_sink *log_sink;       /* NULL: silent */
+    uint64_t seed;                        /* of nonces; 0: from the system */
+    bool inline_lanes;                    /* no threads: the caller steps the lanes */
+    bool labels_metrics;                  /* series tell the pipeline: it is not alone */
+    const struct weir_answerer *answerer; /* NULL: steps ask by themselves */
 };
 
 /* The configuration is borrowed until the engine is freed. Fails when the guarantee cannot be had.
@@ -58,8 +69,8 @@ struct weir_metrics *weir_engine_metrics(const struct weir_engine *engine);
 bool weir_engine_is_ready(struct weir_engine *engine, struct weir_strbuf *reasons);
 /* Members of a JSON object: pipeline, guarantee, partitions with positions and lag, epochs. */
 void weir_engine_status(struct weir_engine *engine, struct weir_strbuf *out);
-/* Objects, with commas between them, one per step and shard: what is kept as of the last commit, not
- * older than a second. Any thread. */
+/* Objects, with commas between them, one per step and shard: what is kept as of the last commit,
+ * not older than a second. Any thread. */
 void weir_engine_state(struct weir_engine *engine, struct weir_strbuf *out);
 /* How far the partitions are, in the sources' own units, as of the last second. Any thread. */
 struct weir_engine_progress {

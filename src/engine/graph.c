@@ -280,6 +280,10 @@ static weir_status chain_open(struct weir_chain *chain, struct weir_err *err)
         struct weir_stage *stage = &chain->stages[i];
         memset(stage->self, 0, stage->component->self_size);
         status = stage->component->open(stage->self, stage->config, &stage->ctx, err);
+        if (status == WEIR_OK && stage->asks != NULL &&
+            stage->ctx.engine->options.answerer == NULL) {
+            status = stage->component->ops.step->ask->start(stage->self, err);
+        }
         if (status != WEIR_OK) {
             weir_err_path(err, stage->name);
         }

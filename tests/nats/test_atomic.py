@@ -15,37 +15,11 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import wait
 from harness import case, main, scale
+from nats_partitions import AtomicFlow as Flow
 from nats_partitions import Flow as Positioned
 from nats_partitions import (PARTITIONS, keeps_state, survives_a_zombie, survives_kills,
                              survives_kills_of_the_server)
 from nats_proxy import Proxy
-
-
-class Flow(Positioned):
-    """Into a stream that weir makes."""
-
-    def __init__(self, context, version="new", folder="nats"):
-        super().__init__(context, version, folder)
-        self.server.api("STREAM.DELETE.OUT")
-
-    def weir(self, name="weir", source=(), address=None, sink=(), **more):
-        url = address or self.server.address
-        return super().weir(name, source, address,
-                            **({"sink": {"nats": {"url": url, "subject": "out.x", "stream": "OUT",
-                                                  "subjects": ["out.>"], "atomic": True} | dict(sink)},
-                                "guarantee": "exactly-once"} | more))
-
-    def outputs(self):
-        return [message for _, message in self.server.messages("OUT") if message.subject.startswith("out.")]
-
-    def found(self):
-        return [json.loads(message.data) for message in self.outputs()]
-
-    def wait_out(self, count, seconds=60):
-        def done():
-            info = self.server.api("STREAM.INFO.OUT", subjects_filter="out.>")["state"]
-            return sum((info.get("subjects") or {}).values()) >= count
-        wait.until(lambda: self.server.count("OUT") > 0 and done(), seconds, f"{count} are out")
 
 
 # Each replay would make another output, under the same position.

@@ -7,63 +7,21 @@ Method: a service of the test's own answers at once, late, with an error or not 
 stopped and killed with its server, the oldest and the newest version. A file tells what was read."""
 import json
 import pathlib
-import socket
 import sys
-import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import wait
 from harness import main
 from nats_flow import both
-from nats_server import Client, Server
+from nats_partitions import PARTITIONS, Flow
+from nats_service import Service
+from nats_server import Server
 
 
 def server(context, version):
     nats = Server(context.dir / "nats", version)
     context.cleanup(nats.stop)
     return nats
-
-
-class Service:
-    """Answers requests with n doubled; `late`: numbers that are kept until they are released."""
-
-    def __init__(self, context, nats, subject="double", late=()):
-        self.client, self.late, self.kept, self.ids = Client(nats.port, timeout=60), set(late), [], []
-        self.client.subscribe(subject)
-        self.client.request("$JS.API.INFO")  # the server has taken the subscription
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-        context.cleanup(self.leave)
-
-    def run(self):
-        try:
-            while True:
-                message = self.client.next()
-                self.ids.append(message.headers.get("Nats-Msg-Id"))
-                n = json.loads(message.data)["n"]
-                if n in self.late:
-                    self.kept.append((message.reply, n))
-                else:
-                    self.answer(message.reply, n)
-        except (OSError, ValueError):
-            return
-
-    def answer(self, reply, n):
-        headers = {"Nats-Service-Error-Code": "400", "Nats-Service-Error": "no number"} if n < 0 else None
-        self.client.publish(reply, json.dumps({"double": 2 * n}), headers=headers)
-
-    def release(self):
-        for reply, n in self.kept:
-            self.answer(reply, n)
-        self.late, self.kept = set(), []
-
-    def leave(self):
-        try:
-            self.client._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:  # its server was killed
-            pass
-        self.thread.join(30)
-        self.client.close()
 
 
 def text(context, nats, parts, step=None, **more):
@@ -115,6 +73,12 @@ def others_go_on(context, version):
     assert out(context, "a") == []
     ready = weir.get("/readyz")
     assert ready[0] == 503 and "nats_request gets no answer" in ready[1], ready
+    step = {"step": "steps[0].nats_request"}  # ten of a batch, one of them without an answer
+    assert weir.metric("stream_requests_total", status="ok", **step) == 109
+    assert weir.metric("stream_request_seconds_count", **step) == 109
+    assert weir.metric("stream_requests_total", status="timeout", **step) >= 1
+    assert weir.metric("stream_errors_total", component="steps[0].nats_request", type="timeout") >= 1
+    assert weir.metric("stream_requests_in_flight", **step) <= 1
     service.release()
     assert weir.wait_exit() == 0, weir.text()
     check(context, parts)
@@ -128,7 +92,7 @@ def service_comes_and_goes(context, version):
     nats = server(context, version)
     parts = {"a": range(300)}
     weir = context.weir(text(context, nats, parts))
-    weir.wait_log("no answer in time")
+    weir.wait_log("nobody listens to the subject")
     first = Service(context, nats, late=range(150, 300))
     wait.until(lambda: len(first.kept) >= 10, 30, "it has questions that it does not answer")
     nats.kill()
@@ -137,6 +101,51 @@ def service_comes_and_goes(context, version):
     Service(context, nats)
     assert weir.wait_exit() == 0, weir.text()
     check(context, parts)
+
+
+@both
+def nobody_listens(context, version):
+    """It is known at once, long before the time is over; and whoever comes is asked."""
+    nats = server(context, version)
+    parts = {"a": range(30)}
+    weir = context.weir(text(context, nats, parts, {
+        "url": nats.address, "subject": "double", "timeout": "10m", "request": "{n}", "result": ". + $answer"}))
+    weir.wait_log("nobody listens to the subject")
+    wait.until(lambda: weir.metric("stream_requests_total", status="nobody") >= 20, 30, "a batch is asked again")
+    assert "nats_request gets no answer" in weir.get("/readyz")[1]
+    Service(context, nats)
+    assert weir.wait_exit() == 0, weir.text()
+    check(context, parts)
+
+
+@both
+def server_takes_nothing(context, version):
+    """A server stands still, with more requests than its connection holds: what need not ask goes on."""
+    nats = server(context, version)
+    flow = Flow(context, version, "other")
+    Service(context, nats)
+    pad = '"x" * 700000'
+    rows = lambda name: [json.loads(row) for row in (context.dir / name).read_text().splitlines()]
+    sink = lambda name: {"file": {"path": str(context.dir / name)}}
+    weir = context.weir(json.dumps({
+        "name": "flow", "source": {"nats": {"url": flow.server.address, "stream": "IN", "partition": "in.{}",
+                                            "key_token": 2, "partitions": PARTITIONS, "lease": "1s"}},
+        "branches": [
+            {"name": "asks", "when": ".p == 0", "sink": sink("asked.jsonl"), "steps": [{"nats_request": {
+                "url": nats.address, "subject": "double", "timeout": "1m", "request": "{n, pad: (%s)}" % pad,
+                "result": ". + $answer"}}]},
+            {"name": "else", "when": ".p != 0", "sink": sink("else.jsonl")}],
+        "commit_interval": "20ms", "http": "off", "lanes": 1, "log": {"format": "json", "level": "info"}}))
+    flow.add(1)
+    wait.until(lambda: rows("asked.jsonl"), 30, "the service is asked")
+    nats.pause()
+    flow.add(60)
+    wait.until(lambda: len(rows("else.jsonl")) == 61 * (PARTITIONS - 1), 30, "the others are through")
+    assert len(rows("asked.jsonl")) == 1
+    nats.resume()
+    wait.until(lambda: len(rows("asked.jsonl")) == 61, 60, "the service is asked again")
+    weir.term()
+    assert rows("asked.jsonl") == [{"p": 0, "n": n, "double": 2 * n} for n in range(61)]
 
 
 @both

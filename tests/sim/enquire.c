@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * enquire: asks for each record, and wants the answer to be that record's own. Of the questions
- * some are answered at once, most later and the last one first, some fail, some get no answer before
- * they are asked again, or none at all, some come twice. One that comes late or again is wrong, so
- * that whoever takes it is found out.
+ * some are answered at once, most later and the last one first, some fail, some get no answer
+ * before they are asked again, or none at all, some come twice. One that comes late or again is
+ * wrong, so that whoever takes it is found out.
  */
 #include <stdio.h>
 #include <string.h>
@@ -118,9 +118,16 @@ void sim_enquire_poll(struct sim_process *process)
     }
 }
 
-static weir_duration enquire_patience(const void *instance)
+static weir_status enquire_start(void *instance, struct weir_err *err)
 {
     (void)instance;
+    (void)err;
+    return WEIR_OK;
+}
+
+static weir_duration enquire_patience(const void *config)
+{
+    (void)config;
     return PATIENCE_MS;
 }
 
@@ -143,7 +150,11 @@ static weir_status enquire_apply(void *instance,
 }
 
 static const struct weir_ask_ops enquire_ask = {
-    .question = enquire_question, .send = enquire_send, .patience = enquire_patience};
+    .question = enquire_question,
+    .start = enquire_start,
+    .send = enquire_send,
+    .patience = enquire_patience,
+};
 
 static const struct weir_step_ops enquire_ops = {.apply = enquire_apply, .ask = &enquire_ask};
 

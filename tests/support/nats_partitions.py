@@ -59,6 +59,33 @@ class Flow:
                  [(a, b) for a, b in zip(found[p], found[p][1:]) if b != a + 1][:5])
 
 
+class AtomicFlow(Flow):
+    """Into a stream that weir makes, in batches that commit exactly once; on the newest server."""
+
+    def __init__(self, context, version="new", folder="nats"):
+        super().__init__(context, version, folder)
+        self.server.api("STREAM.DELETE.OUT")
+
+    def weir(self, name="weir", source=(), address=None, sink=(), **more):
+        url = address or self.server.address
+        return super().weir(name, source, address,
+                            **({"sink": {"nats": {"url": url, "subject": "out.x", "stream": "OUT",
+                                                  "subjects": ["out.>"], "atomic": True} | dict(sink)},
+                                "guarantee": "exactly-once"} | more))
+
+    def outputs(self):
+        return [message for _, message in self.server.messages("OUT") if message.subject.startswith("out.")]
+
+    def found(self):
+        return [json.loads(message.data) for message in self.outputs()]
+
+    def wait_out(self, count, seconds=60):
+        def done():
+            info = self.server.api("STREAM.INFO.OUT", subjects_filter="out.>")["state"]
+            return sum((info.get("subjects") or {}).values()) >= count
+        wait.until(lambda: self.server.count("OUT") > 0 and done(), seconds, f"{count} are out")
+
+
 COUNTS = [{"aggregate": {"key": ".p", "aggregate": {"count": "count", "sum": "sum(.n)"}}},
           {"map": "{p: (.key | tonumber), n: (.count - 1), sum}"}]
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the NATS steps that ask have in common: a connection with an inbox, whose answers are handed
- * to the engine by a thread, and what becomes of an answer. Requests are published by the lanes;
- * the token of a question is the last part of its reply subject.
+ * What the NATS steps that ask have in common: a connection with an inbox, whose answers go to the
+ * engine, and what becomes of an answer. Lanes hand requests over, a thread publishes them; the
+ * token of a question is the last part of its reply subject.
  */
 #ifndef WEIR_NATS_CALL_H
 #define WEIR_NATS_CALL_H
+
+#include <weir/strbuf.h>
 
 #include "base/thread.h"
 #include "nats_api.h"
@@ -37,9 +39,11 @@ extern const struct weir_choice nats_answer_choices[];
 struct nats_call;
 
 struct nats_call_ops {
+    const char *nobody; /* what it means that nobody listens */
     /* thread, after connecting: is there who can answer? May be NULL. */
     weir_status (*prepare)(void *self, struct nats_client *client, struct weir_err *err);
-    /* thread: what a message says: a status, and the text of the answer or failure. */
+    /* the library's thread: what a message says: a status, and the text of the answer or failure.
+     */
     weir_status (*read)(natsMsg *message, struct weir_slice *ret_text, char *scratch, size_t size);
 };
 
@@ -48,30 +52,33 @@ struct nats_call {
     struct weir_ctx *ctx;
     const struct nats_address *address;
     const struct nats_call_config *config;
+    bool is_started;
     struct weir_thread thread;
+    int wake_fd;          /* something was handed over, or the inbox is closed */
     pthread_mutex_t lock; /* guards what follows */
-    struct nats_client *client;
-    struct weir_err failure; /* why there is none */
+    bool is_connected;
+    bool listens;             /* the library may still hand over an answer */
+    struct weir_err failure;  /* why there is no connection; OK: not yet */
+    struct weir_strbuf queue; /* what is to be published (nats_call.c) */
 };
 
-/* What is pointed to outlives it. WEIR_FATAL: the system gives no thread. */
-WEIR_MUST_USE weir_status nats_call_start(struct nats_call *self,
-                                          const struct nats_call_ops *ops,
-                                          const struct nats_address *address,
-                                          const struct nats_call_config *config,
-                                          struct weir_ctx *ctx,
-                                          struct weir_err *err);
-void nats_call_stop(struct nats_call *self);
-/* lane. */
+/* In the step's open: what is pointed to outlives it. */
+void nats_call_init(struct nats_call *self,
+                    const struct nats_call_ops *ops,
+                    const struct nats_address *address,
+                    const struct nats_call_config *config,
+                    struct weir_ctx *ctx);
+/* lane: hands over, and waits for nobody. WEIR_AGAIN: the queue is full. */
 WEIR_MUST_USE weir_status nats_call_send(struct nats_call *self,
                                          const char *subject,
                                          const struct weir_question *question,
                                          struct weir_err *err);
-/* For struct weir_step_ops and weir_ask_ops: the instance begins with its struct nats_call. */
+/* For the tables of the step: its instance begins with its struct nats_call. */
+weir_status nats_call_start(void *instance, struct weir_err *err);
+void nats_call_stop(void *instance);
 weir_status nats_call_apply(void *instance,
                             struct weir_run *run,
                             struct weir_record *record,
                             struct weir_err *err);
-weir_duration nats_call_patience(const void *instance);
 
 #endif

@@ -118,16 +118,22 @@ kv_step_read(natsMsg *message, struct weir_slice *ret_text, char *scratch, size_
 static weir_status
 kv_step_open(void *instance, const void *config, struct weir_ctx *ctx, struct weir_err *err)
 {
-    static const struct nats_call_ops ops = {.prepare = kv_step_prepare, .read = kv_step_read};
+    static const struct nats_call_ops ops = {
+        .nobody = "nobody answers for the bucket: its stream, or JetStream, is gone",
+        .prepare = kv_step_prepare,
+        .read = kv_step_read,
+    };
     struct nats_kv_step *self = instance;
     self->config = config;
-    return nats_call_start(&self->call, &ops, &self->config->address, &self->config->call, ctx,
-                           err);
+    (void)err;
+    nats_call_init(&self->call, &ops, &self->config->address, &self->config->call, ctx);
+    return WEIR_OK;
 }
 
-static void kv_step_close(void *instance)
+static weir_duration kv_step_patience(const void *config)
 {
-    nats_call_stop(instance);
+    const struct nats_kv_step_config *self = config;
+    return self->call.timeout;
 }
 
 static weir_status kv_step_check(const void *config, struct weir_err *err)
@@ -152,8 +158,9 @@ static weir_status kv_step_probe(const void *config, const char *pipeline, struc
 
 static const struct weir_ask_ops kv_step_ask = {
     .question = kv_step_question,
+    .start = nats_call_start,
     .send = kv_step_send,
-    .patience = nats_call_patience,
+    .patience = kv_step_patience,
     .asks_alike = true,
 };
 
@@ -181,7 +188,7 @@ const struct weir_component weir_component_nats_kv_step = {
         },
     .self_size = sizeof(struct nats_kv_step),
     .open = kv_step_open,
-    .close = kv_step_close,
+    .close = nats_call_stop,
     .check = kv_step_check,
     .probe = kv_step_probe,
     .ops = {.step = &kv_step_ops},

@@ -55,7 +55,8 @@ struct nats_positioned {
     char name[NATS_NAME_MAX + 1], stream[NATS_NAME_MAX + 8];
     struct nats_lease_medium medium;
     struct nats_client *client; /* control */
-    struct nats_target *target; /* of the sinks whose outputs are part of the commits; may be NULL */
+    struct nats_target
+        *target; /* of the sinks whose outputs are part of the commits; may be NULL */
 };
 
 /* --- opening; control --------------------------------------------------------------------------*/
@@ -385,11 +386,12 @@ static weir_status positioned_read(
         while (total < max && got > 0) {
             pthread_mutex_lock(&part->lock);
             bool is_ours = part->is_read && part->lane == lane;
-            int64_t open = part->next - part->committed, room = part->records_max - open;
+            int64_t open = is_ours ? part->next - part->committed : 0;
+            int64_t room = is_ours ? part->records_max - open : 0;
             struct nats_chunk *chunk =
-                is_ours && room > 0 ? nats_window_at(&part->reader.window, part->next) : NULL;
+                room > 0 ? nats_window_at(&part->reader.window, part->next) : NULL;
             pthread_mutex_unlock(&part->lock);
-            if (is_ours && open > 0 && room <= open) {
+            if (open > 0 && room <= open) {
                 weir_ctx_close_epoch(self->ctx);
             }
             if (chunk == NULL) {

@@ -117,16 +117,19 @@ request_read(natsMsg *message, struct weir_slice *ret_text, char *scratch, size_
 static weir_status
 request_open(void *instance, const void *config, struct weir_ctx *ctx, struct weir_err *err)
 {
-    static const struct nats_call_ops ops = {.read = request_read};
+    static const struct nats_call_ops ops = {.nobody = "nobody listens to the subject",
+                                             .read = request_read};
     struct nats_request *self = instance;
     self->config = config;
-    return nats_call_start(&self->call, &ops, &self->config->address, &self->config->call, ctx,
-                           err);
+    (void)err;
+    nats_call_init(&self->call, &ops, &self->config->address, &self->config->call, ctx);
+    return WEIR_OK;
 }
 
-static void request_close(void *instance)
+static weir_duration request_patience(const void *config)
 {
-    nats_call_stop(instance);
+    const struct nats_request_config *self = config;
+    return self->call.timeout;
 }
 
 static weir_status request_check(const void *config, struct weir_err *err)
@@ -145,8 +148,9 @@ static weir_status request_probe(const void *config, const char *pipeline, struc
 
 static const struct weir_ask_ops request_ask = {
     .question = request_question,
+    .start = nats_call_start,
     .send = request_send,
-    .patience = nats_call_patience,
+    .patience = request_patience,
 };
 
 static const struct weir_step_ops request_ops = {.apply = nats_call_apply, .ask = &request_ask};
@@ -172,7 +176,7 @@ const struct weir_component weir_component_nats_request_step = {
         },
     .self_size = sizeof(struct nats_request),
     .open = request_open,
-    .close = request_close,
+    .close = nats_call_stop,
     .check = request_check,
     .probe = request_probe,
     .ops = {.step = &request_ops},

@@ -214,7 +214,7 @@ enum weir_rule_type {
 
 struct weir_rule {
     enum weir_rule_type type;
-    const char *fields[8]; /* NULL-terminated when fewer */
+    const char *fields[9]; /* NULL-terminated when fewer */
     const char *hint;      /* what to do, a sentence; may be NULL */
 };
 

@@ -9,6 +9,7 @@
 #include "app/args.h"
 #include "app/loading.h"
 #include "conf/dump.h"
+#include "conf/scalar.h"
 #include "conf/text.h"
 
 static void explain_edge(const char *role, const struct weir_plan_edge *edge)
@@ -41,6 +42,29 @@ static void explain_steps(const struct weir_items *steps, const char *indent)
     }
 }
 
+/* What repetitions mean for those who are asked. */
+static void explain_askers(const struct weir_plan *plan)
+{
+    for (size_t i = 0; i < plan->asker_count; i++) {
+        const struct weir_plan_asker *asker = &plan->askers[i];
+        const struct weir_ask_ops *ask = asker->component->ops.step->ask;
+        struct weir_strbuf timeout;
+        weir_strbuf_init(&timeout, 64);
+        weir_format_duration(ask->patience(asker->config), &timeout);
+        printf("%s  %-24s asks again when nothing came for %s; commits %s its answers\n",
+               i == 0 ? "\nquestions\n" : "", asker->name, weir_strbuf_view(&timeout).data,
+               asker->is_within ? "wait for" : "do not wait for");
+        weir_strbuf_done(&timeout);
+    }
+    if (plan->asker_count > 0) {
+        printf(
+            "  a record may ask several times, also after a crash or an abort, and then get "
+            "another "
+            "answer;\n  the guarantee is that of the outputs: who is asked must bear repetitions, "
+            "each with the same id\n");
+    }
+}
+
 static void explain_plan(const struct weir_loaded *loaded, const struct weir_plan *plan)
 {
     const struct weir_pipeline_config *config = &loaded->config;
@@ -68,6 +92,7 @@ static void explain_plan(const struct weir_loaded *loaded, const struct weir_pla
         printf("\nbranch %s\n", branch->name);
         explain_steps(&branch->steps, "  ");
     }
+    explain_askers(plan);
     printf("\ntasks: one per source partition");
     if (plan->exchange != NULL) {
         printf(" in front of the exchange of step %zu, %lld shards behind it",

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "app/args.h"
+#include "app/test_answers.h"
 #include "app/test_compare.h"
 #include "app/test_report.h"
 #include "app/test_run.h"
@@ -73,7 +74,8 @@ static bool shuffle(struct testing *testing,
         const char *ignored;
         same = run_again(testing, file, one, &mode, first, &ignored, &difference);
         if (!same) {
-            weir_strbuf_printf(out, "  other batches and commits change the outputs (--seed %llu)\n",
+            weir_strbuf_printf(out,
+                               "  other batches and commits change the outputs (--seed %llu)\n",
                                (unsigned long long)mode.seed);
             weir_strbuf_slice(out, weir_strbuf_view(&difference));
         }
@@ -151,8 +153,9 @@ static bool update_case(struct weir_test_file *file,
     if (!weir_test_update_case(file, index, result, edit)) {
         weir_strbuf_done(&edit->text);
         *edit = (struct weir_test_edit){0};
-        weir_strbuf_text(text, "  not updated: write the case in lines of its own, without braces or "
-                               "an alias around `expect`\n");
+        weir_strbuf_text(text,
+                         "  not updated: write the case in lines of its own, without braces or "
+                         "an alias around `expect`\n");
         return false;
     }
     weir_strbuf_clear(text);
@@ -205,7 +208,8 @@ static void run_file(struct testing *testing, const char *path)
 {
     struct weir_test_file file;
     bool is_sound = weir_test_file_load(&file, path);
-    is_sound = is_sound && weir_test_run_check(&file) && weir_test_compare_check(&file);
+    is_sound = is_sound && weir_test_run_check(&file) && weir_test_answers_check(&file) &&
+               weir_test_compare_check(&file);
     weir_test_file_report(&file);
     testing->broken |= !is_sound;
     if (is_sound) {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The field tables of a test file, and loading. Two of its parts have no type in a field table and
- * are given one before binding: `json`, any YAML, becomes the text of a JSON value, and `expect`, a
- * mapping with names of sinks as keys, becomes a list. A pipeline that stands in the file is loaded
- * from a copy of the text in which everything else is blank, so that its errors have their places.
+ * The field tables of a test file, and loading. Three of its parts have no type in a field table
+ * and are given one before binding: `json`, any YAML, becomes the text of a JSON value; `expect`
+ * and `answers`, mappings with names of sinks and steps as keys, become lists. A pipeline that
+ * stands in the file is loaded from a copy of the text in which everything else is blank, so that
+ * its errors have their places.
  */
 #include "app/test_file.h"
 
@@ -28,10 +29,19 @@ static const struct weir_choice any_choices[] = {
 static const struct weir_choice no_choices[] = {WEIR_CHOICES_END};
 
 static const struct weir_rule input_rules[] = {
-    {WEIR_RULE_EXACTLY_ONE, {"value", "json", "tombstone", "advance", "jump", "jump_back", "restart", "end"},
+    {WEIR_RULE_EXACTLY_ONE, {"value", "json", "tombstone", "advance", "jump", "jump_back", "restart", "end", "answers"},
      "A line of `input` is a record (value, json or tombstone) or something that happens."},
     WEIR_RULES_END,
 };
+#define S struct weir_test_answers
+static const struct weir_field answers_fields[] = {
+    WEIR_F_STR(S, step, .flags = WEIR_REQUIRED, .help = "A step that asks."),
+    WEIR_F_STR(S, table, .help = "Answers by question."),
+    WEIR_F_NAMED(S, program, "answers", JQ, struct weir_expr, .help = "Makes the answer of the question."),
+    WEIR_FIELDS_END,
+};
+#undef S
+
 #define S struct weir_test_input
 static const struct weir_field input_fields[] = {
     WEIR_F_STR(S, key, .unset = "no key", .example = "de", .help = "The record's key."),
@@ -53,6 +63,8 @@ static const struct weir_field input_fields[] = {
                     .help = "The wall clock is set back by so much."),
     WEIR_F_BOOL(S, restart, .help = "The process is killed, and starts again from the last commit."),
     WEIR_F_BOOL(S, end, .help = "The sources have come to their end."),
+    WEIR_F_LIST(S, answers, struct weir_test_answers, answers_fields, .max = 1024,
+                .help = "What is answered from now on."),
     WEIR_FIELDS_END,
 };
 #undef S
@@ -104,6 +116,8 @@ static const struct weir_field case_fields[] = {
                   .help = "Where the clock stands at first."),
     WEIR_F_INT(S, partitions, .min = 1, .max = 256, .unset = "as many as the input names",
                .example = "4", .help = "Partitions of each topic."),
+    WEIR_F_LIST(S, answers, struct weir_test_answers, answers_fields, .max = 1024,
+                .help = "What is answered to the steps that ask."),
     WEIR_F_LIST(S, input, struct weir_test_input, input_fields, .rules = input_rules, .max = 100000,
                 .help = "What happens, in order."),
     WEIR_F_LIST(S, expect, struct weir_test_expect, expect_fields, .max = 1024,
@@ -121,12 +135,15 @@ static const struct weir_field case_fields[] = {
 
 struct file_config {
     const char *pipeline;
+    struct weir_items answers;
     struct weir_items cases;
 };
 #define S struct file_config
 static const struct weir_field file_fields[] = {
     WEIR_F_STR(S, pipeline, .flags = WEIR_REQUIRED, .example = "orders.yaml",
                .help = "The pipeline's file, seen from the test's folder, or the pipeline itself."),
+    WEIR_F_LIST(S, answers, struct weir_test_answers, answers_fields, .max = 1024,
+                .help = "What is answered in every case that says nothing else."),
     WEIR_F_LIST(S, cases, struct weir_test_case, case_fields, .flags = WEIR_REQUIRED, .min = 1,
                 .max = 10000, .help = "The cases."),
     WEIR_FIELDS_END,
@@ -236,6 +253,16 @@ static void put_json(const struct weir_node *node, struct weir_strbuf *out)
     weir_strbuf_push(out, is_mapping ? '}' : ']');
 }
 
+static struct weir_node *json_of(struct weir_test_file *file, const struct weir_node *node)
+{
+    struct weir_strbuf text;
+    weir_strbuf_init(&text, (size_t)16 << 20);
+    put_json(node, &text);
+    struct weir_node *scalar = make_scalar(&file->arena, node, weir_strbuf_view(&text));
+    weir_strbuf_done(&text);
+    return scalar;
+}
+
 static void shape_records(struct weir_test_file *file, struct weir_node *list)
 {
     for (size_t i = 0; list->type == WEIR_NODE_LIST && i < list->count; i++) {
@@ -246,30 +273,38 @@ static void shape_records(struct weir_test_file *file, struct weir_node *list)
                 is_made(member->value)) {
                 continue;
             }
-            struct weir_strbuf text;
-            weir_strbuf_init(&text, (size_t)16 << 20);
-            put_json(member->value, &text);
-            member->value = make_scalar(&file->arena, member->value, weir_strbuf_view(&text));
-            weir_strbuf_done(&text);
+            member->value = json_of(file, member->value);
         }
     }
 }
 
-static void shape_expect(struct weir_test_file *file, struct weir_member *member)
+/* NULL: there is nothing to be shaped, or it is wrong, and that is said. */
+static struct weir_node *named_parts(struct weir_test_file *file,
+                                     struct weir_member *member,
+                                     const char *name,
+                                     const char *hint)
 {
     struct weir_node *node = member->value;
     if (is_made(node) || weir_node_is_null(node)) {
-        return;
+        return NULL;
     }
     if (node->type != WEIR_NODE_MAPPING) {
         struct weir_diag *diag =
             weir_diag_add(&file->diags, node->text, node->start, node->start + 1,
-                          "`expect` is a mapping, not %s", weir_node_text(node));
-        weir_diag_hint(&file->diags, diag,
-                       "Write the records below the name of their sink: "
-                       "`expect: {sink: [{json: {id: 1}}]}`.");
-        return;
+                          "`%s` is a mapping, not %s", name, weir_node_text(node));
+        weir_diag_hint(&file->diags, diag, "%s", hint);
+        member->value = make_node(&file->arena, node, WEIR_NODE_LIST);
+        return NULL;
     }
+    return node;
+}
+
+/* {KEY: value} becomes [{NAME: KEY, PART: value}]; the values are those of the mapping. */
+static struct weir_node *list_parts(struct weir_test_file *file,
+                                    const struct weir_node *node,
+                                    const char *name,
+                                    const char *part)
+{
     struct weir_node *list = make_node(&file->arena, node, WEIR_NODE_LIST);
     list->items = weir_conf_alloc(&file->arena, node->count, sizeof(*list->items));
     list->count = node->count;
@@ -279,13 +314,65 @@ static void shape_expect(struct weir_test_file *file, struct weir_member *member
         entry->count = 2;
         entry->members = weir_conf_alloc(&file->arena, 2, sizeof(*entry->members));
         entry->members[0] =
-            (struct weir_member){make_scalar(&file->arena, key, WEIR_SLICE("sink")), key, false};
+            (struct weir_member){make_scalar(&file->arena, key, weir_slice_of(name)), key, false};
         entry->members[1] = (struct weir_member){
-            make_scalar(&file->arena, key, WEIR_SLICE("records")), node->members[i].value, false};
+            make_scalar(&file->arena, key, weir_slice_of(part)), node->members[i].value, false};
         list->items[i] = entry;
-        shape_records(file, node->members[i].value);
     }
-    member->value = list;
+    return list;
+}
+
+static void shape_expect(struct weir_test_file *file, struct weir_member *member)
+{
+    const struct weir_node *node = named_parts(file, member, "expect",
+                                               "Write the records below the name of their sink: "
+                                               "`expect: {sink: [{json: {id: 1}}]}`.");
+    if (node != NULL) {
+        member->value = list_parts(file, node, "sink", "records");
+        for (size_t i = 0; i < node->count; i++) {
+            shape_records(file, node->members[i].value);
+        }
+    }
+}
+
+/* A table becomes text, a program stays what it is. */
+static void shape_answers(struct weir_test_file *file, struct weir_member *member)
+{
+    static const char *const hint = "Write the answers below the name of their step: `answers: "
+                                    "{nats_kv: {KEY: VALUE}}`, or a jq "
+                                    "program that gets the question.";
+    const struct weir_node *node = named_parts(file, member, "answers", hint);
+    if (node == NULL) {
+        return;
+    }
+    member->value = list_parts(file, node, "step", "answers");
+    for (size_t i = 0; i < node->count; i++) {
+        struct weir_member *part = &member->value->items[i]->members[1];
+        struct weir_node *value = part->value;
+        if (value->type == WEIR_NODE_MAPPING) {
+            part->key = make_scalar(&file->arena, part->key, WEIR_SLICE("table"));
+            part->value = json_of(file, value);
+        } else if (value->type == WEIR_NODE_LIST || weir_node_is_null(value)) {
+            struct weir_diag *diag = weir_diag_add(
+                &file->diags, value->text, value->start, value->start + 1,
+                "the answers of a step are a table or a jq program, not %s", weir_node_text(value));
+            weir_diag_hint(&file->diags, diag, "%s", hint);
+            part->value = make_scalar(&file->arena, value, WEIR_SLICE("empty"));
+        }
+    }
+}
+
+static void shape_input(struct weir_test_file *file, struct weir_node *list)
+{
+    shape_records(file, list);
+    for (size_t i = 0; list->type == WEIR_NODE_LIST && i < list->count; i++) {
+        struct weir_node *line = list->items[i];
+        for (size_t k = 0; line->type == WEIR_NODE_MAPPING && k < line->count; k++) {
+            if (weir_slice_equal(line->members[k].key->value, WEIR_SLICE("answers"))) {
+                shape_answers(file, &line->members[k]);
+            }
+        }
+    }
 }
 
 /* Returns the pipeline, if it stands in the file. */
@@ -298,6 +385,8 @@ static struct weir_node *shape(struct weir_test_file *file)
             member->value->type == WEIR_NODE_MAPPING) {
             pipeline = member->value;
             member->value = make_scalar(&file->arena, member->key, WEIR_SLICE("here"));
+        } else if (weir_slice_equal(member->key->value, WEIR_SLICE("answers"))) {
+            shape_answers(file, member);
         }
     }
     struct weir_node *cases = weir_node_find(root, "cases");
@@ -305,7 +394,9 @@ static struct weir_node *shape(struct weir_test_file *file)
         struct weir_node *one = cases->items[i];
         for (size_t k = 0; one->type == WEIR_NODE_MAPPING && k < one->count; k++) {
             if (weir_slice_equal(one->members[k].key->value, WEIR_SLICE("input"))) {
-                shape_records(file, one->members[k].value);
+                shape_input(file, one->members[k].value);
+            } else if (weir_slice_equal(one->members[k].key->value, WEIR_SLICE("answers"))) {
+                shape_answers(file, &one->members[k]);
             } else if (weir_slice_equal(one->members[k].key->value, WEIR_SLICE("expect"))) {
                 shape_expect(file, &one->members[k]);
             }
@@ -360,38 +451,6 @@ static bool load_pipeline(struct weir_test_file *file, const struct weir_node *i
     return weir_loading_pipeline(&file->loading, file->pipeline_path, &file->plan);
 }
 
-/* A case has no answers for steps that ask. True: there is such a step, and that is said. */
-static bool refuse_asking(struct weir_test_file *file, const struct weir_items *steps)
-{
-    for (size_t i = 0; i < steps->count; i++) {
-        const struct weir_step_config *step = WEIR_ITEMS_AT(struct weir_step_config, steps, i);
-        const char *base =
-            (const char *)step->component.described - offsetof(struct weir_component, described);
-        const struct weir_component *component = (const struct weir_component *)(const void *)base;
-        if (component->ops.step->ask != NULL) {
-            struct weir_err err = {0};
-            (void)!weir_fail(&err, WEIR_CONFIG, "the step %s asks a server, and a test has none",
-                             component->described.name);
-            weir_err_hint(&err,
-                          "Test what comes before it and behind it as pipelines of their own.");
-            (void)weir_diag_add_err(&file->diags, file->path, &err);
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool refuse_asking_anywhere(struct weir_test_file *file)
-{
-    const struct weir_pipeline_config *config = &file->loading.loaded->config;
-    bool refused = refuse_asking(file, &config->steps);
-    for (size_t i = 0; i < config->branches.count && !refused; i++) {
-        refused = refuse_asking(
-            file, &WEIR_ITEMS_AT(struct weir_branch_config, &config->branches, i)->steps);
-    }
-    return refused;
-}
-
 static const char *process_getenv(const void *context, const char *name)
 {
     (void)context;
@@ -420,9 +479,10 @@ bool weir_test_file_load(struct weir_test_file *file, const char *path)
     struct weir_node *inside = shape(file);
     weir_bind(&file->binder, file_fields, NULL, file->root, &config);
     file->cases = config.cases;
+    file->answers = config.answers;
     file->pipeline_path = config.pipeline;
     bool is_loaded = (inside != NULL || config.pipeline != NULL) && load_pipeline(file, inside);
-    return is_loaded && file->diags.errors == 0 && !refuse_asking_anywhere(file);
+    return is_loaded && file->diags.errors == 0;
 }
 
 void weir_test_file_done(struct weir_test_file *file)

@@ -8,6 +8,21 @@
 
 #include "app/loading.h"
 
+/* What is answered to a step that asks: a table by question, or a program that gets it. */
+struct weir_test_answers {
+    const char *step;
+    const char *table; /* text of a JSON object; NULL: the program */
+    struct weir_expr program;
+};
+
+/* A step that asks. */
+struct weir_test_asker {
+    const char *name;  /* as the engine calls it */
+    const char *label; /* as a case calls it */
+    bool looks_up;     /* what is not in the table is not there; else nobody answers */
+    bool takes_text;   /* a string is answered as it is */
+};
+
 /* One line of `input`: a record, or something that happens between two records. */
 struct weir_test_input {
     const char *key, *value, *json; /* value: bytes as they are; json: JSON text */
@@ -19,6 +34,7 @@ struct weir_test_input {
     weir_duration advance; /* 0: it is something else */
     weir_duration jump, jump_back;
     bool restart, end;
+    struct weir_items answers; /* struct weir_test_answers: from now on */
 };
 
 struct weir_test_record {
@@ -41,9 +57,10 @@ struct weir_test_fates {
 struct weir_test_case {
     const char *name;
     struct weir_moment start;
-    int64_t partitions;       /* 0: as many as the input names */
-    struct weir_items input;  /* struct weir_test_input */
-    struct weir_items expect; /* struct weir_test_expect */
+    int64_t partitions;        /* 0: as many as the input names */
+    struct weir_items answers; /* struct weir_test_answers */
+    struct weir_items input;   /* struct weir_test_input */
+    struct weir_items expect;  /* struct weir_test_expect */
     struct weir_test_fates fates;
     struct weir_map metrics;
     const char *error; /* NULL: the pipeline must not fail */
@@ -56,8 +73,11 @@ struct weir_test_file {
     struct weir_text *text;
     struct weir_node *root;
     struct weir_binder binder;
-    const char *pipeline_path;   /* NULL: it stands in the file */
-    struct weir_items cases;     /* struct weir_test_case */
+    const char *pipeline_path; /* NULL: it stands in the file */
+    struct weir_items cases;   /* struct weir_test_case */
+    struct weir_items answers; /* struct weir_test_answers: of every case */
+    struct weir_test_asker *askers;
+    size_t asker_count;
     struct weir_loading loading; /* the pipeline */
     struct weir_plan plan;
 };

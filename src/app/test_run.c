@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/test_answers.h"
 #include "base/clock.h"
 #include "conf/memory.h"
 #include "data/batch.h"
@@ -21,6 +22,7 @@ enum {
     ROUNDS_MAX = 20000,
     IDLE_ROUNDS = 2,      /* without any change: the engine is at rest */
     STALE_ROUNDS = 8,     /* waiting for time to pass */
+    SILENT_ROUNDS = 64,   /* without a commit: what is not answered stays so */
     INTERVAL_MS = 10000,  /* between two commits */
     TICK_MS = 100,        /* how often steps look at the clock */
     ADVANCE_STEPS = 1000, /* at most; else TICK_MS each */
@@ -32,6 +34,7 @@ struct run {
     struct weir_test_world *world;
     const struct weir_test_case *one;
     const struct weir_test_mode *mode;
+    struct weir_test_answering answering;
     struct weir_engine *engine; /* NULL: it has come to its end */
     struct weir_random dice;
     struct weir_arena *arena;
@@ -80,7 +83,8 @@ static void check_case(struct weir_test_file *file, const struct weir_test_case 
                                  : input->end           ? (const void *)&input->end
                                  : input->jump > 0      ? (const void *)&input->jump
                                  : input->jump_back > 0 ? (const void *)&input->jump_back
-                                                        : (const void *)&input->advance;
+                                 : input->advance > 0   ? (const void *)&input->advance
+                                                        : (const void *)&input->answers;
             struct weir_diag *diag =
                 weir_test_file_error(file, member, "nothing can happen after the end");
             weir_diag_hint(&file->diags, diag, "Only `{restart: true}` can follow `{end: true}`.");
@@ -199,7 +203,11 @@ static void look(struct run *run);
 static void start(struct run *run)
 {
     const struct weir_engine_options options = {
-        .clock = &run->world->clock, .seed = 1, .inline_lanes = true};
+        .clock = &run->world->clock,
+        .seed = 1,
+        .inline_lanes = true,
+        .answerer = &run->answering.answerer,
+    };
     struct weir_err err = {0};
     run->engine = weir_engine_new(&run->file->loading.loaded->config, &options, &err);
     if (run->engine == NULL) {
@@ -241,10 +249,22 @@ static bool is_read(const struct run *run, bool committed)
     return all && (!committed || run->world->open.count == 0);
 }
 
-/* Steps the engine until it is at rest, everything committed if `commits`; or to its end. */
+static int64_t sum_committed(const struct run *run)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < run->world->part_count; i++) {
+        sum += run->world->parts[i].committed;
+    }
+    return sum;
+}
+
+/* Steps the engine until it is at rest, everything committed if `commits`; or to its end. Nor does
+ * more happen when somebody does not answer. */
 static void drive(struct run *run, bool commits)
 {
-    int idle = 0;
+    int idle = 0, silent = 0;
+    int64_t committed = sum_committed(run);
+    run->answering.unanswered = 0;
     for (int round = 0; round < ROUNDS_MAX && run->engine != NULL; round++) {
         bool waits = commits || idle > STALE_ROUNDS;
         run->world->monotonic_ns += (waits ? INTERVAL_MS : TICK_MS) * WEIR_NS_PER_MS;
@@ -260,11 +280,29 @@ static void drive(struct run *run, bool commits)
         }
         idle = moved || run->world->changes != changes ? 0 : idle + 1;
         if (!run->world->ended && idle >= IDLE_ROUNDS && is_read(run, commits)) {
+            run->answering.unanswered = 0; /* what was open has been answered since */
+            return;
+        }
+        silent = sum_committed(run) != committed ? 0 : silent + 1;
+        committed = sum_committed(run);
+        if (run->answering.unanswered > 0 && silent >= SILENT_ROUNDS) {
             return;
         }
     }
     if (run->engine != NULL) {
         run->result->problem = "the pipeline does not come to rest";
+        drop_engine(run);
+    }
+}
+
+/* The same, and nothing comes that could answer later. */
+static void drive_to_the_end(struct run *run)
+{
+    drive(run, true);
+    if (run->engine != NULL && run->answering.unanswered > 0) {
+        run->result->problem = weir_arena_printf(run->arena, "%s gets no answer to %s",
+                                                 run->answering.asker->label, run->answering.asked);
+        run->world->dead = true; /* nothing more happens while it is taken down */
         drop_engine(run);
     }
 }
@@ -336,14 +374,15 @@ static void happen(struct run *run, const struct weir_test_input *input)
         }
         return;
     }
-    if (run->engine != NULL) {
-        drive(run, !shuffles || by_chance(run, 2));
+    if (run->engine != NULL) { /* which answer a question gets must not depend on chance */
+        drive(run, !shuffles || input->answers.count > 0 || by_chance(run, 2));
     }
+    weir_test_answering_change(&run->answering, &input->answers);
     if (input->restart) {
         restart(run);
     } else if (input->end && run->engine != NULL) {
         run->world->ended = true;
-        drive(run, true);
+        drive_to_the_end(run);
     } else if (input->advance > 0) {
         advance(run, input->advance);
     } else {
@@ -403,6 +442,7 @@ void weir_test_run(struct weir_test_file *file,
         world->dice = &run.dice;
         config->batch_size = 1 + (int64_t)weir_random_below(&run.dice, 8);
     }
+    weir_test_answering_init(&run.answering, file, world, one);
     make_parts(&run);
     start(&run);
     for (size_t i = 0; i < one->input.count && ret_result->problem == NULL; i++) {
@@ -412,13 +452,14 @@ void weir_test_run(struct weir_test_file *file,
         }
     }
     if (run.engine != NULL) {
-        drive(&run, true);
+        drive_to_the_end(&run);
     }
     if (run.engine != NULL) {
         collect(&run);
         world->dead = true; /* nothing more happens while it is taken down */
         drop_engine(&run);
     }
+    weir_test_answering_done(&run.answering);
     config->batch_size = batch_size;
     keep_outputs(&run);
 }

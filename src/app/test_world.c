@@ -148,8 +148,7 @@ static struct weir_slice keep(struct weir_test_world *world, struct weir_slice b
 
 /* --- the door ----------------------------------------------------------------------------------*/
 
-/* False: the process is dead, the call does not arrive. */
-static bool door_enter(struct weir_test_world *world, const char *what)
+bool weir_test_world_enter(struct weir_test_world *world, const char *what)
 {
     if (world->dead) {
         return false;
@@ -162,7 +161,7 @@ static bool door_enter(struct weir_test_world *world, const char *what)
     return !world->dead;
 }
 
-static weir_status door_leave(struct weir_test_world *world, weir_status status)
+weir_status weir_test_world_leave(struct weir_test_world *world, weir_status status)
 {
     if (world->calls == world->crash_at) {
         world->dead = true;
@@ -196,7 +195,8 @@ test_source_open(void *instance, const void *config, struct weir_ctx *ctx, struc
     self->config = config;
     self->ctx = ctx;
     struct weir_test_world *world = self->config->world;
-    return door_enter(world, "open") ? door_leave(world, WEIR_OK) : door_closed(err);
+    return weir_test_world_enter(world, "open") ? weir_test_world_leave(world, WEIR_OK)
+                                                : door_closed(err);
 }
 
 static void test_source_close(void *instance)
@@ -208,7 +208,8 @@ static weir_status test_source_start(void *instance, struct weir_err *err)
 {
     struct test_source *self = instance;
     struct weir_test_world *world = self->config->world;
-    return door_enter(world, "join") ? door_leave(world, WEIR_OK) : door_closed(err);
+    return weir_test_world_enter(world, "join") ? weir_test_world_leave(world, WEIR_OK)
+                                                : door_closed(err);
 }
 
 static void source_assign(struct test_source *self)
@@ -289,7 +290,7 @@ static weir_status test_source_read(
         bool mine = part->source == self->config->index && part->owned != NULL;
         there += mine && part->next < (int64_t)part->count ? part->count - (size_t)part->next : 0;
     }
-    if (there > 0 && !door_enter(world, "read")) {
+    if (there > 0 && !weir_test_world_enter(world, "read")) {
         return door_closed(err);
     }
     for (size_t i = 0; i < world->part_count && !world->dead; i++) {
@@ -307,7 +308,8 @@ static weir_status test_source_read(
             weir_intake_end(intake, part->owned);
         }
     }
-    return there > 0 ? door_leave(world, left == max ? WEIR_AGAIN : WEIR_OK) : WEIR_AGAIN;
+    return there > 0 ? weir_test_world_leave(world, left == max ? WEIR_AGAIN : WEIR_OK)
+                     : WEIR_AGAIN;
 }
 
 static weir_status test_source_seek(void *instance,
@@ -317,14 +319,14 @@ static weir_status test_source_seek(void *instance,
 {
     struct test_source *self = instance;
     struct weir_test_world *world = self->config->world;
-    if (!door_enter(world, "seek")) {
+    if (!weir_test_world_enter(world, "seek")) {
         return door_closed(err);
     }
     for (size_t i = 0; i < count; i++) {
         struct weir_test_part *part = items[i]->source_data;
         part->next = items[i]->read;
     }
-    return door_leave(world, WEIR_OK);
+    return weir_test_world_leave(world, WEIR_OK);
 }
 
 /* --- the sink ----------------------------------------------------------------------------------*/
@@ -347,7 +349,8 @@ test_sink_open(void *instance, const void *config, struct weir_ctx *ctx, struct 
     (void)ctx;
     self->config = config;
     struct weir_test_world *world = self->config->world;
-    return door_enter(world, "open") ? door_leave(world, WEIR_OK) : door_closed(err);
+    return weir_test_world_enter(world, "open") ? weir_test_world_leave(world, WEIR_OK)
+                                                : door_closed(err);
 }
 
 static void test_sink_close(void *instance)
@@ -396,7 +399,7 @@ static weir_status test_sink_write(void *instance,
     const struct sink_config *config = ((struct test_sink *)instance)->config;
     struct weir_test_world *world = config->world;
     (void)lane;
-    if (!door_enter(world, "write")) {
+    if (!weir_test_world_enter(world, "write")) {
         return door_closed(err);
     }
     const struct weir_partition *owned = batch->task; /* a task begins with its partition */
@@ -420,7 +423,7 @@ static weir_status test_sink_write(void *instance,
         };
         world->changes++;
     }
-    return door_leave(world, WEIR_OK);
+    return weir_test_world_leave(world, WEIR_OK);
 }
 
 /* --- the domain --------------------------------------------------------------------------------*/
@@ -456,14 +459,15 @@ static void test_domain_close(void *instance)
 static weir_status test_domain_begin(void *instance, struct weir_err *err)
 {
     struct weir_test_world *world = ((struct test_domain *)instance)->world;
-    return door_enter(world, "begin") ? door_leave(world, WEIR_OK) : door_closed(err);
+    return weir_test_world_enter(world, "begin") ? weir_test_world_leave(world, WEIR_OK)
+                                                 : door_closed(err);
 }
 
 static weir_status
 test_domain_commit(void *instance, const struct weir_commit *commit, struct weir_err *err)
 {
     struct weir_test_world *world = ((struct test_domain *)instance)->world;
-    if (!door_enter(world, "commit")) {
+    if (!weir_test_world_enter(world, "commit")) {
         return door_closed(err);
     }
     for (size_t i = 0; i < world->open.count; i++) {
@@ -485,18 +489,18 @@ test_domain_commit(void *instance, const struct weir_commit *commit, struct weir
         }
     }
     world->changes++;
-    return door_leave(world, WEIR_OK);
+    return weir_test_world_leave(world, WEIR_OK);
 }
 
 static weir_status test_domain_abort(void *instance, struct weir_err *err)
 {
     struct weir_test_world *world = ((struct test_domain *)instance)->world;
-    if (!door_enter(world, "abort")) {
+    if (!weir_test_world_enter(world, "abort")) {
         return door_closed(err);
     }
     world_abort(world);
     world->changes++;
-    return door_leave(world, WEIR_OK);
+    return weir_test_world_leave(world, WEIR_OK);
 }
 
 /* --- the state log -----------------------------------------------------------------------------*/
@@ -516,7 +520,7 @@ static weir_status test_log_open(
 {
     struct test_domain *self = instance;
     struct weir_test_world *world = self->world;
-    if (!door_enter(world, "open of the state log")) {
+    if (!weir_test_world_enter(world, "open of the state log")) {
         return door_closed(err);
     }
     self->log = NULL;
@@ -532,7 +536,7 @@ static weir_status test_log_open(
         }
     }
     *ret_entry_max = ENTRY_MAX;
-    return door_leave(world, WEIR_OK);
+    return weir_test_world_leave(world, WEIR_OK);
 }
 
 static weir_status
@@ -543,7 +547,7 @@ test_log_restore(void *instance,
                  struct weir_err *err)
 {
     const struct test_domain *self = instance;
-    if (!door_enter(self->world, "restore")) {
+    if (!weir_test_world_enter(self->world, "restore")) {
         return door_closed(err);
     }
     const struct weir_test_shard *shard = find_shard(self, index);
@@ -553,14 +557,14 @@ test_log_restore(void *instance,
             status = take(context, shard->entries[i].bytes, err);
         }
     }
-    return status == WEIR_OK ? door_leave(self->world, WEIR_OK) : status;
+    return status == WEIR_OK ? weir_test_world_leave(self->world, WEIR_OK) : status;
 }
 
 static weir_status
 test_log_append(void *instance, int32_t index, struct weir_slice entry, struct weir_err *err)
 {
     const struct test_domain *self = instance;
-    if (!door_enter(self->world, "append of state")) {
+    if (!weir_test_world_enter(self->world, "append of state")) {
         return door_closed(err);
     }
     struct weir_test_shard *shard = find_shard(self, index);
@@ -570,7 +574,7 @@ test_log_append(void *instance, int32_t index, struct weir_slice entry, struct w
     }
     shard->entries[shard->count++] =
         (struct entry){weir_conf_copy(&self->world->arena, entry), ENTRY_OPEN};
-    return door_leave(self->world, WEIR_OK);
+    return weir_test_world_leave(self->world, WEIR_OK);
 }
 
 static weir_status
@@ -585,13 +589,13 @@ static void test_log_cut(void *instance, int32_t index, int64_t place)
 {
     struct test_domain *self = instance;
     struct weir_test_shard *shard = find_shard(self, index);
-    if (!door_enter(self->world, "cut of the state log")) {
+    if (!weir_test_world_enter(self->world, "cut of the state log")) {
         return;
     }
     for (int64_t i = 0; i < place; i++) {
         shard->entries[i].state = ENTRY_GONE;
     }
-    (void)door_leave(self->world, WEIR_OK);
+    (void)weir_test_world_leave(self->world, WEIR_OK);
 }
 
 static const struct weir_state_log_ops test_log_ops = {
@@ -665,8 +669,8 @@ static const struct weir_component test_sink = {
 
 /* --- taking the place of others ----------------------------------------------------------------*/
 
-static const void *
-find_member(const struct weir_chosen *chosen, const char *name, enum weir_type type)
+const void *
+weir_test_world_member(const struct weir_chosen *chosen, const char *name, enum weir_type type)
 {
     const struct weir_field *field = chosen->described->fields;
     for (; field != NULL && field->type != WEIR_TYPE_END; field++) {
@@ -686,8 +690,8 @@ static void replace_sink(struct weir_test_world *world,
     *config = (struct sink_config){
         .world = world,
         .index = (*index)++,
-        .key = find_member(chosen, "key", WEIR_TYPE_JQ),
-        .topic = find_member(chosen, "topic", WEIR_TYPE_TEMPLATE),
+        .key = weir_test_world_member(chosen, "key", WEIR_TYPE_JQ),
+        .topic = weir_test_world_member(chosen, "topic", WEIR_TYPE_TEMPLATE),
     };
     chosen->described = &test_sink.described;
     chosen->config = config;
@@ -743,9 +747,9 @@ const char *weir_test_world_topic(const struct weir_test_file *file, unsigned so
 {
     const struct weir_plan_edge *edge = &file->plan.sources[source];
     const struct weir_chosen chosen = {&edge->component->described, edge->config, {NULL, 0, 0}};
-    const char *const *topic = find_member(&chosen, "topic", WEIR_TYPE_STR);
-    const struct weir_strs *topics = find_member(&chosen, "topics", WEIR_TYPE_STRS);
-    const char *const *path = find_member(&chosen, "path", WEIR_TYPE_STR);
+    const char *const *topic = weir_test_world_member(&chosen, "topic", WEIR_TYPE_STR);
+    const struct weir_strs *topics = weir_test_world_member(&chosen, "topics", WEIR_TYPE_STRS);
+    const char *const *path = weir_test_world_member(&chosen, "path", WEIR_TYPE_STR);
     if (topic != NULL && *topic != NULL) {
         return *topic;
     }

@@ -70,6 +70,13 @@ struct weir_test_world {
     uint64_t changes; /* grows with everything that happens */
 };
 
+/* Every call that would reach the outside. False: the process is dead, the call does not arrive. */
+bool weir_test_world_enter(struct weir_test_world *world, const char *what);
+/* The process may die before it learns of the status. */
+weir_status weir_test_world_leave(struct weir_test_world *world, weir_status status);
+/* A member of a component's configuration; NULL: it has none of that name and type. */
+const void *
+weir_test_world_member(const struct weir_chosen *chosen, const char *name, enum weir_type type);
 /* Empties the world. A world is zeroed before its first reset. */
 void weir_test_world_reset(struct weir_test_world *world, int64_t wall_ms);
 void weir_test_world_done(struct weir_test_world *world);

@@ -128,6 +128,9 @@ struct weir_branch {
     struct weir_chain chain;
 };
 
+/* status.c, any thread: the first step that asks and gets no answer; NULL: there is none. */
+const struct weir_stage *weir_chain_find_stuck(const struct weir_chain *chain);
+
 struct weir_source {
     const struct weir_component *component;
     void *self;

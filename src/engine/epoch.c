@@ -515,6 +515,21 @@ int64_t weir_epoch_deadline_ns(const struct weir_engine *engine)
     WEIR_UNREACHABLE();
 }
 
+/* Why the lanes do not come to the end of what the epoch would hold half of. */
+static weir_status epoch_is_held(const struct weir_engine *engine, struct weir_err *err)
+{
+    const struct weir_stage *asking = weir_chain_find_stuck(&engine->front);
+    asking = asking == NULL ? weir_chain_find_stuck(&engine->chain) : asking;
+    if (asking == NULL) {
+        return weir_fail(err, WEIR_UNAVAILABLE, "the sinks take nothing");
+    }
+    weir_status status =
+        weir_fail(err, WEIR_UNAVAILABLE, "%s gets no answer, and the epoch needs it", asking->name);
+    weir_err_hint(err, "A step before it keeps state. It is asked again; should answers be there "
+                       "in a while, a longer transaction_timeout waits for them.");
+    return status;
+}
+
 void weir_epoch_tick(struct weir_engine *engine, int64_t now_ns)
 {
     if (engine->state != WEIR_EPOCH_WAITING && !engine->committing && epoch_answer_lanes(engine)) {
@@ -541,11 +556,11 @@ void weir_epoch_tick(struct weir_engine *engine, int64_t now_ns)
             engine->opened_ns = now_ns;
             break;
         }
-        int64_t patience_ns = engine->config->transaction_timeout * WEIR_NS_PER_MS / 3;
+        int64_t patience_ns = weir_plan_patience_ms(engine->config) * WEIR_NS_PER_MS;
         if (!epoch_close(engine, now_ns + patience_ns)) {
             if (engine->domain != NULL) {
                 struct weir_err err = {0};
-                (void)!weir_fail(&err, WEIR_UNAVAILABLE, "the sinks take nothing");
+                (void)!epoch_is_held(engine, &err);
                 weir_epoch_abort(engine, &err);
             } else {
                 engine->opened_ns = now_ns + PAUSE_RETRY_MS * WEIR_NS_PER_MS;

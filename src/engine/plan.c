@@ -314,6 +314,18 @@ uint32_t weir_plan_state_version(const struct weir_component *component, const v
     return component->state_version << 24 | (layout & 0xFFFFFF);
 }
 
+static void
+plan_add_asker(struct weir_plan *plan, const struct weir_step_config *step, const char *name)
+{
+    plan->askers[plan->asker_count++] = (struct weir_plan_asker){
+        .component = component_of(step->component.described),
+        .config = step->component.config,
+        .name = name,
+        .label = step->name,
+        .is_within = plan->stateful_step_count > 0,
+    };
+}
+
 static void plan_add_steps(struct weir_plan *plan,
                            const struct weir_items *steps,
                            const char *prefix,
@@ -327,6 +339,9 @@ static void plan_add_steps(struct weir_plan *plan,
             plan->stateful_steps[plan->stateful_step_count++] = (struct weir_plan_step){
                 &weir_exchange_reader, weir_arena_printf(arena, "%s.exchange", name),
                 weir_plan_state_version(&weir_exchange_reader, NULL)};
+        }
+        if (component->ops.step->ask != NULL) {
+            plan_add_asker(plan, step, name);
         }
         if (component->stateful) {
             plan->stateful_steps[plan->stateful_step_count++] = (struct weir_plan_step){
@@ -344,15 +359,22 @@ static void plan_find_steps(struct weir_plan *plan,
         count += WEIR_ITEMS_AT(struct weir_branch_config, &config->branches, i)->steps.count;
     }
     plan->stateful_steps = weir_arena_calloc(arena, 2 * count + 1, sizeof(*plan->stateful_steps));
-    WEIR_ASSERT(plan->stateful_steps != NULL);
+    plan->askers = weir_arena_calloc(arena, count + 1, sizeof(*plan->askers));
+    WEIR_ASSERT(plan->stateful_steps != NULL && plan->askers != NULL);
     plan_add_steps(plan, &config->steps, "", arena);
+    size_t in_branches = plan->asker_count;
     for (size_t i = 0; i < config->branches.count; i++) {
+        size_t asked = plan->asker_count, kept = plan->stateful_step_count;
         const struct weir_branch_config *branch =
             WEIR_ITEMS_AT(struct weir_branch_config, &config->branches, i);
         plan_add_steps(plan, &branch->steps,
                        branch->name != NULL ? weir_arena_printf(arena, "%s.", branch->name)
                                             : weir_arena_printf(arena, "branches[%zu].", i),
                        arena);
+        /* A record goes through one branch after the other. */
+        for (size_t k = 0; plan->stateful_step_count > kept && k < asked; k++) {
+            plan->askers[k].is_within = plan->askers[k].is_within || k >= in_branches;
+        }
     }
     plan->stateful = plan->stateful_step_count > 0;
 }
@@ -448,8 +470,8 @@ static weir_status plan_check_topics(struct weir_plan *plan, struct weir_err *er
     }
     const struct weir_plan_edge *edge = &plan->sources[0];
     const struct weir_component *component = edge->component;
-    const char *path = component->reads_several == NULL ? NULL
-                                                        : component->reads_several(edge->config);
+    const char *path =
+        component->reads_several == NULL ? NULL : component->reads_several(edge->config);
     if (path == NULL && plan->source_count == 1) {
         return WEIR_OK;
     }
@@ -457,9 +479,10 @@ static weir_status plan_check_topics(struct weir_plan *plan, struct weir_err *er
     weir_status status =
         weir_fail(err, WEIR_CONFIG, "the step %.100s keeps state, and so reads one topic",
                   plan->stateful_steps[0].name);
-    weir_err_hint(err, "Write `exchange: topic` and a `name` beside it: that brings the records of a key "
-                       "together from all `topics` of one source. Or give each topic its own "
-                       "pipeline.");
+    weir_err_hint(
+        err, "Write `exchange: topic` and a `name` beside it: that brings the records of a key "
+             "together from all `topics` of one source. Or give each topic its own "
+             "pipeline.");
     weir_err_path(err, path == NULL ? "" : path);
     return status;
 }
@@ -642,6 +665,45 @@ static void plan_take_weakest(struct weir_plan *plan, const struct weir_pipeline
     }
 }
 
+/* --- answers -----------------------------------------------------------------------------------*/
+
+int64_t weir_plan_patience_ms(const struct weir_pipeline_config *config)
+{
+    return config->transaction_timeout / 3;
+}
+
+/* A transaction must not be given up before an answer can be there: it would ask for ever. */
+static weir_status plan_check_answers(struct weir_plan *plan,
+                                      const struct weir_pipeline_config *config,
+                                      struct weir_arena *arena,
+                                      struct weir_err *err)
+{
+    int64_t patience_ms = weir_plan_patience_ms(config);
+    for (size_t i = 0; plan->domain != NULL && i < plan->asker_count; i++) {
+        const struct weir_plan_asker *asker = &plan->askers[i];
+        int64_t timeout_ms = asker->component->ops.step->ask->patience(asker->config);
+        if (!asker->is_within || timeout_ms <= patience_ms) {
+            continue;
+        }
+        struct weir_plan_edge *blamed = weir_arena_calloc(arena, 1, sizeof(*blamed));
+        WEIR_ASSERT(blamed != NULL);
+        *blamed = (struct weir_plan_edge){
+            .component = asker->component, .config = asker->config, .name = asker->name};
+        plan->blamed_edge = blamed;
+        weir_status status = weir_fail(
+            err, WEIR_CONFIG,
+            "an answer may take %lld ms, and the transaction that needs it is given up after %lld",
+            (long long)timeout_ms, (long long)patience_ms);
+        weir_err_hint(err,
+                      "A step before it keeps state, so nothing is committed without the answers. "
+                      "Write `transaction_timeout: %llds` or more, or a shorter `timeout`.",
+                      (long long)(3 * timeout_ms + 999) / 1000);
+        weir_err_path(err, "timeout");
+        return status;
+    }
+    return WEIR_OK;
+}
+
 /* --- the wish ----------------------------------------------------------------------------------*/
 
 static weir_status plan_check_wish(struct weir_plan *plan,
@@ -781,6 +843,9 @@ weir_status weir_plan_make(struct weir_plan *plan,
     }
     if (status == WEIR_OK) {
         status = plan_check_topics(plan, err);
+    }
+    if (status == WEIR_OK) {
+        status = plan_check_answers(plan, config, arena, err);
     }
     if (status != WEIR_OK) {
         return status;

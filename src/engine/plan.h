@@ -38,6 +38,15 @@ struct weir_plan_step {
     uint32_t version; /* weir_plan_state_version */
 };
 
+/* A step that asks. */
+struct weir_plan_asker {
+    const struct weir_component *component;
+    const void *config;
+    const char *name, *label; /* as above, the user's or NULL */
+    bool is_within; /* a step before it may change state: an epoch is complete only with its answers
+                     */
+};
+
 struct weir_step_config;
 
 struct weir_plan {
@@ -57,6 +66,8 @@ struct weir_plan {
     size_t source_count, sink_count;
     struct weir_plan_step *stateful_steps;
     size_t stateful_step_count;
+    struct weir_plan_asker *askers;
+    size_t asker_count;
     const struct weir_step_config *exchange; /* the step with an exchange in front; NULL: none */
     size_t exchange_at;                      /* among the pipeline's steps */
     int32_t exchange_shards;
@@ -65,7 +76,8 @@ struct weir_plan {
     const char *exchange_topic_name; /* of the topic; in memory "64 shards" */
     const void *exchange_source_config, *exchange_sink_config; /* of the topic */
     const void *blame; /* the member of the configuration that an error is about; NULL: guarantee */
-    const struct weir_plan_edge *blamed_edge; /* … or the source, with the error's path in it */
+    const struct weir_plan_edge
+        *blamed_edge; /* … or the source or step, with the error's path in it */
 };
 
 struct weir_pipeline_config;
@@ -79,6 +91,10 @@ const char *weir_plan_step_name(const struct weir_step_config *step,
 /* What state is kept under: the component's version in the first byte, the configuration's layout
  * in the others. */
 uint32_t weir_plan_state_version(const struct weir_component *component, const void *config);
+
+/* How long the lanes have to come to the end of what belongs to an epoch, answers included, when
+ * it closes; a transaction is aborted then. */
+int64_t weir_plan_patience_ms(const struct weir_pipeline_config *config);
 
 /* Everything is allocated in the arena. Fails with WEIR_CONFIG when a written `guarantee:` cannot
  * be had. connect: compares systems by their identity where addresses differ. */

@@ -261,21 +261,27 @@ void weir_engine_show_restoring(struct weir_engine *engine, bool restoring)
     pthread_mutex_unlock(&engine->shown_lock);
 }
 
-/* Steps that ask and get no answer. True: there are some. */
+const struct weir_stage *weir_chain_find_stuck(const struct weir_chain *chain)
+{
+    const struct weir_stage *found = NULL;
+    for (size_t i = 0; i < chain->stage_count && found == NULL; i++) {
+        const struct weir_stage *stage = &chain->stages[i];
+        found = stage->asks != NULL && weir_asks_are_stuck(stage->asks) ? stage : NULL;
+    }
+    for (size_t i = 0; i < chain->branch_count && found == NULL; i++) {
+        found = weir_chain_find_stuck(&chain->branches[i].chain);
+    }
+    return found;
+}
+
+/* A step that asks and gets no answer. True: there is one. */
 static bool put_stuck(const struct weir_chain *chain, struct weir_strbuf *reasons)
 {
-    bool any = false;
-    for (size_t i = 0; i < chain->stage_count; i++) {
-        const struct weir_stage *stage = &chain->stages[i];
-        if (stage->asks != NULL && weir_asks_are_stuck(stage->asks)) {
-            weir_strbuf_printf(reasons, "%s gets no answer\n", stage->name);
-            any = true;
-        }
+    const struct weir_stage *stuck = weir_chain_find_stuck(chain);
+    if (stuck != NULL) {
+        weir_strbuf_printf(reasons, "%s gets no answer\n", stuck->name);
     }
-    for (size_t i = 0; i < chain->branch_count; i++) {
-        any = put_stuck(&chain->branches[i].chain, reasons) || any;
-    }
-    return any;
+    return stuck != NULL;
 }
 
 bool weir_engine_is_ready(struct weir_engine *engine, struct weir_strbuf *reasons)

@@ -261,20 +261,139 @@ cases:
         self.assertIn('no case has "nothing"',
                       self.weir("test", "--case", "nothing", "t.yaml", code=1).stderr)
 
-    def test_step_that_asks(self):
-        self.write("asks.yaml", """
+    PRICES = """
 pipeline:
+  name: prices
+  source: {kafka: {brokers: "nowhere:9092", topic: orders}}
+  steps:
+    - nats_request: {url: "nowhere:4222", subject: {jq: '"prices." + .shop'}, request: .item,
+                     result: '{item, got: $answer}'}
+    - nats_kv: {url: "nowhere:4222", bucket: b, key: .item, answer: text, result: '. + {kind: $answer}'}
+  sink: {kafka: {topic: priced}}
+  on_error: skip
+cases:
+"""
+
+    def test_steps_that_ask(self):
+        """By table, by program, with another answer later, with an error, after a silence; the same again
+        with crashes at each question and with answers that get lost."""
+        self.write("asks.yaml", self.PRICES + """
+  - name: all answers
+    answers:
+      nats_request:
+        tea: {price: 3}
+        jam: null
+      nats_kv: {tea: drink, mud: soil}
+    input:
+      - {json: {shop: a, item: tea}}
+      - {json: {shop: a, item: jam}, partition: 1}
+      - answers: {nats_request: '{price: 4, shop: $record.topic}'}
+      - {json: {shop: b, item: tea}}
+      - answers: {nats_request: 'if . == "mud" then error("404: we have none") else {} end'}
+      - {json: {shop: a, item: mud}}
+      - {json: {shop: a, item: tea}, partition: 1}
+      - answers: {nats_request: {}}
+      - {json: {shop: a, item: silk}}
+      - {advance: 1m}
+      - answers: {nats_request: {silk: 9}}
+      - {json: {shop: a, item: silk}}
+      - {end: true}
+    expect:
+      sink:
+        - {json: {item: tea, got: {price: 3}, kind: drink}}
+        - {json: {item: jam, got: null, kind: null}}
+        - {json: {item: tea, got: {price: 4, shop: prices.b}, kind: drink}}
+        - {json: {item: tea, got: {}, kind: drink}}
+        - {json: {item: silk, got: 9, kind: null}}
+        - {json: {item: silk, got: 9, kind: null}}
+    records: {ok: 6, skipped: 1}
+""")
+        self.weir("test", "asks.yaml")
+        self.weir("test", "--shuffle-batches", "--crash", "asks.yaml")
+
+    def test_other_answer_than_expected(self):
+        self.write("asks.yaml", self.PRICES + """
+  - name: one
+    answers: {nats_request: '1', nats_kv: {tea: drink}}
+    input: [{json: {shop: a, item: tea}}]
+    expect: {sink: [{json: {item: tea, got: 2, kind: drink}}]}
+""")
+        self.assertIn(".got: 2 expected, 1 came", self.weir("test", "asks.yaml", code=1).stdout)
+
+    def test_question_without_answer(self):
+        for end in ("", ", {end: true}"):
+            self.write("asks.yaml", self.PRICES + f"""
+  - name: silence
+    answers: {{nats_request: {{tea: 1}}, nats_kv: {{}}}}
+    input: [{{json: {{shop: a, item: mud}}}}{end}]
+    expect: {{}}
+""")
+            self.assertEqual(self.weir("test", "asks.yaml", code=1).stdout,
+                             "FAIL  silence (asks.yaml:13)\n  nats_request gets no answer to mud\n"
+                             "0 passed, 1 failed\n")
+
+    ASKS = """pipeline:
   name: asks
   source: {stdin: {}}
   branches:
-    - name: looked_up
-      steps: [nats_kv: {url: "localhost:4222", bucket: b, key: .k, result: .}]
+    - name: one
+      steps: [{nats_kv: {url: "nowhere:4222", bucket: b, key: .k, result: .}}]
+      sink: {stdout: {}}
+    - name: two
+      steps:
+        - nats_kv: {url: "nowhere:4222", bucket: b, key: .k, result: .}
+        - name: second
+          nats_request: {url: "nowhere:4222", subject: b, result: .}
       sink: {stdout: {}}
 cases:
-  - {name: one, input: [{json: {k: a}}], expect: {}}
+"""
+
+    def wrong_answers(self, case, said):
+        self.write("asks.yaml", self.ASKS + case)
+        self.assertEqual(self.weir("test", "asks.yaml", code=1).stderr, said)
+
+    def test_wrong_answers(self):
+        hint = ("      = hint: Write the answers below the name of their step: `answers: {nats_kv: {KEY: VALUE}}`, "
+                "or a jq program that gets the question.\n")
+        self.wrong_answers("  - {name: one, answers: {second: [1]}}\n", """\
+asks.yaml:15:35: error: the answers of a step are a table or a jq program, not a list
+   15 |   - {name: one, answers: {second: [1]}}
+      |                                   ^
+""" + hint)
+        self.wrong_answers("  - {name: one, answers: nobody}\n", """\
+asks.yaml:15:26: error: `answers` is a mapping, not text
+   15 |   - {name: one, answers: nobody}
+      |                          ^
+""" + hint)
+        self.wrong_answers("  - {name: one, answers: {second: '.a | ('}}\n", """\
+asks.yaml:15:42: error: unexpected the end of the program, expected a value or a path
+   15 |   - {name: one, answers: {second: '.a | ('}}
+      |                                          ^
 """)
-        self.assertIn("the step nats_kv asks a server, and a test has none",
-                      self.weir("test", "asks.yaml", code=1).stderr)
+        self.wrong_answers("  - {name: one, input: [{answers: {second: .a}, end: true}]}\n", """\
+asks.yaml:15:49: error: only one of "value", "json", "tombstone", "advance", "jump", "jump_back", "restart", "end" and "answers" can be given
+   15 |   - {name: one, input: [{answers: {second: .a}, end: true}]}
+      |                                                 ^~~
+      = hint: A line of `input` is a record (value, json or tombstone) or something that happens.
+""")
+        self.wrong_answers("  - {name: one, answers: {'one.steps[0].nats_kv': {}, second: {}, nats_kv: {}}}\n", """\
+asks.yaml:15:12: error: the step two.steps[0].nats_kv asks, and nothing says what is answered
+   15 |   - {name: one, answers: {'one.steps[0].nats_kv': {}, second: {}, nats_kv: {}}}
+      |            ^~~
+      = hint: Write `answers: {'two.steps[0].nats_kv': {KEY: VALUE}}` beside `input`, or above the cases for all of them.
+asks.yaml:15:67: error: the pipeline has no step "nats_kv" that asks
+   15 |   - {name: one, answers: {'one.steps[0].nats_kv': {}, second: {}, nats_kv: {}}}
+      |                                                                   ^~~~~~~
+      = hint: Those that ask: one.steps[0].nats_kv, two.steps[0].nats_kv, second.
+""")
+        self.write("asks.yaml", "pipeline: {name: d, source: {stdin: {}}, sink: {stdout: {}}}\n"
+                                "answers: {nats_kv: {}}\ncases: [{name: one}]\n")
+        self.assertEqual(self.weir("test", "asks.yaml", code=1).stderr, """\
+asks.yaml:2:11: error: the pipeline has no step "nats_kv" that asks
+    2 | answers: {nats_kv: {}}
+      |           ^~~~~~~
+      = hint: None of its steps does.
+""")
 
     def test_reports(self):
         self.change("dead: 2", "dead: 3")

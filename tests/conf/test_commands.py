@@ -89,6 +89,18 @@ class Commands(unittest.TestCase):
         self.assertTrue(all(len(line) <= 100 for line in weir("docs", "pipeline").stdout.splitlines()))
         self.assertIn('did you mean "kafka"?', weir("docs", "kafak").stderr)
 
+    def test_explain_says_who_is_asked_again(self):
+        pipeline = (pathlib.Path(__file__).parent / "pipelines" / "answers_in_time.yaml").read_text()
+        text = weir("explain", "-", stdin=pipeline).stdout
+        self.assertIn("""
+questions
+  steps[0].nats_kv         asks again when nothing came for 1m; commits do not wait for its answers
+  steps[2].nats_request    asks again when nothing came for 5s; commits wait for its answers
+  a record may ask several times, also after a crash or an abort, and then get another answer;
+  the guarantee is that of the outputs: who is asked must bear repetitions, each with the same id
+""", text)
+        self.assertNotIn("questions", weir("explain", "-", stdin=GOOD).stdout)
+
     def test_the_environment_is_a_pipeline(self):
         env = {**KAFKA, "CONSUMER_GROUP": "billing", "WORKER_COUNT": "3", "FLUSH_INTERVAL": "250ms",
                "STEPS": 'select(.paid) | {id, who: "it\'s"}'}

@@ -95,5 +95,22 @@ def zombie(context):
     assert repeated, "nobody asked twice"
 
 
+@case
+def transaction_without_answers(context):
+    """It is given up, says whose answers it lacks, and begins again until they come; nothing is committed before."""
+    flow = AtomicFlow(context)
+    flow.add(500)
+    steps = counts_and_asks(flow.server)
+    steps[-1]["nats_request"]["timeout"] = "300ms"
+    weir = flow.weir(steps=steps, transaction_timeout="1s")
+    said = "steps[2].nats_request gets no answer, and the epoch needs it"
+    wait.until(lambda: weir.text().count(said) >= 2, 60, "it is given up twice")
+    assert weir.metric("stream_requests_total", status="nobody") > 0 and flow.found() == []
+    Service(context, flow.server)
+    flow.wait_out(flow.total())
+    weir.term()
+    check(flow)
+
+
 if __name__ == "__main__":
     main()

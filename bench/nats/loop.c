@@ -3,10 +3,12 @@
  * What a programmer writes by hand over nats.c: the measure for weir's NATS component
  * (bench/nats/run).
  *
- *     loop pull URL STREAM COUNT                 requests of 1,000, two under way, each message
- * acknowledged loop publish URL SUBJECT COUNT [id]        4,096 under way, acknowledgements
- * counted; with Nats-Msg-Id loop pass URL STREAM SUBJECT COUNT [id]    both: acknowledged when what
- * it became is
+ *     loop pull URL STREAM COUNT [all]           requests of 1,000, two under way, each message
+ *                                                acknowledged; `all`: the last of 1,000
+ *     loop publish URL SUBJECT COUNT [id]        4,096 under way, acknowledgements counted; `id`:
+ *                                                with Nats-Msg-Id
+ *     loop pass URL STREAM SUBJECT COUNT [id]    both: acknowledged when what it became is; `id`:
+ *                                                with ids, and the last of 1,000
  *
  * The consumer is `loop`, durable, made by the caller. No error handling beyond ending.
  */
@@ -96,7 +98,7 @@ static void ask(const char *stream, const char *prefix)
           "request");
 }
 
-static void run_pull(const char *stream, const char *to, int64_t count, bool id)
+static void run_pull(const char *stream, const char *to, int64_t count, bool id, bool all)
 {
     char prefix[100], ack_prefix[100];
     natsSubscription *messages = inbox(prefix), *acks = inbox(ack_prefix);
@@ -116,7 +118,10 @@ static void run_pull(const char *stream, const char *to, int64_t count, bool id)
             take_acks(acks, BATCH);
         }
         for (int i = 0; i < BATCH; i++) {
-            check(natsConnection_Publish(connection, natsMsg_GetReply(held[i]), "+ACK", 4), "ack");
+            if (!all || i == BATCH - 1) {
+                check(natsConnection_Publish(connection, natsMsg_GetReply(held[i]), "+ACK", 4),
+                      "ack");
+            }
             natsMsg_Destroy(held[i]);
         }
     }
@@ -130,13 +135,13 @@ int main(int argc, char **argv)
         return 2;
     }
     check(natsConnection_ConnectTo(&connection, argv[2]), "connect");
-    bool id = strcmp(argv[argc - 1], "id") == 0;
+    bool id = strcmp(argv[argc - 1], "id") == 0, all = strcmp(argv[argc - 1], "all") == 0;
     if (strcmp(argv[1], "publish") == 0) {
         run_publish(argv[3], strtoll(argv[4], NULL, 10), id);
     } else if (strcmp(argv[1], "pull") == 0) {
-        run_pull(argv[3], NULL, strtoll(argv[4], NULL, 10), false);
+        run_pull(argv[3], NULL, strtoll(argv[4], NULL, 10), false, all);
     } else {
-        run_pull(argv[3], argv[4], strtoll(argv[5], NULL, 10), id);
+        run_pull(argv[3], argv[4], strtoll(argv[5], NULL, 10), id, id);
     }
     natsConnection_Destroy(connection);
     return 0;

@@ -227,7 +227,8 @@ struct weir_source_ops {
                         size_t count,
                         struct weir_err *err);
     /* control: makes `closing` of these partitions durable (WEIR_POSITIONS_GROUP, when there is no
-     * transaction). WEIR_ABORTED: no longer ours. May be NULL. */
+     * transaction). WEIR_AGAIN: under way, to be asked again; it wakes control when it is done.
+     * WEIR_ABORTED: no longer ours. May be NULL. */
     weir_status (*commit)(void *self,
                           struct weir_partition *const *items,
                           size_t count,

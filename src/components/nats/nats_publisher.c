@@ -78,24 +78,41 @@ static void read_json(struct nats_publisher *self,
 }
 
 /* {"stream":"S","seq":1} is by far the most frequent answer; parsing is for the others. */
+static bool is_plain(struct weir_slice text, const char *stream)
+{
+    static const char head[] = "{\"stream\":\"", middle[] = "\",\"seq\":";
+    const size_t head_size = sizeof(head) - 1, middle_size = sizeof(middle) - 1;
+    if (text.size < head_size || memcmp(text.data, head, head_size) != 0) {
+        return false;
+    }
+    const char *at = text.data + head_size, *end = text.data + text.size;
+    const char *quote = memchr(at, '"', (size_t)(end - at));
+    if (quote == NULL || (size_t)(end - quote) < middle_size + 2 ||
+        memcmp(quote, middle, middle_size) != 0 ||
+        (stream != NULL && ((size_t)(quote - at) != strlen(stream) ||
+                            memcmp(at, stream, (size_t)(quote - at)) != 0))) {
+        return false;
+    }
+    at = quote + middle_size;
+    while (*at >= '0' && *at <= '9' && at < end - 1) {
+        at++;
+    }
+    return at == end - 1 && *at == '}';
+}
+
 static void read_answer(struct nats_publisher *self, natsMsg *message, struct heap *heap)
 {
-    const char *text = natsMsg_GetData(message), *subject = natsMsg_GetSubject(message);
-    size_t size = (size_t)natsMsg_GetDataLength(message), prefix = strlen(self->client->prefix);
-    uint64_t number = strtoull(subject + prefix, NULL, 10);
+    const struct weir_slice text = {natsMsg_GetData(message),
+                                    (size_t)natsMsg_GetDataLength(message)};
+    uint64_t number =
+        strtoull(natsMsg_GetSubject(message) + strlen(self->client->prefix), NULL, 10);
     heap->numbers[heap->count++] = number;
-    const char *stream = self->settings.stream != NULL ? self->settings.stream : "";
-    static const char head[] = "{\"stream\":\"";
-    size_t length = strlen(stream);
-    if (size > sizeof(head) + length && memcmp(text, head, sizeof(head) - 1) == 0 &&
-        memcmp(text + sizeof(head) - 1, stream, length) == 0 &&
-        (length == 0 || text[sizeof(head) - 1 + length] == '"') &&
-        memmem(text, size, "\"duplicate\"", 11) == NULL) {
+    if (is_plain(text, self->settings.stream)) {
         return;
     }
     struct weir_err err = {0};
     bool is_duplicate = false;
-    read_json(self, (struct weir_slice){text, size}, &is_duplicate, &err);
+    read_json(self, text, &is_duplicate, &err);
     heap->duplicates += is_duplicate;
     if (err.status != WEIR_OK && heap->failed == 0) {
         heap->failed = number;

@@ -8,7 +8,7 @@
  *
  * The server sends a heartbeat to requests that wait. When nothing is heard for more than twice its
  * time, the requests are taken for lost (the consumer was deleted, a leader changed) and the
- * consumer is looked at.
+ * consumer is looked at; so it is when nobody takes acknowledgements.
  *
  * A message stays in the window until its position is committed, for as long as that takes: the
  * server is told in time that work goes on (+WPI). What it delivers once more although the window
@@ -28,7 +28,7 @@
 #include "base/wake.h"
 
 enum { WAIT_MS = 100, HEARTBEAT_MS = 2000, EXPIRES_MS = 30000, CHUNK_MAX = 500 };
-enum { ACK_TIMEOUT_MS = 2000, GIVE_BACK_MS = 100, DRAIN_MS = 1000 };
+enum { GIVE_BACK_MS = 100, GIVE_BACK_TIMEOUT_MS = 2000, DRAIN_MS = 1000, HEAP_MS = 1 };
 #define NS_PER_MS 1000000LL
 
 static int64_t reader_now(const struct nats_reader *self)
@@ -45,6 +45,7 @@ static void reader_push(struct nats_reader *self, struct nats_chunk *chunk)
         return;
     }
     chunk->touched_ns = reader_now(self);
+    nats_acker_saw(&self->acker, chunk->highest);
     /* Long before the window is full, so that lanes have something to do while it is committed. */
     self->unclosed += chunk->base.bytes;
     if (self->unclosed >= self->budget / 4) {
@@ -242,7 +243,8 @@ static weir_status reader_check_order(struct nats_reader *self,
 
 /* --- receiving ---------------------------------------------------------------------------------*/
 
-/* Takes what is there, waiting for the first message. */
+/* Takes what is there, waiting for the first message. When they come often, in heaps: waking for
+ * each costs more than all the rest. */
 static weir_status reader_receive(struct nats_reader *self, struct weir_err *err)
 {
     natsMsg *message = NULL;
@@ -252,6 +254,9 @@ static weir_status reader_receive(struct nats_reader *self, struct weir_err *err
     }
     uint64_t queued = 0;
     if (code == NATS_OK) {
+        if (reader_now(self) - self->heard_ns < HEAP_MS * NS_PER_MS) {
+            (void)weir_thread_pause(&self->thread, HEAP_MS);
+        }
         self->heard_ns = reader_now(self);
         (void)natsSubscription_QueuedMsgs(self->client->inbox, &queued);
     }
@@ -349,14 +354,16 @@ static weir_status reader_top_up(struct nats_reader *self, struct weir_err *err)
 
 static weir_status reader_check_silence(struct nats_reader *self, struct weir_err *err)
 {
-    if (self->pull_count == 0 ||
-        reader_now(self) - self->heard_ns < (2 * HEARTBEAT_MS + 500) * NS_PER_MS) {
+    bool is_silent = self->pull_count > 0 && reader_now(self) - self->heard_ns >=
+                                                 (2 * HEARTBEAT_MS + 500) * NS_PER_MS;
+    if (is_silent) {
+        WEIR_LOG_WARN(self->ctx->log, "no heartbeat of the consumer; asking again",
+                      WEIR_F("stream", self->stream.name), WEIR_F("durable", self->consumer.name));
+        self->pull_count = 0;
+        self->was_waiting = false;
+    } else if (!atomic_exchange(&self->acker.is_unheard, false)) {
         return WEIR_OK;
     }
-    WEIR_LOG_WARN(self->ctx->log, "no heartbeat of the consumer; asking again",
-                  WEIR_F("stream", self->stream.name), WEIR_F("durable", self->consumer.name));
-    self->pull_count = 0;
-    self->was_waiting = false;
     struct weir_arena arena;
     struct weir_value info;
     weir_arena_init(&arena, 0);
@@ -392,25 +399,6 @@ static weir_status reader_try(struct nats_reader *self, struct weir_err *err)
 
 /* --- what the server is told -------------------------------------------------------------------*/
 
-/* Sends `body` for the messages with numbers in [from, to) of the chunk. */
-static natsStatus chunk_tell(struct nats_client *client,
-                             const struct nats_chunk *chunk,
-                             int64_t from,
-                             int64_t to,
-                             const char *body)
-{
-    natsStatus code = NATS_OK;
-    int size = (int)strlen(body);
-    int64_t end = weir_chunk_end(&chunk->base);
-    int64_t stop = to < end ? to : end;
-    for (int64_t at = from > chunk->base.start ? from : chunk->base.start;
-         at < stop && code == NATS_OK; at++) {
-        const char *subject = natsMsg_GetReply(chunk->items[at - chunk->base.start].message);
-        code = natsConnection_Publish(client->connection, subject, body, size);
-    }
-    return code;
-}
-
 /* Work on a message may take longer than the server waits for its acknowledgement. */
 static void reader_touch(struct nats_reader *self)
 {
@@ -423,7 +411,7 @@ static void reader_touch(struct nats_reader *self)
     while (chunk != NULL) {
         if (now_ns - chunk->touched_ns >= patience_ns) {
             chunk->touched_ns = now_ns;
-            (void)chunk_tell(self->client, chunk, 0, INT64_MAX, "+WPI");
+            (void)nats_chunk_tell(self->client, chunk, 0, INT64_MAX, "+WPI");
         }
         struct nats_chunk *next = nats_window_after(&self->window, chunk);
         nats_chunk_unref(chunk);
@@ -431,64 +419,22 @@ static void reader_touch(struct nats_reader *self)
     }
 }
 
-/* All but the last without an answer: the server takes them in order, so its answer to the last one
- * says that it knows of all. */
-static natsStatus
-reader_tell_acks(struct nats_reader *self, struct nats_client *client, int64_t from, int64_t to)
+/* Part of what was delivered is acknowledged. What waited for it goes on: the thread, to try what is
+ * next alone, and what is behind a try. The acker. */
+static void reader_go_on(void *instance, struct nats_client *client)
 {
-    natsStatus code = NATS_OK;
-    while (code == NATS_OK && from < to) {
-        struct nats_chunk *chunk = nats_window_at(&self->window, from);
-        WEIR_ASSERT(chunk != NULL);
-        int64_t end = weir_chunk_end(&chunk->base);
-        const char *body = chunk->is_condemned ? "+TERM" : "+ACK";
-        code = chunk_tell(client, chunk, from, to - 1, body);
-        if (code == NATS_OK && end >= to) {
-            const natsMsg *last = chunk->items[to - 1 - chunk->base.start].message;
-            natsMsg *answer = NULL;
-            code = natsConnection_Request(&answer, client->connection, natsMsg_GetReply(last), body,
-                                          (int)strlen(body), ACK_TIMEOUT_MS);
-            natsMsg_Destroy(answer);
-        }
-        nats_chunk_unref(chunk);
-        from = end;
-    }
-    return code;
-}
-
-/* What waited for the acknowledgement: the thread, to try what is next alone, and what is behind a
- * try. Under the lock. */
-static void reader_go_on(struct nats_reader *self)
-{
+    struct nats_reader *self = instance;
     if (self->max_deliveries == 0) {
         return;
     }
     struct nats_chunk *trial = nats_window_trial(&self->window);
-    if (trial != NULL && self->client != NULL) {
-        char reply[NATS_INBOX_MAX + 8];
-        snprintf(reply, sizeof(reply), "%stry", self->client->prefix);
-        nats_trials_knock(&self->trials, self->client, reply);
-    }
     if (trial != NULL) {
+        char reply[NATS_INBOX_MAX + 8];
+        snprintf(reply, sizeof(reply), "%stry", client->prefix);
+        nats_trials_knock(&self->trials, client, reply);
         nats_chunk_unref(trial);
     }
     weir_wake(weir_lane_wake_fd(self->ctx, self->lane));
-}
-
-weir_status nats_reader_ack(struct nats_reader *self, int64_t from, int64_t to)
-{
-    if (from >= to) {
-        return WEIR_OK;
-    }
-    pthread_mutex_lock(&self->lock);
-    natsStatus code = self->client != NULL ? reader_tell_acks(self, self->client, from, to)
-                                           : NATS_CONNECTION_CLOSED;
-    if (code == NATS_OK) {
-        nats_window_cut(&self->window, to);
-        reader_go_on(self);
-    }
-    pthread_mutex_unlock(&self->lock);
-    return code == NATS_OK ? WEIR_OK : WEIR_AGAIN;
 }
 
 /* --- the thread --------------------------------------------------------------------------------*/
@@ -593,8 +539,9 @@ static void reader_set_client(struct nats_reader *self, struct nats_client *clie
 {
     struct nats_client *before = self->client;
     if (before != NULL) {
-        nats_client_close(before); /* whoever waits for an answer holds the lock, and is woken */
+        nats_client_close(before); /* whoever waits for an answer is woken */
     }
+    nats_acker_use(&self->acker, client);
     pthread_mutex_lock(&self->lock);
     self->client = client;
     pthread_mutex_unlock(&self->lock);
@@ -653,6 +600,7 @@ static void *reader_main(void *argument)
 void nats_reader_init(struct nats_reader *self)
 {
     nats_window_init(&self->window);
+    nats_acker_init(&self->acker, self->ctx, &self->window, reader_go_on, self);
     if (self->max_deliveries > 0) {
         uint64_t nonce;
         weir_ctx_random(self->ctx, &nonce, sizeof(nonce));
@@ -664,7 +612,13 @@ void nats_reader_init(struct nats_reader *self)
 
 weir_status nats_reader_start(struct nats_reader *self, struct weir_err *err)
 {
-    return weir_thread_start(&self->thread, reader_main, self, err);
+    weir_status status = self->is_ordered ? WEIR_OK : nats_acker_start(&self->acker, err);
+    return status == WEIR_OK ? weir_thread_start(&self->thread, reader_main, self, err) : status;
+}
+
+weir_status nats_reader_ack(struct nats_reader *self, int64_t to)
+{
+    return nats_acker_ack(&self->acker, to);
 }
 
 weir_status nats_reader_failed(struct nats_reader *self, struct weir_err *err)
@@ -709,6 +663,7 @@ void nats_reader_stop(struct nats_reader *self)
         return;
     }
     weir_thread_stop(&self->thread);
+    nats_acker_stop(&self->acker);
     if (self->is_ordered) {
         return;
     }
@@ -720,18 +675,19 @@ void nats_reader_stop(struct nats_reader *self)
     snprintf(body, sizeof(body), "-NAK {\"delay\": %lld}", GIVE_BACK_MS * NS_PER_MS);
     struct nats_chunk *chunk = self->client != NULL ? nats_window_after(&self->window, NULL) : NULL;
     while (chunk != NULL) {
-        (void)chunk_tell(self->client, chunk, acked, INT64_MAX, body);
+        (void)nats_chunk_tell(self->client, chunk, acked, INT64_MAX, body);
         struct nats_chunk *next = nats_window_after(&self->window, chunk);
         nats_chunk_unref(chunk);
         chunk = next;
     }
     if (self->client != NULL) {
-        (void)natsConnection_FlushTimeout(self->client->connection, ACK_TIMEOUT_MS);
+        (void)natsConnection_FlushTimeout(self->client->connection, GIVE_BACK_TIMEOUT_MS);
     }
 }
 
 void nats_reader_done(struct nats_reader *self)
 {
+    nats_acker_done(&self->acker);
     nats_client_free(self->client);
     nats_window_done(&self->window);
     nats_trials_done(&self->trials);

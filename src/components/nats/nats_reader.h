@@ -7,6 +7,7 @@
 #define WEIR_NATS_READER_H
 
 #include "base/thread.h"
+#include "nats_acker.h"
 #include "nats_api.h"
 #include "nats_trial.h"
 #include "nats_window.h"
@@ -37,7 +38,8 @@ struct nats_reader {
 
     struct nats_window window;
     struct weir_thread thread;
-    atomic_bool draining; /* nothing more is asked for */
+    struct nats_acker acker; /* started unless it is ordered */
+    atomic_bool draining;    /* nothing more is asked for */
 
     /* The thread's. */
     struct nats_pull pulls[NATS_PULLS];
@@ -52,7 +54,7 @@ struct nats_reader {
     struct nats_trials trials;
     int64_t trials_end; /* in the window, behind the last message that is to be tried alone */
 
-    pthread_mutex_t lock; /* guards what follows; held while control uses the client */
+    pthread_mutex_t lock; /* guards what follows */
     struct nats_client *client;
     struct weir_err failure;
 };
@@ -62,9 +64,8 @@ void nats_reader_init(struct nats_reader *self);
 WEIR_MUST_USE weir_status nats_reader_start(struct nats_reader *self, struct weir_err *err);
 /* Why it gave up, else WEIR_OK. control. */
 WEIR_MUST_USE weir_status nats_reader_failed(struct nats_reader *self, struct weir_err *err);
-/* Acknowledges the messages [from, to) and waits until the server has said that it knows:
- * WEIR_AGAIN when it cannot be reached now, and nothing is lost by asking again. control. */
-WEIR_MUST_USE weir_status nats_reader_ack(struct nats_reader *self, int64_t from, int64_t to);
+/* Acknowledges the messages with numbers below `to`: WEIR_AGAIN until the server knows. control. */
+WEIR_MUST_USE weir_status nats_reader_ack(struct nats_reader *self, int64_t to);
 /* Asks for nothing more. control. */
 void nats_reader_drain(struct nats_reader *self);
 /* Ends the thread and gives back what was not acknowledged. Accepts a reader that was never

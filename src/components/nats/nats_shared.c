@@ -133,7 +133,9 @@ shared_seek(void *instance, struct weir_partition *const *items, size_t count, s
     (void)err;
     struct nats_shared *self = instance;
     WEIR_ASSERT(count == 1);
-    self->next = items[0]->read;
+    /* What is being acknowledged is done with, also if another source failed to commit. */
+    int64_t done = atomic_load(&self->reader.acker.wanted);
+    self->next = items[0]->read > done ? items[0]->read : done;
     self->held = -1;
     return WEIR_OK;
 }
@@ -146,7 +148,7 @@ static weir_status shared_commit(void *instance,
     (void)err;
     struct nats_shared *self = instance;
     WEIR_ASSERT(count == 1);
-    return nats_reader_ack(&self->reader, items[0]->committed, items[0]->closing);
+    return nats_reader_ack(&self->reader, items[0]->closing);
 }
 
 const struct weir_mode nats_shared_mode = {

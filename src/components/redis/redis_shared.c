@@ -693,7 +693,8 @@ shared_seek(void *instance, struct weir_partition *const *items, size_t count, s
     (void)err;
     struct redis_shared *self = instance;
     WEIR_ASSERT(count == 1);
-    self->next = items[0]->read;
+    /* What is acknowledged is done with, also if another source failed to commit. */
+    self->next = items[0]->read > self->acked ? items[0]->read : self->acked;
     return WEIR_OK;
 }
 

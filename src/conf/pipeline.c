@@ -279,7 +279,7 @@ const struct weir_field weir_pipeline_fields[] = {
     WEIR_F_INT(S, batch_size, .fallback = "500", .min = 1, .max = 100000,
                .help = "Records that are taken from a source at a time, at most."),
     WEIR_F_DURATION(S, commit_interval, .min = 1, .max = 3600000,
-                    .unset = "100ms exactly-once or with a shared stream, else 1s", .example = "1s",
+                    .unset = "100ms exactly-once or shared, else 1s", .example = "1s",
                     .help = "Time between two commits. What is read from a shared stream (Redis "
                             "group, JetStream durable) is acknowledged then. If it is not set, a "
                             "transaction takes 1s while a backlog waits."),

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Acknowledgements go in parts, and the next part when the server has answered the last: a whole
- * epoch at once would keep it from delivering meanwhile, and would fill the connection for those
- * who ask for messages. It takes them in order, so its answer to the last one of a part says that
- * it knows of all.
+ * backlog at once would keep it from delivering meanwhile, and would fill the connection for those
+ * who ask for messages. Parts are large, for each waits for an answer. The server takes them in
+ * order, so its answer to the last one of a part says that it knows of all.
  *
  * Not every acknowledgement has an answer. A server that has forgotten a delivery (it was killed,
  * the consumer was deleted and made again) says nothing about its acknowledgement, and will say
@@ -23,7 +23,7 @@
 #include "base/assert.h"
 #include "base/wake.h"
 
-enum { PART_MAX = 500, ANSWER_TIMEOUT_MS = 2000, RETRY_MS = 100 };
+enum { PART_MAX = 20000, ANSWER_TIMEOUT_MS = 2000, RETRY_MS = 100 };
 
 natsStatus nats_chunk_tell(struct nats_client *client,
                            const struct nats_chunk *chunk,

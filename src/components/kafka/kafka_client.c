@@ -576,7 +576,8 @@ weir_status kafka_judge(rd_kafka_t *rk,
     return WEIR_OK;
 }
 
-int32_t kafka_partition_count(rd_kafka_t *rk, const char *name, int timeout_ms)
+weir_status kafka_partition_count(
+    rd_kafka_t *rk, const char *name, int timeout_ms, int32_t *ret_count, struct weir_err *err)
 {
     const struct rd_kafka_metadata *metadata;
     rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, name, NULL);
@@ -586,5 +587,7 @@ int32_t kafka_partition_count(rd_kafka_t *rk, const char *name, int timeout_ms)
         rd_kafka_metadata_destroy(metadata);
     }
     rd_kafka_topic_destroy(topic);
-    return count;
+    *ret_count = count;
+    return count >= 1 ? WEIR_OK
+                      : weir_fail(err, WEIR_AGAIN, "nobody tells how many partitions %s has", name);
 }

@@ -113,9 +113,10 @@ weir_status kafka_exchange_count(rd_kafka_t *rk,
     size_t topics = ctx->feeds_exchange ? config->topics.count + (config->topic != NULL) : 0;
     for (size_t i = 0; i < topics; i++) {
         const char *topic = config->topic != NULL ? config->topic : config->topics.items[i];
-        int32_t count = kafka_partition_count(rk, topic, timeout_ms);
-        if (count < 1) {
-            return weir_fail(err, WEIR_AGAIN, "nobody tells how many partitions %s has", topic);
+        int32_t count;
+        weir_status status = kafka_partition_count(rk, topic, timeout_ms, &count, err);
+        if (status != WEIR_OK) {
+            return status;
         }
         *ret_total += count;
     }

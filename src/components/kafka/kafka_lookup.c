@@ -9,9 +9,8 @@
  */
 #include "kafka_lookup.h"
 
-#include <unistd.h>
-
 #include "base/assert.h"
+#include "base/wake.h"
 #include "kafka_exchange.h"
 
 /* Of one question; then it is asked again. */
@@ -78,11 +77,10 @@ static weir_status resolve_offsets(struct kafka_lookup *self)
 static weir_status count_partitions(struct kafka_lookup *self)
 {
     if (self->ctx->keeps_state) {
-        const char *topic = self->asked->elems[0].topic;
-        self->partition_count = kafka_partition_count(self->rk, topic, ANSWER_MS);
-        if (self->partition_count < 1) {
-            return weir_fail(&self->err, WEIR_AGAIN, "nobody tells how many partitions %s has",
-                             topic);
+        weir_status status = kafka_partition_count(self->rk, self->asked->elems[0].topic, ANSWER_MS,
+                                                   &self->partition_count, &self->err);
+        if (status != WEIR_OK) {
+            return status;
         }
     }
     return kafka_exchange_count(self->rk, self->ctx, self->config, ANSWER_MS, &self->total,
@@ -100,9 +98,7 @@ static void *lookup_main(void *argument)
              !atomic_load_explicit(&self->stop, memory_order_relaxed) &&
              kafka_ask_again(RD_KAFKA_RESP_ERR__TIMED_OUT, until_ms));
     atomic_store_explicit(&self->done, true, memory_order_release);
-    const uint64_t one = 1;
-    ssize_t written = write(weir_control_wake_fd(self->ctx), &one, sizeof(one));
-    (void)written; /* full: control wakes up anyway */
+    weir_wake(weir_control_wake_fd(self->ctx));
     return NULL;
 }
 

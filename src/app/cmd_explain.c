@@ -57,11 +57,10 @@ static void explain_askers(const struct weir_plan *plan)
         weir_strbuf_done(&timeout);
     }
     if (plan->asker_count > 0) {
-        printf(
-            "  a record may ask several times, also after a crash or an abort, and then get "
-            "another "
-            "answer;\n  the guarantee is that of the outputs: who is asked must bear repetitions, "
-            "each with the same id\n");
+        printf("  a record may ask several times, also after a crash or an abort, and then get "
+               "another answer;\n"
+               "  the guarantee is that of the outputs: who is asked must bear repetitions, each "
+               "with the same id\n");
     }
 }
 

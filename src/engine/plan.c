@@ -855,13 +855,11 @@ weir_status weir_plan_make(struct weir_plan *plan,
     }
     /* Short where positions are cheap to commit, or where memory is held until they are. */
     bool brief = plan->guarantee != WEIR_AT_LEAST_ONCE, is_free = config->commit_interval == 0;
-    plan->backlog_interval_ms = brief && plan->domain != NULL ? BACKLOG_INTERVAL_MS : 0;
+    bool grows = is_free && brief && plan->domain != NULL;
     for (size_t i = 0; i < plan->source_count; i++) {
         brief = brief || !plan->sources[i].positioned; /* commits acknowledge records one by one */
     }
     plan->commit_interval_ms = !is_free ? config->commit_interval : brief ? 100 : 1000;
-    if (!is_free || plan->backlog_interval_ms == 0) {
-        plan->backlog_interval_ms = plan->commit_interval_ms;
-    }
+    plan->backlog_interval_ms = grows ? BACKLOG_INTERVAL_MS : plan->commit_interval_ms;
     return plan_check_wish(plan, config, err);
 }

@@ -32,6 +32,14 @@ class Silence:
         self.rule = self.proxy.add(kafka_proxy.OFFSET_FETCH, "drop", times=1_000_000)
         return self
 
+    def ask_at_start(self):
+        """The first has worked, and starts again: it asks where its partitions stand, and hears nothing."""
+        self.load.wait_progress(2000, alive=[self.first])
+        self.first.term()
+        self.begin()
+        self.first.start()
+        self.await_question()
+
     def await_question(self, count=1):
         wait.until(lambda: self.first.expect_running() or self.rule.hits >= count, 60,
                    "positions are asked for")
@@ -70,11 +78,7 @@ def others_go_on(context):
 def given_away_meanwhile(context):
     """What was asked for before it left and came back is not what counts then."""
     silence = Silence(context)
-    silence.load.wait_progress(2000, alive=[silence.first])
-    silence.first.term()
-    silence.begin()
-    silence.first.start()
-    silence.await_question()
+    silence.ask_at_start()
     second = context.weir(silence.text, "second")
     wait.until(silence.shared, 60, "both own partitions")
     silence.await_question(silence.rule.hits + 1)
@@ -85,11 +89,7 @@ def given_away_meanwhile(context):
 @case
 def ended_meanwhile(context):
     silence = Silence(context)
-    silence.load.wait_progress(2000, alive=[silence.first])
-    silence.first.term()
-    silence.begin()
-    silence.first.start()
-    silence.await_question()
+    silence.ask_at_start()
     silence.first.term()
     silence.proxy.heal()
     silence.first.start()

@@ -35,6 +35,10 @@ def book(flow):
     return [line.split()[:2] for line in base64.b64decode(message.get("data", "")).decode().splitlines()]
 
 
+def wait_forgotten(flow):
+    wait.until(lambda: not book(flow), 20, "nothing is left in the book")
+
+
 def deliver(flow, times):
     """What is in the stream is delivered so often, and given back each time."""
     config = {"durable_name": "flow", "ack_policy": "explicit", "deliver_policy": "all", "ack_wait": 10**9,
@@ -78,7 +82,7 @@ def deadly_message(context, version):
     flow.add(10)
     flow.wait_done(weir)
     assert flow.server.count("DEAD") == 1
-    wait.until(lambda: not book(flow), 20, "nothing is left in the book")
+    wait_forgotten(flow)
     weir.term()
 
 
@@ -129,7 +133,7 @@ def killed_in_the_same_try(context, version):
         weir.kill()
     weir = limited(flow)
     flow.wait_done(weir)
-    wait.until(lambda: not book(flow), 20, "nothing is left in the book")
+    wait_forgotten(flow)
     weir.term()
 
 
@@ -146,7 +150,7 @@ def zombie(context, version):
     wait.until(lambda: ["1", "2"] in book(flow), 30, "the second try")
     first.cont()
     flow.wait_done(first, second)
-    wait.until(lambda: not book(flow), 20, "nothing is left in the book")
+    wait_forgotten(flow)
     first.term()
     second.term()
     assert not book(flow)

@@ -90,12 +90,21 @@ void weir_source_assign(struct weir_ctx *ctx,
                         const struct weir_assignment *items,
                         size_t count,
                         struct weir_partition **ret);
-/* control: gives partitions back. Commits the open epoch first, or aborts it when the partitions
- * are lost already. After it returns no lane touches them and their memory is gone. */
+/* control: gives partitions back, of which the source delivers nothing more. Commits the open epoch
+ * first, or aborts it when the partitions are lost already. True: no lane touches them and their
+ * memory is gone. False: they are still this process's; called again soon, from poll, until then.
+ */
+WEIR_MUST_USE bool weir_source_release(struct weir_ctx *ctx,
+                                       struct weir_partition **items,
+                                       size_t count,
+                                       bool lost);
+/* The same, and waits for it. */
 void weir_source_revoke(struct weir_ctx *ctx,
                         struct weir_partition **items,
                         size_t count,
                         bool lost);
+/* control: so many partitions are to be this process's as soon as their positions are known. */
+void weir_source_await(struct weir_ctx *ctx, size_t count);
 /* control: a source knows no further partitions will come (bounded sources). */
 void weir_source_exhausted(struct weir_ctx *ctx);
 /* any thread: something is there for the lane, or for the control thread, to look at. The file
@@ -227,8 +236,8 @@ struct weir_source_ops {
                         size_t count,
                         struct weir_err *err);
     /* control: makes `closing` of these partitions durable (WEIR_POSITIONS_GROUP, when there is no
-     * transaction). WEIR_AGAIN: under way, to be asked again; it wakes control when it is done.
-     * WEIR_ABORTED: no longer ours. May be NULL. */
+     * transaction). WEIR_AGAIN: under way, to be asked again; it wakes control when it is done, and
+     * is asked of more when it is done before others. WEIR_ABORTED: no longer ours. May be NULL. */
     weir_status (*commit)(void *self,
                           struct weir_partition *const *items,
                           size_t count,
@@ -431,7 +440,8 @@ struct weir_domain_ops {
      * a new member. Others: stop. With all but WEIR_OK and WEIR_UNKNOWN, partitions whose `stands`
      * is set are committed nonetheless. */
     weir_status (*commit)(void *self, const struct weir_commit *commit, struct weir_err *err);
-    /* control: nothing of the open epoch becomes visible. */
+    /* control: nothing of the open epoch becomes visible. WEIR_AGAIN: that holds already, and the
+     * rest is under way: to be called again, soon, before begin(). Does not wait the first time. */
     weir_status (*abort)(void *self, struct weir_err *err);
     const struct weir_state_log_ops *state_log; /* NULL: cannot keep state */
 };

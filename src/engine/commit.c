@@ -144,13 +144,11 @@ static weir_status engine_store_in_log(struct weir_engine *engine, struct weir_e
                              : status;
 }
 
-weir_status weir_engine_store_positions(struct weir_engine *engine, struct weir_err *err)
+/* All are asked: one that does not answer holds up nobody. */
+static weir_status engine_store_in_sources(struct weir_engine *engine, struct weir_err *err)
 {
-    weir_status status = commit_check_lease(engine, err);
-    weir_failpoint(WEIR_FAILPOINT_BEFORE_COMMIT);
-    if (status == WEIR_OK && engine->state_log != NULL) {
-        status = engine_store_in_log(engine, err);
-    }
+    weir_status status = WEIR_OK;
+    bool waits = false;
     for (unsigned i = 0; i < engine->source_count && status == WEIR_OK; i++) {
         const struct weir_source *source = &engine->sources[i];
         if (source->component->ops.source->commit != NULL) {
@@ -158,8 +156,22 @@ weir_status weir_engine_store_positions(struct weir_engine *engine, struct weir_
             struct weir_partition **items = weir_engine_list_parts(engine, i, &count);
             status = source->component->ops.source->commit(source->self, items, count, err);
             weir_free(items);
+            waits = waits || status == WEIR_AGAIN;
+            status = status == WEIR_AGAIN ? WEIR_OK : status;
         }
     }
+    return status == WEIR_OK && waits ? WEIR_AGAIN : status;
+}
+
+weir_status weir_engine_store_positions(struct weir_engine *engine, struct weir_err *err)
+{
+    weir_status status = commit_check_lease(engine, err);
+    if (status == WEIR_OK && !engine->storing) {
+        weir_failpoint(WEIR_FAILPOINT_BEFORE_COMMIT);
+        status = engine->state_log == NULL ? WEIR_OK : engine_store_in_log(engine, err);
+        engine->storing = status == WEIR_OK;
+    }
+    status = status == WEIR_OK ? engine_store_in_sources(engine, err) : status;
     if (status == WEIR_OK) {
         weir_failpoint(WEIR_FAILPOINT_AFTER_COMMIT);
     }

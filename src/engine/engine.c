@@ -189,7 +189,7 @@ static bool engine_is_closed_out(struct weir_engine *engine)
     }
     bool closed = true;
     for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
-        closed = closed && (task->in_front || (task->closed_out && !task->again));
+        closed = closed && (task->in_front || task->stopped || (task->closed_out && !task->again));
     }
     for (unsigned i = 0; i < engine->lane_count; i++) {
         closed = closed && engine->lanes[i].pending_first == NULL &&

@@ -77,6 +77,8 @@ struct weir_task {
     } * sizes;                            /* by state_index, for gauges and status */
     int64_t seen_committed, moved_ns;     /* when `committed` was last seen to move, or no lag */
     const struct weir_exchange *exchange; /* NULL: the graph is not cut */
+    int64_t leave_by_ns;                  /* it is given back, by then at the latest; 0: it stays */
+    bool stopped; /* paused: it is given back, and nothing more is done of it */
     bool in_front;                        /* of the exchange: runs engine->front, keeps no state */
     uint64_t stream;                      /* in front: what names its topic in frames */
     int32_t of;                           /* in front: how many partitions there are in all */
@@ -138,6 +140,7 @@ struct weir_source {
     struct weir_ctx ctx;
     const void *config;
     bool exhausted;
+    size_t awaited; /* control: partitions that are this process's, of unknown position */
 };
 
 struct weir_sink {
@@ -296,6 +299,9 @@ struct weir_engine {
     bool committing;           /* the domain has not answered yet: tasks stay until it has */
     struct weir_commit commit; /* … what it was asked for */
     struct weir_commit_source commit_sources[WEIR_SOURCES_MAX];
+    bool storing;  /* without a domain: the state log has the closing epoch, sources may not yet */
+    bool aborting; /* the domain has not ended the aborted epoch yet: nothing is begun */
+    struct weir_err put_off; /* why to abort as soon as the commit under way is answered */
     bool dirty; /* something to commit even if no record moved */
     unsigned aborts_in_row;
     /* While a record that the target refuses is sought: how many records an epoch may have (0: not
@@ -437,11 +443,13 @@ bool weir_gate_pass(struct weir_lane *lane);
 /* epoch.c */
 /* Drives the epoch as far as it goes without waiting. control. */
 void weir_epoch_tick(struct weir_engine *engine, int64_t now_ns);
-/* Commits everything written so far before it returns, or aborts. control. */
+/* Goes on committing everything written so far, until the deadline; with one that has passed, one
+ * step. control. */
 void weir_epoch_commit_now(struct weir_engine *engine, int64_t deadline_ns);
-/* Waits for the domain's answer to a commit under way; it has a time-out of its own. control. */
-void weir_epoch_await_commit(struct weir_engine *engine);
+/* Back to the last commit; not before a commit under way is answered. control. */
 void weir_epoch_abort(struct weir_engine *engine, const struct weir_err *why);
+/* Goes on with what the domain does to end an aborted epoch. False: it has not ended yet. control. */
+bool weir_epoch_end_abort(struct weir_engine *engine);
 /* What was sealed of a task is committed. control. */
 void weir_epoch_apply_task(struct weir_engine *engine, struct weir_task *task);
 /* Anything written or moved since the last commit? paused or control between epochs. */

@@ -31,6 +31,7 @@ enum {
     BACKOFF_MAX_MS = 5000,
     PAUSE_RETRY_MS = 1000,
     INTERVAL_MAX_MS = 2000, /* how far the commit interval grows by itself */
+    INLINE_ROUNDS = 3,      /* without threads time stands still meanwhile */
 };
 
 static const struct weir_domain_ops *epoch_domain(const struct weir_engine *engine)
@@ -243,6 +244,7 @@ static void epoch_applied(struct weir_engine *engine)
     }
     weir_engine_count_epoch(engine, true, took_ns);
     engine->commit_started_ns = 0;
+    engine->storing = false;
     weir_shard_tend_file(engine);
     if (engine->aborts_in_row > 1) {
         WEIR_LOG_INFO(&engine->log, "committing again", WEIR_F("epoch", engine->epoch - 1));
@@ -295,12 +297,32 @@ static void epoch_bisect(struct weir_engine *engine, const struct weir_err *why)
     engine->bisect_limit = records > 1 ? (records + 1) / 2 : 1;
 }
 
+bool weir_epoch_end_abort(struct weir_engine *engine)
+{
+    if (engine->aborting) {
+        struct weir_err err = {0};
+        weir_status status = engine->plan.domain->abort(engine->domain, &err);
+        engine->aborting = status == WEIR_AGAIN;
+        if (status != WEIR_OK && status != WEIR_AGAIN) {
+            weir_engine_end(engine, &err);
+        }
+    }
+    return !engine->aborting;
+}
+
 void weir_epoch_abort(struct weir_engine *engine, const struct weir_err *why)
 {
-    weir_epoch_await_commit(engine); /* what it makes visible is not ours to abort */
+    if (engine->committing) { /* what it makes visible is not ours to abort */
+        engine->put_off = engine->put_off.status == WEIR_OK ? *why : engine->put_off;
+        return;
+    }
     if (engine->state == WEIR_EPOCH_WAITING) {
         return;
     }
+    if (engine->storing && engine->state_log != NULL) { /* it begins from there when it starts */
+        epoch_applied(engine);
+    }
+    engine->storing = false;
     atomic_store_explicit(&engine->reading, false, memory_order_release);
     atomic_store_explicit(&engine->writable, false, memory_order_release);
     bool stopped = weir_gate_close(engine, true, INT64_MAX);
@@ -308,6 +330,8 @@ void weir_epoch_abort(struct weir_engine *engine, const struct weir_err *why)
     struct weir_err err = {0};
     const struct weir_domain_ops *domain = epoch_domain(engine);
     weir_status status = domain == NULL ? WEIR_OK : domain->abort(engine->domain, &err);
+    engine->aborting = status == WEIR_AGAIN;
+    status = engine->aborting ? WEIR_OK : status;
     if (weir_status_class(why->status) == WEIR_CLASS_PERMANENT) {
         epoch_bisect(engine, why);
     }
@@ -396,12 +420,17 @@ static bool epoch_commit_domain(struct weir_engine *engine)
         engine->state = WEIR_EPOCH_CONFIRMING;
         return false;
     }
-    if (status != WEIR_OK) {
+    if (status == WEIR_OK) {
+        epoch_applied(engine);
+        epoch_begin(engine);
+    } else {
         epoch_commit_failed(engine, &err);
-        return true;
     }
-    epoch_applied(engine);
-    epoch_begin(engine);
+    err = engine->put_off;
+    engine->put_off = (struct weir_err){0};
+    if (err.status != WEIR_OK) {
+        weir_epoch_abort(engine, &err);
+    }
     return true;
 }
 
@@ -424,7 +453,8 @@ static weir_status epoch_confirm_sinks(struct weir_engine *engine, struct weir_e
 static bool epoch_confirm(struct weir_engine *engine)
 {
     struct weir_err err = {0};
-    weir_status status = engine->committing ? WEIR_OK : epoch_confirm_sinks(engine, &err);
+    weir_status status =
+        engine->committing || engine->storing ? WEIR_OK : epoch_confirm_sinks(engine, &err);
     if (status == WEIR_AGAIN) {
         return false;
     }
@@ -510,7 +540,7 @@ int64_t weir_epoch_deadline_ns(const struct weir_engine *engine)
     case WEIR_EPOCH_CONFIRMING:
         return weir_clock_monotonic_ns(engine->clock) + 5 * WEIR_NS_PER_MS;
     case WEIR_EPOCH_WAITING:
-        return engine->retry_at_ns;
+        return engine->aborting ? weir_clock_monotonic_ns(engine->clock) : engine->retry_at_ns;
     }
     WEIR_UNREACHABLE();
 }
@@ -537,7 +567,7 @@ void weir_epoch_tick(struct weir_engine *engine, int64_t now_ns)
     }
     switch (engine->state) {
     case WEIR_EPOCH_WAITING:
-        if (now_ns >= engine->retry_at_ns) {
+        if (weir_epoch_end_abort(engine) && now_ns >= engine->retry_at_ns) {
             epoch_begin(engine);
         }
         break;
@@ -578,13 +608,6 @@ static void epoch_pause(const struct weir_engine *engine)
     }
 }
 
-void weir_epoch_await_commit(struct weir_engine *engine)
-{
-    while (engine->committing && engine->state == WEIR_EPOCH_CONFIRMING && !epoch_confirm(engine)) {
-        epoch_pause(engine);
-    }
-}
-
 void weir_epoch_commit_now(struct weir_engine *engine, int64_t deadline_ns)
 {
     int rounds = 0;
@@ -606,7 +629,8 @@ void weir_epoch_commit_now(struct weir_engine *engine, int64_t deadline_ns)
         }
         weir_engine_serve_sinks(engine);
         epoch_pause(engine);
-        if (weir_clock_monotonic_ns(engine->clock) > deadline_ns || ++rounds > 1000000) {
+        if (weir_clock_monotonic_ns(engine->clock) > deadline_ns ||
+            (!engine->threads_running && ++rounds >= INLINE_ROUNDS)) {
             break;
         }
     }

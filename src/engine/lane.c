@@ -300,7 +300,7 @@ static struct weir_task *lane_find_due(const struct weir_lane *lane, bool closin
 {
     const struct weir_engine *engine = lane->engine;
     struct weir_task *task = engine->exchange == NULL ? NULL : engine->tasks;
-    while (task != NULL && !(task->in_front && task->part.lane == lane->index &&
+    while (task != NULL && !(task->in_front && !task->stopped && task->part.lane == lane->index &&
                              weir_exchange_is_due(engine->exchange, task, closing))) {
         task = task->next;
     }
@@ -527,7 +527,7 @@ static bool lane_serve_time(struct weir_lane *lane)
         moved = lane_tell(lane, false);
     }
     for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
-        if (task->part.lane != lane->index || lane->halted || task->in_front ||
+        if (task->part.lane != lane->index || lane->halted || task->in_front || task->stopped ||
             task->waiting > 0) { /* what waits comes first */
             continue;
         }
@@ -551,7 +551,8 @@ static bool lane_has_more(const struct weir_lane *lane)
     bool more = false;
     for (const struct weir_task *task = lane->engine->tasks; task != NULL && !lane->halted;
          task = task->next) {
-        more = more || (task->part.lane == lane->index && task->again && task->waiting == 0);
+        more = more || (task->part.lane == lane->index && task->again && !task->stopped &&
+                        task->waiting == 0);
     }
     return more;
 }

@@ -196,12 +196,14 @@ void weir_engine_close(struct weir_engine *engine)
         (void)!engine->plan.domain->abort(engine->domain, &ignored);
     }
     engine->state = WEIR_EPOCH_WAITING;
+    weir_engine_forget_commit(engine);
+    engine->storing = engine->aborting = false;
+    engine->put_off = (struct weir_err){0};
     for (size_t i = 0; i < engine->source_count; i++) {
         if (engine->sources[i].component->ops.source->stop != NULL) {
             engine->sources[i].component->ops.source->stop(engine->sources[i].self);
         }
     }
-    weir_engine_forget_commit(engine);
     weir_engine_drop_tasks(engine);
     if (engine->domain != NULL) {
         engine->plan.domain->close(engine->domain);

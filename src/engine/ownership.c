@@ -2,7 +2,12 @@
  *
  * Partitions that come and go, each with its task. Both happen while the lanes stand still. What
  * leaves is committed before it goes, or, when it is somebody else's already, the open epoch is
- * aborted: no epoch spans a change of owner.
+ * aborted.
+ *
+ * A commit, and an abort, may wait for a broker that is gone, and control does not wait with it:
+ * what leaves is stopped between two batches, and goes when all that it did is decided. Until then
+ * it belongs to this process and its position to every commit; others go on, into epochs in which
+ * it does nothing.
  */
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -10,7 +15,7 @@
 #include "engine/engine_priv.h"
 #include "engine/observe.h"
 
-enum { REVOKE_PATIENCE_MS = 10000 };
+enum { REVOKE_PATIENCE_MS = 10000, SLICE_MS = 50 };
 
 /* The one with the fewest tasks of the same side of the exchange. */
 static unsigned choose_lane(const struct weir_engine *engine, bool in_front)
@@ -112,6 +117,10 @@ static void task_remove(struct weir_engine *engine, struct weir_task *task)
     engine->task_count--;
     engine->moves++;
     weir_lane_discard(&engine->lanes[task->part.lane], task);
+    for (unsigned i = 0; i < engine->lane_count; i++) {
+        struct weir_blame *blame = &engine->lanes[i].blame;
+        blame->task = blame->task == task ? NULL : blame->task;
+    }
     weir_engine_gauge_forget(engine, task);
     weir_shard_close(task);
     weir_free(task->verdicts);
@@ -119,48 +128,135 @@ static void task_remove(struct weir_engine *engine, struct weir_task *task)
     weir_free(task);
 }
 
-void weir_source_revoke(struct weir_ctx *ctx,
+/* Until when the last of them may take; from the first call on. */
+static int64_t tasks_leave(struct weir_partition **items, size_t count, int64_t now_ns)
+{
+    int64_t until_ns = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct weir_task *task = (struct weir_task *)items[i];
+        if (task->leave_by_ns == 0) {
+            task->leave_by_ns = now_ns + REVOKE_PATIENCE_MS * WEIR_NS_PER_MS;
+        }
+        until_ns = task->leave_by_ns > until_ns ? task->leave_by_ns : until_ns;
+    }
+    return until_ns;
+}
+
+static bool tasks_are_stopped(struct weir_partition **items, size_t count)
+{
+    size_t stopped = 0;
+    for (size_t i = 0; i < count; i++) {
+        stopped += ((struct weir_task *)items[i])->stopped;
+    }
+    return stopped == count;
+}
+
+/* What was read of them and not written is somebody else's to read. paused. */
+static void tasks_stop(struct weir_engine *engine, struct weir_partition **items, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct weir_task *task = (struct weir_task *)items[i];
+        weir_lane_discard(&engine->lanes[task->part.lane], task);
+        task->in_flight = 0;
+        task->part.read = task->part.written;
+        task->stopped = true;
+    }
+}
+
+static void leave_abort(struct weir_engine *engine, const char *reason)
+{
+    struct weir_err why = {0};
+    (void)!weir_fail(&why, WEIR_ABORTED, "%s", reason);
+    weir_epoch_abort(engine, &why);
+}
+
+/* Stops the tasks between two batches. False: not yet. */
+static bool leave_begin(struct weir_engine *engine,
                         struct weir_partition **items,
                         size_t count,
-                        bool lost)
+                        bool lost,
+                        int64_t now_ns,
+                        int64_t until_ns)
 {
-    struct weir_engine *engine = ctx->engine;
-    int64_t deadline_ns =
-        weir_clock_monotonic_ns(engine->clock) + REVOKE_PATIENCE_MS * WEIR_NS_PER_MS;
+    bool is_over = now_ns > until_ns;
+    int64_t slice_ns = now_ns + SLICE_MS * WEIR_NS_PER_MS;
     if (engine->state == WEIR_EPOCH_CONFIRMING && engine->domain != NULL) {
-        weir_epoch_commit_now(engine, deadline_ns); /* until then the lanes cannot finish a batch */
-        weir_epoch_await_commit(engine);
+        weir_epoch_commit_now(engine, slice_ns); /* until then the lanes cannot finish a batch */
+        if (engine->committing || (engine->state == WEIR_EPOCH_CONFIRMING && !is_over)) {
+            return false;
+        }
     }
     /* Between two epochs, or at the end, what is half handed over belongs to none. */
-    bool whole = weir_gate_close(engine, engine->state == WEIR_EPOCH_WAITING, deadline_ns);
+    bool is_void = engine->state == WEIR_EPOCH_WAITING;
+    bool whole = weir_gate_close(engine, is_void, slice_ns);
+    if (!whole && !is_over && !lost) {
+        return false;
+    }
     if (!whole) {
         bool stopped = weir_gate_close(engine, true, INT64_MAX);
         WEIR_ASSERT(stopped);
     }
-    /* From here on the lanes stand still until the tasks are gone: nothing of theirs can get into
-     * the epoch that follows. */
     if (engine->state != WEIR_EPOCH_WAITING && (lost || !whole)) {
-        struct weir_err why = {0};
-        (void)!weir_fail(&why, WEIR_ABORTED,
-                         lost ? "partitions were lost to another member"
-                              : "partitions leave while a sink takes nothing");
-        weir_epoch_abort(engine, &why);
-    } else if (!engine->finished) {
-        engine->dirty = engine->dirty || !weir_epoch_is_clean(engine);
-        weir_epoch_commit_now(engine, deadline_ns);
-        weir_epoch_await_commit(engine);
-        if (engine->domain != NULL && engine->state == WEIR_EPOCH_CONFIRMING && !engine->finished) {
-            /* A sink outside of the domain does not answer. Committed later, the outputs of what
-             * leaves would become visible without its position. */
-            struct weir_err why = {0};
-            (void)!weir_fail(&why, WEIR_ABORTED, "partitions leave before a sink has confirmed");
-            weir_epoch_abort(engine, &why);
-        }
+        leave_abort(engine, lost ? "partitions were lost to another member"
+                                 : "partitions leave while a sink takes nothing");
     }
+    tasks_stop(engine, items, count);
+    engine->dirty = engine->dirty || !weir_epoch_is_clean(engine);
+    weir_gate_open(engine);
+    return true;
+}
+
+/* Nothing that they did belongs to an epoch that is open, or of which nobody knows. */
+static bool
+tasks_are_settled(const struct weir_engine *engine, struct weir_partition **items, size_t count)
+{
+    bool settled = !engine->committing && !engine->aborting;
+    for (size_t i = 0; i < count && settled && engine->state != WEIR_EPOCH_WAITING; i++) {
+        const struct weir_task *task = (const struct weir_task *)items[i];
+        settled = task->part.written == task->part.committed && !task->changed;
+    }
+    return settled;
+}
+
+static bool leave_settle(struct weir_engine *engine,
+                         struct weir_partition **items,
+                         size_t count,
+                         bool lost,
+                         bool is_over)
+{
+    if (!tasks_are_settled(engine, items, count)) {
+        weir_epoch_commit_now(engine, weir_clock_monotonic_ns(engine->clock) +
+                                          SLICE_MS * WEIR_NS_PER_MS);
+        (void)weir_epoch_end_abort(engine);
+    }
+    if (tasks_are_settled(engine, items, count)) {
+        return true;
+    }
+    if (engine->committing || engine->aborting || (!lost && !is_over)) {
+        return false;
+    }
+    if (engine->domain == NULL && !lost) {
+        return true; /* its outputs may be repeated */
+    }
+    /* A sink outside of the domain does not answer, or takes nothing. Committed later, the outputs
+     * of what leaves would become visible without its position. */
+    leave_abort(engine, lost ? "partitions were lost to another member"
+                             : "partitions leave before a sink has confirmed");
+    return tasks_are_settled(engine, items, count);
+}
+
+static void tasks_go(struct weir_engine *engine,
+                     const struct weir_source *source,
+                     struct weir_partition **items,
+                     size_t count,
+                     bool lost)
+{
+    bool stopped = weir_gate_close(engine, true, INT64_MAX);
+    WEIR_ASSERT(stopped);
     for (size_t i = 0; i < count; i++) {
         struct weir_task *task = (struct weir_task *)items[i];
         WEIR_LOG_INFO(&engine->log, "partition given back", WEIR_F("lost", lost),
-                      WEIR_F("source", engine->sources[ctx->index].name),
+                      WEIR_F("source", source->name),
                       WEIR_F("topic", (const char *)task->topic),
                       WEIR_F("partition", task->part.index),
                       WEIR_F("offset", task->part.committed));
@@ -174,6 +270,41 @@ void weir_source_revoke(struct weir_ctx *ctx,
     weir_gate_open(engine);
 }
 
+bool weir_source_release(struct weir_ctx *ctx,
+                         struct weir_partition **items,
+                         size_t count,
+                         bool lost)
+{
+    struct weir_engine *engine = ctx->engine;
+    int64_t now_ns = weir_clock_monotonic_ns(engine->clock);
+    int64_t until_ns = tasks_leave(items, count, now_ns);
+    if (!engine->finished && !engine->restarting) {
+        if (!tasks_are_stopped(items, count) &&
+            !leave_begin(engine, items, count, lost, now_ns, until_ns)) {
+            return false;
+        }
+        if (!leave_settle(engine, items, count, lost, now_ns > until_ns)) {
+            return false;
+        }
+    }
+    tasks_go(engine, &engine->sources[ctx->index], items, count, lost);
+    return true;
+}
+
+void weir_source_revoke(struct weir_ctx *ctx,
+                        struct weir_partition **items,
+                        size_t count,
+                        bool lost)
+{
+    while (!weir_source_release(ctx, items, count, lost)) {
+    }
+}
+
+void weir_source_await(struct weir_ctx *ctx, size_t count)
+{
+    ctx->engine->sources[ctx->index].awaited = count;
+}
+
 void weir_engine_drop_tasks(struct weir_engine *engine)
 {
     while (engine->tasks != NULL) {
@@ -185,8 +316,13 @@ weir_status weir_engine_seek(struct weir_engine *engine, struct weir_err *err)
 {
     weir_status status = WEIR_OK;
     for (unsigned i = 0; i < engine->source_count && status == WEIR_OK; i++) {
-        size_t count;
-        struct weir_partition **items = weir_engine_list_parts(engine, i, &count);
+        size_t listed, count = 0;
+        struct weir_partition **items = weir_engine_list_parts(engine, i, &listed);
+        for (size_t k = 0; k < listed; k++) { /* what leaves is read no more */
+            if (!((const struct weir_task *)items[k])->stopped) {
+                items[count++] = items[k];
+            }
+        }
         if (count > 0) {
             status = engine->sources[i].component->ops.source->seek(engine->sources[i].self, items,
                                                                     count, err);

@@ -171,6 +171,12 @@ static void judge_partitions(struct weir_engine *engine, struct weir_strbuf *out
     if (http == NULL) {
         return;
     }
+    for (size_t i = 0; i < engine->source_count; i++) {
+        if (engine->sources[i].awaited > 0) {
+            weir_strbuf_printf(out, "%s: the positions of %zu of its partitions are not known yet\n",
+                               engine->sources[i].name, engine->sources[i].awaited);
+        }
+    }
     int64_t now_ns = weir_clock_monotonic_ns(engine->clock);
     int64_t patience_ms = http->stalled_after + engine->plan.commit_interval_ms;
     int64_t behind = 0;
@@ -274,14 +280,21 @@ const struct weir_stage *weir_chain_find_stuck(const struct weir_chain *chain)
     return found;
 }
 
-/* A step that asks and gets no answer. True: there is one. */
+/* The steps that ask and get no answer. True: there is one. */
 static bool put_stuck(const struct weir_chain *chain, struct weir_strbuf *reasons)
 {
-    const struct weir_stage *stuck = weir_chain_find_stuck(chain);
-    if (stuck != NULL) {
-        weir_strbuf_printf(reasons, "%s gets no answer\n", stuck->name);
+    bool any = false;
+    for (size_t i = 0; i < chain->stage_count; i++) {
+        const struct weir_stage *stage = &chain->stages[i];
+        if (stage->asks != NULL && weir_asks_are_stuck(stage->asks)) {
+            weir_strbuf_printf(reasons, "%s gets no answer\n", stage->name);
+            any = true;
+        }
     }
-    return stuck != NULL;
+    for (size_t i = 0; i < chain->branch_count; i++) {
+        any = put_stuck(&chain->branches[i].chain, reasons) || any;
+    }
+    return any;
 }
 
 bool weir_engine_is_ready(struct weir_engine *engine, struct weir_strbuf *reasons)

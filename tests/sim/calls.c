@@ -80,6 +80,7 @@ static const struct sim_fault chances[] = {
     {SIM_CALL_STATE_APPEND, 0, WEIR_UNAVAILABLE, true},
     {SIM_CALL_ASK, 0, WEIR_UNAVAILABLE, false},
     {SIM_CALL_ASK, 0, WEIR_UNAVAILABLE, true},
+    {SIM_CALL_TXN_ABORT, 0, WEIR_AGAIN, false},
     {SIM_CALL_TXN_ABORT, 0, WEIR_UNAVAILABLE, false},
     {SIM_CALL_TXN_ABORT, 0, WEIR_FENCED, false},
 };

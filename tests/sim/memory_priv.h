@@ -64,6 +64,7 @@ struct memory_part {
     size_t index;
     struct weir_partition *part;
     int64_t next;
+    bool leaving; /* the group has been told to wait for it */
     struct memory_part *link;
 };
 

@@ -446,10 +446,13 @@ static weir_status memory_domain_abort(void *instance, struct weir_err *err)
     if (!producer->begun) {
         return WEIR_OK;
     }
-    producer->begun = false;
     struct sim_call call;
     weir_status status = WEIR_OK;
     bool sent = sim_call_enter(&call, producer->process, SIM_CALL_TXN_ABORT);
+    if (!sent && call.status == WEIR_AGAIN) {
+        return WEIR_AGAIN;
+    }
+    producer->begun = false;
     if (sent) {
         status = answer_status(
             sim_txn_end(producer->process->broker, producer->handle, producer->epoch, false), err);

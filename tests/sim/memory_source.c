@@ -58,28 +58,34 @@ static weir_status memory_source_start(void *instance, struct weir_err *err)
     return sim_call_leave(&call, WEIR_OK, err);
 }
 
-/* Gives back every partition that is not to be this member's, or all. */
-static void source_give_back(struct memory_source *self, bool all, bool lost)
+/* Gives back every partition that is not to be this member's, or all. False: not yet, and until then
+ * none is taken over. */
+static bool source_give_back(struct memory_source *self, bool all, bool lost)
 {
     struct memory_part *items[SIM_PARTITIONS_MAX];
     struct weir_partition *parts[SIM_PARTITIONS_MAX];
     size_t count = 0;
     for (struct memory_part *item = self->parts; item != NULL; item = item->link) {
-        if (all || sim_group_target(self->topic, item->index) != self->member) {
+        item->leaving = item->leaving || all ||
+                        sim_group_target(self->topic, item->index) != self->member;
+        if (item->leaving) {
             parts[count] = item->part;
             items[count++] = item;
         }
     }
     if (count == 0) {
-        return;
+        return true;
     }
-    weir_source_revoke(self->ctx, parts, count, lost);
+    if (!weir_source_release(self->ctx, parts, count, lost)) {
+        return self->process->dead;
+    }
     for (size_t i = 0; i < count; i++) {
         if (!self->process->dead) {
             sim_group_release(self->topic, items[i]->index, self->member);
         }
         source_drop(self, items[i]);
     }
+    return true;
 }
 
 static void source_take(struct memory_source *self)
@@ -149,8 +155,7 @@ static weir_status source_serve(struct memory_source *self, struct weir_err *err
 {
     struct sim_broker *broker = self->process->broker;
     if (sim_group_sync(broker, self->topic, self->member) == SIM_EXPELLED) {
-        source_give_back(self, true, true);
-        if (self->process->dead) {
+        if (!source_give_back(self, true, true) || self->process->dead) {
             return WEIR_OK;
         }
         if (source_is_replaced(self)) {
@@ -159,7 +164,9 @@ static weir_status source_serve(struct memory_source *self, struct weir_err *err
         self->member = sim_group_join(broker, self->topic, self->ctx->instance);
         (void)sim_group_sync(broker, self->topic, self->member);
     }
-    source_give_back(self, false, false);
+    if (!source_give_back(self, false, false)) {
+        return WEIR_OK;
+    }
     if (!self->process->dead) {
         source_take(self);
     }
@@ -245,7 +252,7 @@ static weir_status memory_source_read(
     }
     size_t left = max;
     for (struct memory_part *item = self->parts; item != NULL && left > 0; item = item->link) {
-        if (item->part != NULL && item->part->lane == lane) {
+        if (item->part != NULL && !item->leaving && item->part->lane == lane) {
             source_read_part(self, intake, item, self->process->chunk, &left);
         }
     }
@@ -301,7 +308,8 @@ static void memory_source_stop(void *instance)
     if (self->process == NULL || !sim_call_enter(&call, self->process, SIM_CALL_STOP)) {
         return; /* the first of these: what came before it failed to open */
     }
-    source_give_back(self, true, false);
+    bool gone = source_give_back(self, true, false);
+    WEIR_ASSERT(gone); /* nothing is open any more */
     if (!self->process->dead) {
         sim_group_leave(self->process->broker, self->topic, self->member);
     }

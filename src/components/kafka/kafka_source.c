@@ -6,8 +6,9 @@
  *
  * The rebalance callback runs inside that poll. Every starting position becomes a number before its
  * partition is taken (kafka_lookup.c): librdkafka drops logical offsets silently from a
- * transaction. On revocation the engine commits or aborts before the callback returns; messages
- * that still lie in a lane's queue find no partition any more and are dropped (kafka_lane.c).
+ * transaction. On revocation the engine commits or aborts before the group hears that they are given
+ * back; when that takes a while, the callback returns first, and nothing is polled until it is done.
+ * Messages that still lie in a lane's queue find no partition any more and are dropped (kafka_lane.c).
  *
  * auto.offset.reset is `error`: a position that the broker no longer has is data loss, which the
  * user decides about, not a silent jump.
@@ -21,6 +22,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "kafka_commit.h"
 #include "kafka_exchange.h"
 #include "kafka_lane.h"
 #include "kafka_lease.h"
@@ -73,6 +75,15 @@ static const struct weir_rule kafka_source_rules[] = {
     WEIR_RULES_END,
 };
 
+/* Partitions that the group has taken away. librdkafka fetches nothing for the source until it is told
+ * that they are given back. */
+struct kafka_leaving {
+    rd_kafka_topic_partition_list_t *list; /* NULL: none */
+    struct kafka_partition **items;
+    struct weir_partition **parts;
+    size_t count;
+};
+
 struct kafka_source {
     struct kafka_client client; /* first: librdkafka's opaque */
     const struct kafka_source_config *config;
@@ -84,6 +95,8 @@ struct kafka_source {
     int64_t lag_ns;
     struct kafka_cutting cutting; /* of an exchange's topic */
     struct kafka_lookup lookup;   /* partitions that were assigned and are not taken yet */
+    struct kafka_commit commit;   /* of positions, outside of a transaction */
+    struct kafka_leaving leaving; /* … and that are not given back yet */
     int32_t partition_count;      /* of the topic, for a pipeline that keeps state */
     int32_t total;                /* of all topics, when it feeds an exchange */
     bool stopping;
@@ -189,52 +202,91 @@ find_part(struct kafka_source *self, const char *topic, int32_t index)
     return NULL;
 }
 
-static void
-source_give_back(struct kafka_source *self, struct kafka_partition **items, size_t count, bool lost)
+/* Nothing is delivered of them from here on. */
+static void leaving_add(struct kafka_source *self, struct kafka_partition *item)
 {
-    struct weir_partition **parts = weir_calloc(count, sizeof(struct weir_partition *));
-    for (size_t i = 0; i < count; i++) {
-        parts[i] = items[i]->part;
-        kafka_lane_remove(&self->lanes[items[i]->part->lane], items[i]);
+    struct kafka_leaving *leaving = &self->leaving;
+    leaving->items[leaving->count] = item;
+    leaving->parts[leaving->count++] = item->part;
+    rd_kafka_topic_partition_list_add(leaving->list, item->topic, item->index);
+    kafka_lane_remove(&self->lanes[item->part->lane], item);
+}
+
+static void leaving_begin(struct kafka_leaving *leaving, size_t most)
+{
+    *leaving = (struct kafka_leaving){
+        .list = rd_kafka_topic_partition_list_new((int)most),
+        .items = weir_calloc(most, sizeof(struct kafka_partition *)),
+        .parts = weir_calloc(most, sizeof(struct weir_partition *)),
+    };
+}
+
+static void leaving_end(struct kafka_leaving *leaving)
+{
+    for (size_t i = 0; i < leaving->count; i++) {
+        rd_kafka_queue_forward(leaving->items[i]->queue, NULL);
+        rd_kafka_queue_destroy(leaving->items[i]->queue);
+        weir_free(leaving->items[i]->topic);
+        weir_free(leaving->items[i]);
     }
-    weir_source_revoke(self->ctx, parts, count, lost);
-    for (size_t i = 0; i < count; i++) {
-        rd_kafka_queue_forward(items[i]->queue, NULL);
-        rd_kafka_queue_destroy(items[i]->queue);
-        weir_free(items[i]->topic);
-        weir_free(items[i]);
+    weir_free(leaving->items);
+    weir_free(leaving->parts);
+    rd_kafka_topic_partition_list_destroy(leaving->list);
+    *leaving = (struct kafka_leaving){0};
+}
+
+/* At once, however long that takes. */
+static void source_give_back(struct kafka_source *self, struct kafka_partition *item, bool lost)
+{
+    struct kafka_leaving *leaving = &self->leaving;
+    leaving_begin(leaving, 1);
+    leaving_add(self, item);
+    weir_source_revoke(self->ctx, leaving->parts, 1, lost);
+    leaving_end(leaving);
+}
+
+/* True: all that was taken away is given back, and the group told. */
+static bool source_leave(struct kafka_source *self)
+{
+    struct kafka_leaving *leaving = &self->leaving;
+    if (leaving->list == NULL) {
+        return true;
     }
-    weir_free(parts);
+    bool lost = rd_kafka_assignment_lost(self->rk) != 0;
+    if (self->stopping && leaving->count > 0) {
+        weir_source_revoke(self->ctx, leaving->parts, leaving->count, lost);
+    } else if (leaving->count > 0 &&
+               !weir_source_release(self->ctx, leaving->parts, leaving->count, lost)) {
+        return false;
+    }
+    rd_kafka_error_t *error = NULL;
+    if (leaving->count > 0 || !self->refused) { /* else the group may have ended, and nobody answers */
+        error = rd_kafka_incremental_unassign(self->rk, leaving->list);
+    }
+    leaving_end(leaving);
+    if (error != NULL) {
+        (void)!kafka_fail(&self->failure, "cannot give partitions back", error);
+        self->failure.status = WEIR_FENCED;
+    }
+    return true;
 }
 
 static void source_revoke(struct kafka_source *self, const rd_kafka_topic_partition_list_t *list)
 {
-    struct kafka_partition **items =
-        weir_calloc((size_t)list->cnt, sizeof(struct kafka_partition *));
-    rd_kafka_topic_partition_list_t *taken = rd_kafka_topic_partition_list_new(list->cnt);
-    size_t count = 0;
+    WEIR_ASSERT(self->leaving.list == NULL);
+    leaving_begin(&self->leaving, (size_t)list->cnt);
     for (int i = 0; i < list->cnt; i++) {
         const char *topic = list->elems[i].topic;
         int32_t index = list->elems[i].partition;
-        if (!kafka_lookup_remove(&self->lookup, topic, index) &&
-            (items[count] = find_part(self, topic, index)) != NULL) {
-            count++;
-            rd_kafka_topic_partition_list_add(taken, topic, index);
+        struct kafka_partition *item = kafka_lookup_remove(&self->lookup, topic, index)
+                                           ? NULL
+                                           : find_part(self, topic, index);
+        if (item != NULL) {
+            leaving_add(self, item);
         }
     }
-    bool lost = rd_kafka_assignment_lost(self->rk) != 0;
-    if (count > 0) {
-        source_give_back(self, items, count, lost);
-    }
-    weir_free(items);
-    rd_kafka_error_t *error = NULL;
-    if (count > 0 || !self->refused) { /* else the group may have ended, and nobody answers */
-        error = rd_kafka_incremental_unassign(self->rk, taken);
-    }
-    rd_kafka_topic_partition_list_destroy(taken);
-    if (error != NULL) {
-        (void)!kafka_fail(&self->failure, "cannot give partitions back", error);
-        self->failure.status = WEIR_FENCED;
+    if (!source_leave(self)) {
+        rd_kafka_yield(self->rk); /* what else there is comes when they are given back */
     }
 }
 
@@ -345,6 +397,7 @@ kafka_source_open(void *instance, const void *config, struct weir_ctx *ctx, stru
         return status;
     }
     kafka_lookup_init(&self->lookup, self->rk, ctx, self->config);
+    kafka_commit_init(&self->commit, self->rk, ctx);
     const uint64_t one = 1;
     self->events = rd_kafka_queue_get_consumer(self->rk);
     rd_kafka_queue_io_event_enable(self->events, weir_control_wake_fd(ctx), &one, sizeof(one));
@@ -364,12 +417,12 @@ static void kafka_source_stop(void *instance)
     }
     self->stopping = true;
     kafka_lookup_done(&self->lookup);
+    (void)source_leave(self);
     rd_kafka_consumer_close(self->rk); /* revokes through the callback, then leaves the group */
     /* A consumer that failed for good closes without calling back. */
     for (unsigned i = 0; self->lanes != NULL && i < self->ctx->lanes; i++) {
         while (self->lanes[i].count > 0) {
-            struct kafka_partition *item = self->lanes[i].parts[0];
-            source_give_back(self, &item, 1, true);
+            source_give_back(self, self->lanes[i].parts[0], true);
         }
     }
 }
@@ -386,6 +439,7 @@ static void kafka_source_close(void *instance)
         kafka_lane_done(&self->lanes[i]);
     }
     weir_free(self->lanes);
+    kafka_commit_done(&self->commit);
     if (self->events != NULL) {
         rd_kafka_queue_io_event_enable(self->events, -1, NULL, 0);
         rd_kafka_queue_destroy(self->events);
@@ -437,7 +491,7 @@ static void source_restart_part(struct kafka_source *self, struct kafka_partitio
     int64_t offset = atomic_load_explicit(&item->restart_at, memory_order_relaxed);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, item->topic, item->index)->offset = offset;
-    source_give_back(self, &item, 1, false);
+    source_give_back(self, item, false);
     rd_kafka_error_t *error = rd_kafka_incremental_unassign(self->rk, list);
     if (error == NULL) {
         source_take(self, list);
@@ -521,13 +575,20 @@ static weir_status kafka_source_poll(void *instance, struct weir_err *err)
     weir_status status = WEIR_OK;
     rd_kafka_message_t *message;
     kafka_client_tend(&self->client, self->rk);
+    if (!source_leave(self)) {
+        return WEIR_OK;
+    }
     while (status == WEIR_OK && (message = rd_kafka_consumer_poll(self->rk, 0)) != NULL) {
         if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
             status = kafka_judge(self->rk, self->ctx->log, message, err);
         }
         rd_kafka_message_destroy(message);
     }
+    if (self->leaving.list != NULL) {
+        return status;
+    }
     source_take_found(self);
+    weir_source_await(self->ctx, (size_t)self->lookup.wanted->cnt);
     if (status == WEIR_OK && self->failure.status != WEIR_OK) {
         *err = self->failure;
         status = err->status;
@@ -597,29 +658,7 @@ static weir_status kafka_source_commit(void *instance,
                                        struct weir_err *err)
 {
     struct kafka_source *self = instance;
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
-    for (size_t i = 0; i < count; i++) {
-        WEIR_ASSERT(items[i]->closing >= 0);
-        rd_kafka_topic_partition_list_add(list, items[i]->topic, items[i]->index)->offset =
-            items[i]->closing;
-    }
-    rd_kafka_resp_err_t code =
-        list->cnt == 0 ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_commit(self->rk, list, 0);
-    for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; i++) {
-        code = list->elems[i].err;
-    }
-    rd_kafka_topic_partition_list_destroy(list);
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return WEIR_OK;
-    }
-    weir_status status = kafka_status(code);
-    if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID || status == WEIR_DENIED) {
-        return weir_fail(err, status, "cannot commit positions: %s", rd_kafka_err2str(code));
-    }
-    /* A rebalance is under way, or nobody answers: the outputs are safe, the positions wait. */
-    WEIR_LOG_WARN(self->ctx->log, "positions not committed yet",
-                  WEIR_F("detail", (const char *)rd_kafka_err2str(code)));
-    return WEIR_AGAIN;
+    return kafka_commit_positions(&self->commit, items, count, err);
 }
 
 /* --- batches; lane -----------------------------------------------------------------------------*/

@@ -15,8 +15,8 @@
  *   - The same after any transaction during which a request timed out or a connection broke, even
  *     if librdkafka's own retry succeeded. Such a transaction is not aborted, it is fenced.
  *
- * A commit is a sequence of stages, none of which waits for a broker that does not answer longer
- * than a fraction of a second at a time: control calls again.
+ * A commit is a sequence of stages, and an abort is one, none of which waits for a broker that does
+ * not answer longer than a fraction of a second at a time: control calls again.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -34,8 +34,15 @@
 enum { SLICE_MS = 100, QUESTION_MS = 500 };
 enum { READ_BACK_MS = 20000, ABORT_MS = 2000, SENDING_MARGIN_MS = 2000, METADATA_MAX = 64 };
 
-/* How far a commit is. */
-enum stage { STAGE_NONE, STAGE_SENDING, STAGE_COMMITTING, STAGE_RENEWING, STAGE_ASKING };
+/* How far a commit, or an abort, is. */
+enum stage {
+    STAGE_NONE,
+    STAGE_SENDING,
+    STAGE_COMMITTING,
+    STAGE_RENEWING,
+    STAGE_ASKING,
+    STAGE_ABORTING,
+};
 
 struct kafka_transaction {
     struct weir_ctx *ctx;
@@ -156,6 +163,7 @@ static weir_status transaction_init(struct kafka_transaction *self, struct weir_
 static weir_status transaction_begin(void *instance, struct weir_err *err)
 {
     struct kafka_transaction *self = instance;
+    WEIR_ASSERT(self->stage != STAGE_ABORTING);
     weir_status status = WEIR_OK;
     if (self->suspect && self->initialised) {
         status = transaction_renew(self, err);
@@ -583,37 +591,20 @@ transaction_commit(void *instance, const struct weir_commit *commit, struct weir
 
 /* A producer that is going to be initialised anew need not abort: that aborts what is open, and the
  * broker that would have to answer may be gone. */
-static rd_kafka_error_t *abort_in_slices(struct kafka_transaction *self)
+static weir_status abort_go_on(struct kafka_transaction *self, struct weir_err *err)
 {
-    int64_t until_ms = kafka_now_ms() + ABORT_MS;
-    rd_kafka_error_t *error = NULL;
-    while (!self->suspect) {
-        error = rd_kafka_abort_transaction(self->producer->rk, SLICE_MS);
-        self->suspect = transaction_has_troubles(self);
-        if (error == NULL || self->suspect || !rd_kafka_error_is_retriable(error) ||
-            kafka_now_ms() >= until_ms || weir_ctx_must_hurry(self->ctx)) {
-            return error;
-        }
+    rd_kafka_error_t *error = rd_kafka_abort_transaction(self->producer->rk, SLICE_MS);
+    self->suspect = transaction_has_troubles(self);
+    if (error != NULL && !self->suspect && rd_kafka_error_is_retriable(error) &&
+        kafka_now_ms() < self->until_ms && !weir_ctx_must_hurry(self->ctx)) {
         rd_kafka_error_destroy(error);
+        return WEIR_AGAIN;
     }
-    return NULL;
-}
-
-static weir_status transaction_abort(void *instance, struct weir_err *err)
-{
-    struct kafka_transaction *self = instance;
-    /* Closed in the middle of a commit; or what timed out may still be answered, which librdkafka
-     * does not expect of a transaction that has ended (2.15.1: an assertion). */
-    self->suspect = self->suspect || self->stage == STAGE_COMMITTING ||
-                    weir_status_class(self->producer->failure.status) == WEIR_CLASS_UNAVAILABLE;
     self->stage = STAGE_NONE;
-    weir_status status =
-        self->sending == NULL ? WEIR_OK : transaction_stop_sending(self, err);
-    rd_kafka_error_t *error = self->begun && status == WEIR_OK ? abort_in_slices(self) : NULL;
     self->begun = false;
     kafka_producer_forget_failure(self->producer); /* its messages are purged */
     if (error == NULL) {
-        return status;
+        return WEIR_OK;
     }
     WEIR_LOG_WARN(self->ctx->log, "abort failed, initialising the producer anew",
                   WEIR_F("detail", (const char *)rd_kafka_error_string(error)));
@@ -625,12 +616,34 @@ static weir_status transaction_abort(void *instance, struct weir_err *err)
     return WEIR_OK;
 }
 
+static weir_status transaction_abort(void *instance, struct weir_err *err)
+{
+    struct kafka_transaction *self = instance;
+    if (self->stage == STAGE_ABORTING) {
+        return abort_go_on(self, err);
+    }
+    /* Closed in the middle of a commit; or what timed out may still be answered, which librdkafka
+     * does not expect of a transaction that has ended (2.15.1: an assertion). */
+    self->suspect = self->suspect || self->stage == STAGE_COMMITTING ||
+                    weir_status_class(self->producer->failure.status) == WEIR_CLASS_UNAVAILABLE;
+    self->stage = STAGE_NONE;
+    weir_status status =
+        self->sending == NULL ? WEIR_OK : transaction_stop_sending(self, err);
+    kafka_producer_forget_failure(self->producer);
+    if (self->begun && status == WEIR_OK && !self->suspect) {
+        self->stage = STAGE_ABORTING;
+        self->until_ms = kafka_now_ms() + ABORT_MS;
+        return WEIR_AGAIN;
+    }
+    self->begun = false;
+    return status;
+}
+
 static void transaction_close(void *instance)
 {
     struct kafka_transaction *self = instance;
     struct weir_err ignored = {0}; /* the time-out or the next start aborts it */
-    if (self->producer != NULL) {
-        (void)!transaction_abort(self, &ignored);
+    while (self->producer != NULL && transaction_abort(self, &ignored) == WEIR_AGAIN) {
     }
     kafka_state_log_close(&self->state_log);
     weir_free(self->sources);

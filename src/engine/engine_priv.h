@@ -365,14 +365,25 @@ void weir_lane_wake(struct weir_lane *lane);
 /* Halts the lane and tells control. The first call counts. lane. */
 void weir_lane_fail(struct weir_lane *lane, enum weir_lane_call call, const struct weir_err *err);
 
+/* shard_open.c */
+/* A task that gets its share of the state: empty, or restored. */
+struct weir_shard_opening {
+    struct weir_task *task; /* among the engine's tasks already */
+    const struct weir_assignment *item;
+    int64_t position; /* where reading goes on; the log wins, if it knows */
+    struct weir_err err;
+    int64_t took_ms;
+};
+/* Several at once: each has its own result. control, lanes stand still. */
+void weir_shards_open(struct weir_engine *engine,
+                      struct weir_shard_opening *openings,
+                      size_t count);
+
 /* shard.c */
-/* Makes the task's states, empty or restored; *position: where reading goes on, if the log knows.
- * control. */
-WEIR_MUST_USE weir_status weir_shard_open(struct weir_engine *engine,
-                                          struct weir_task *task,
-                                          const struct weir_assignment *item,
-                                          int64_t *position,
-                                          struct weir_err *err);
+/* What a table may hold in memory. */
+size_t weir_shard_budget(const struct weir_engine *engine);
+/* The table as it stands is what has been committed. control. */
+void weir_shard_show(struct weir_task *task);
 void weir_shard_close(struct weir_task *task);
 /* Freezes what has changed. paused. */
 void weir_shard_seal(struct weir_engine *engine, struct weir_task *task);

@@ -54,31 +54,44 @@ task_add(struct weir_engine *engine, struct weir_source *source, const struct we
     task->part.lane = choose_lane(engine, task->in_front);
     task->told.moved_ms = engine->lanes[task->part.lane].calm_ms;
     atomic_init(&task->part.end, -1);
-    int64_t position = item->position;
-    if (engine->state_log != NULL) {
-        (void)weir_state_log_get_position(engine->state_log, source->name, item->topic, item->index,
-                                          &position);
-    }
-    struct weir_err err = {0};
-    if (weir_shard_open(engine, task, item, &position, &err) != WEIR_OK) {
-        if (weir_status_class(err.status) == WEIR_CLASS_UNAVAILABLE) {
-            err.status = WEIR_FENCED; /* leave, and try again as a new member */
-        }
-        weir_engine_end(engine, &err);
-    }
-    WEIR_ASSERT(position >= 0);
-    task->part.read = task->part.written = position;
-    task->part.closing = task->part.committed = position;
     task->next = engine->tasks;
     engine->tasks = task;
     engine->task_count++;
     engine->moves++;
-    if (!weir_task_is_inner(task)) {
-        WEIR_LOG_INFO(&engine->log, "partition assigned", WEIR_F("source", source->name),
-                      WEIR_F("topic", item->topic), WEIR_F("partition", item->index),
-                      WEIR_F("offset", position));
-    }
     return task;
+}
+
+/* What is committed of them, positions and state. */
+static void
+tasks_open(struct weir_engine *engine, struct weir_shard_opening *openings, size_t count)
+{
+    for (size_t i = 0; i < count && engine->state_log != NULL; i++) {
+        const struct weir_assignment *item = openings[i].item;
+        (void)weir_state_log_get_position(engine->state_log,
+                                          engine->sources[openings[i].task->source].name,
+                                          item->topic, item->index, &openings[i].position);
+    }
+    weir_shards_open(engine, openings, count);
+    for (size_t i = 0; i < count; i++) {
+        struct weir_task *task = openings[i].task;
+        struct weir_err *err = &openings[i].err;
+        int64_t position = openings[i].position;
+        if (err->status != WEIR_OK) {
+            if (weir_status_class(err->status) == WEIR_CLASS_UNAVAILABLE) {
+                err->status = WEIR_FENCED; /* leave, and try again as a new member */
+            }
+            weir_engine_end(engine, err);
+        }
+        WEIR_ASSERT(position >= 0);
+        task->part.read = task->part.written = position;
+        task->part.closing = task->part.committed = position;
+        if (!weir_task_is_inner(task)) {
+            WEIR_LOG_INFO(&engine->log, "partition assigned",
+                          WEIR_F("source", engine->sources[task->source].name),
+                          WEIR_F("topic", (const char *)task->topic),
+                          WEIR_F("partition", task->part.index), WEIR_F("offset", position));
+        }
+    }
 }
 
 void weir_source_assign(struct weir_ctx *ctx,
@@ -97,9 +110,15 @@ void weir_source_assign(struct weir_ctx *ctx,
         stopped = weir_gate_close(engine, true, INT64_MAX);
         WEIR_ASSERT(stopped);
     }
+    struct weir_shard_opening *openings = weir_calloc(count, sizeof(*openings));
     for (size_t i = 0; i < count; i++) {
-        ret[i] = &task_add(engine, &engine->sources[ctx->index], &items[i])->part;
+        struct weir_task *task = task_add(engine, &engine->sources[ctx->index], &items[i]);
+        openings[i] = (struct weir_shard_opening){
+            .task = task, .item = &items[i], .position = items[i].position};
+        ret[i] = &task->part;
     }
+    tasks_open(engine, openings, count);
+    weir_free(openings);
     if (engine->exchange != NULL) {
         weir_exchange_announce(engine->exchange);
     }

@@ -75,7 +75,7 @@ struct weir_shard_log {
     struct weir_strbuf parts;
     uint16_t part, part_count; /* the next one, of how many */
     uint8_t part_kind;
-    size_t taken_bytes;
+    size_t taken_bytes, expected_bytes;
     /* writing */
     struct weir_strbuf payload, frames;
     struct frame_place {
@@ -150,6 +150,11 @@ bool weir_shard_log_position_at(const struct weir_shard_log *log,
 size_t weir_shard_log_bytes(const struct weir_shard_log *log)
 {
     return log->taken_bytes;
+}
+
+void weir_shard_log_expect(struct weir_shard_log *log, size_t bytes)
+{
+    log->expected_bytes = bytes;
 }
 
 /* --- restoring ---------------------------------------------------------------------------------*/
@@ -296,7 +301,10 @@ take_step(struct weir_shard_log *log, const char *at, const char *end, struct we
                        ? other_meaning(name, err)
                        : other_layout(name, version >> 24, step->version >> 24, err);
         }
-        return weir_state_apply(step->state, (struct weir_slice){at, (size_t)(end - at)}, err);
+        struct weir_slice delta = {at, (size_t)(end - at)};
+        size_t came = log->taken_bytes > delta.size ? log->taken_bytes - delta.size : 0;
+        weir_state_expect(step->state, came, log->expected_bytes);
+        return weir_state_apply(step->state, delta, err);
     }
     weir_status status = weir_fail(
         err, WEIR_CONFIG, "there is state of a step \"%.100s\", which this pipeline has not", name);
@@ -393,6 +401,9 @@ weir_status weir_shard_log_restored(struct weir_shard_log *log, struct weir_err 
     if (log->begun && (!log->whole || log->part != 0)) {
         return damaged(log, log->part != 0 ? "it ends within an entry" : "its beginning is gone",
                        err);
+    }
+    for (size_t i = 0; i < log->step_count; i++) {
+        weir_state_restored(log->steps[i].state);
     }
     log->open.since = log->taken_bytes;
     log->committed = log->open;

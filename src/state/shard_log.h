@@ -16,7 +16,8 @@
  * WEIR_CORRUPT and never used.
  *
  * Steps are matched by name. A step that the pipeline has and the log does not begins empty; state
- * of a step that the pipeline does not have is refused, as is another version (the component's in the first byte, then its layout's): WEIR_CONFIG.
+ * of a step that the pipeline does not have is refused, as is another version (the component's in
+ * the first byte, then its layout's): WEIR_CONFIG.
  *
  * Owned by the control thread; seal and rollback while the task's lane stands still.
  */
@@ -61,7 +62,9 @@ bool weir_shard_log_position_at(const struct weir_shard_log *log,
 const struct weir_shard_step *weir_shard_log_step_at(const struct weir_shard_log *log,
                                                      size_t index);
 
-/* Restoring: each frame in order, then the end. */
+/* Restoring: how many bytes of frames there will be, if that is known; each frame in order; then
+ * the end. */
+void weir_shard_log_expect(struct weir_shard_log *log, size_t bytes);
 WEIR_MUST_USE weir_status weir_shard_log_take(struct weir_shard_log *log,
                                               struct weir_slice frame,
                                               struct weir_err *err);

@@ -415,13 +415,20 @@ static weir_status log_replay(struct weir_state_log *log,
 
 /* --- files -------------------------------------------------------------------------------------*/
 
-static weir_status log_io(struct weir_state_log *log, const char *what, struct weir_err *err)
+static weir_status
+log_fail(const struct weir_state_log *log, const char *what, struct weir_err *err)
 {
-    log->broken = true;
     weir_status status =
         weir_fail(err, WEIR_FATAL, "cannot %s %s/state.log: %s", what, log->dir, strerror(errno));
     weir_err_hint(err, "Check the disk; the last committed epoch is safe.");
     return status;
+}
+
+/* The log answers nothing but failures from here on. */
+static weir_status log_io(struct weir_state_log *log, const char *what, struct weir_err *err)
+{
+    log->broken = true;
+    return log_fail(log, what, err);
 }
 
 static weir_status write_all(int fd, const char *data, size_t size, int64_t at)
@@ -824,7 +831,26 @@ static bool frame_is_of(struct weir_slice *frame,
     return true;
 }
 
-weir_status weir_state_log_frames(struct weir_state_log *log,
+static weir_status add_size(void *context, struct weir_slice frame, struct weir_err *err)
+{
+    size_t *bytes = context;
+    (void)err;
+    *bytes += frame.size;
+    return WEIR_OK;
+}
+
+size_t weir_state_log_frame_bytes(const struct weir_state_log *log,
+                                  const char *source,
+                                  const char *topic,
+                                  int32_t partition)
+{
+    size_t bytes = 0;
+    struct weir_err ignored = {0}; /* whoever reads them meets it again */
+    (void)!weir_state_log_frames(log, source, topic, partition, add_size, &bytes, &ignored);
+    return bytes;
+}
+
+weir_status weir_state_log_frames(const struct weir_state_log *log,
                                   const char *source,
                                   const char *topic,
                                   int32_t partition,
@@ -839,7 +865,7 @@ weir_status weir_state_log_frames(struct weir_state_log *log,
         return WEIR_OK;
     }
     if (log_map(log, &text) != WEIR_OK) {
-        return log_io(log, "read", err);
+        return log_fail(log, "read", err);
     }
     weir_status status = WEIR_OK;
     size_t at = (size_t)log->keep_from;

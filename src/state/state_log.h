@@ -65,8 +65,14 @@ bool weir_state_log_get_mark(const struct weir_state_log *log,
                              const char *sink,
                              struct weir_slice *ret_mark);
 
-/* Hands over the frames of a shard, oldest first; other than WEIR_OK from `take` ends it. */
-WEIR_MUST_USE weir_status weir_state_log_frames(struct weir_state_log *log,
+/* How many bytes of frames there are of a shard. */
+size_t weir_state_log_frame_bytes(const struct weir_state_log *log,
+                                  const char *source,
+                                  const char *topic,
+                                  int32_t partition);
+/* Hands over the frames of a shard, oldest first; any thread, while nobody commits. Other than
+ * WEIR_OK from `take` ends it. */
+WEIR_MUST_USE weir_status weir_state_log_frames(const struct weir_state_log *log,
                                                 const char *source,
                                                 const char *topic,
                                                 int32_t partition,

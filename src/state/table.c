@@ -75,12 +75,27 @@ static void index_insert(struct weir_state *state, struct weir_entry *entry)
     state->index[at] = index_slot(entry);
 }
 
-static void index_grow(struct weir_state *state)
+static size_t index_size_for(size_t entries)
 {
     size_t size = INDEX_FIRST;
-    while (size * 6 / 10 <= state->linked) {
+    while (size * 6 / 10 <= entries) {
         size *= 2;
     }
+    return size;
+}
+
+/* How many entries there will be if the rest of the log is like what has come of it. It may be of
+ * other steps, or of the same keys again: never many times what there is. */
+static size_t state_expected(const struct weir_state *state)
+{
+    double growth =
+        state->coming == 0 ? 1 : (double)state->coming / (double)(state->came == 0 ? 1 : state->came);
+    growth = growth < 1 ? 1 : growth > GROWTH_MAX ? GROWTH_MAX : growth;
+    return (size_t)((double)state->linked * growth);
+}
+
+static void index_resize(struct weir_state *state, size_t size)
+{
     uint64_t *old = state->index;
     size_t old_size = state->index_size;
     state->index = weir_pages_new_filled(size * sizeof(*state->index)); /* soon in use everywhere */
@@ -144,7 +159,7 @@ static void index_add(struct weir_state *state, struct weir_entry *entry)
 {
     state->linked++;
     if (state->index_size == 0 || state->index_used * 10 >= state->index_size * 7) {
-        index_grow(state);
+        index_resize(state, index_size_for(state_expected(state)));
     }
     index_insert(state, entry);
 }
@@ -636,4 +651,19 @@ void weir_state_set_restoring(struct weir_state *state, bool restoring)
 {
     WEIR_ASSERT(layer_is_empty(&state->open) && layer_is_empty(&state->closing));
     state->restoring = restoring;
+}
+
+void weir_state_expect(struct weir_state *state, size_t came, size_t coming)
+{
+    state->came = came;
+    state->coming = coming;
+}
+
+void weir_state_restored(struct weir_state *state)
+{
+    weir_state_expect(state, 0, 0);
+    size_t size = index_size_for(state->linked);
+    if (size < state->index_size / 2) { /* more was expected than came */
+        index_resize(state, size);
+    }
 }

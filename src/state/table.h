@@ -58,6 +58,10 @@ void weir_state_rollback(struct weir_state *state);
 WEIR_MUST_USE weir_status weir_state_apply(struct weir_state *state,
                                            struct weir_slice delta,
                                            struct weir_err *err);
+/* Before it, if that is known: of `coming` bytes to apply in all so many came before, so that the
+ * index need not grow step by step. Behind the last: what was expected too much is given back. */
+void weir_state_expect(struct weir_state *state, size_t came, size_t coming);
+void weir_state_restored(struct weir_state *state);
 /* Appends puts of entries from the cursor on until about `bytes` are appended; false when the end
  * was reached. May be called between batches over many epochs. Includes the clock in the first
  * part. Values are those of the open layer: the caller writes parts only right after a seal, or

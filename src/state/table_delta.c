@@ -9,7 +9,7 @@
 #include "state/table_priv.h"
 
 enum { DELTA_CLOCK = 1, DELTA_PUT = 2, DELTA_DROP = 3, DELTA_MARK = 4 };
-enum { PUT_HEAD_MAX = 32, AT_ONCE = 32 };
+enum { PUT_HEAD_MAX = 32, READ_AHEAD = 32 };
 
 /* --- writing -----------------------------------------------------------------------------------*/
 
@@ -172,38 +172,41 @@ static bool apply_change(struct weir_state *state, const struct change *change)
     return true;
 }
 
-/* Some changes at once: what they will look at is asked for before it is needed. */
-static bool apply_some(struct weir_state *state, struct reader *in)
+/* Changes are read well ahead of being applied: memory that one will look at is asked for while
+ * others are being applied. First its slot in the index, later the entry that the slot points at. */
+static bool apply_all(struct weir_state *state, struct reader *in)
 {
-    struct change changes[AT_ONCE];
-    size_t count = 0;
-    bool whole = true;
-    while (count < AT_ONCE && in->at < in->end && (whole = take_change(in, &changes[count]))) {
-        if (changes[count].kind != DELTA_CLOCK) {
-            state_prefetch_slot(state, changes[count].hash);
+    struct change changes[READ_AHEAD];
+    size_t read = 0, at = 0;
+    while (at < read || in->at < in->end) {
+        for (; read - at < READ_AHEAD && in->at < in->end; read++) {
+            struct change *change = &changes[read % READ_AHEAD];
+            const char *begin = in->at;
+            if (!take_change(in, change)) {
+                return false;
+            }
+            state->came += (size_t)(in->at - begin);
+            if (change->kind != DELTA_CLOCK) {
+                state_prefetch_slot(state, change->hash);
+            }
         }
-        count++;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (changes[i].kind != DELTA_CLOCK) {
-            state_prefetch_block(state, changes[i].hash);
+        const struct change *next = &changes[(at + READ_AHEAD / 2) % READ_AHEAD];
+        if (at + READ_AHEAD / 2 < read && next->kind != DELTA_CLOCK) {
+            state_prefetch_block(state, next->hash);
+        }
+        if (!apply_change(state, &changes[at++ % READ_AHEAD])) {
+            return false;
         }
     }
-    for (size_t i = 0; i < count && whole; i++) {
-        whole = apply_change(state, &changes[i]);
-    }
-    return whole;
+    return true;
 }
 
 weir_status
 weir_state_apply(struct weir_state *state, struct weir_slice delta, struct weir_err *err)
 {
     struct reader in = {delta.data, delta.data + delta.size, false};
-    bool whole = true;
     weir_state_set_restoring(state, true);
-    while (in.at < in.end && whole) {
-        whole = apply_some(state, &in);
-    }
+    bool whole = apply_all(state, &in);
     weir_state_set_restoring(state, false);
     if (state->spill != NULL) {
         weir_spill_committed(state->spill);

@@ -28,6 +28,7 @@ enum {
     INDEX_FIRST = 64,            /* slots; a power of two */
     QUEUED_MAX = 255,
     CHUNK_MAX = 1 << 20,
+    GROWTH_MAX = 16,             /* of the index, at once */
     AHEAD = 8, /* so many steps before it is used memory is asked for */
 };
 
@@ -130,7 +131,8 @@ struct weir_state {
     size_t resident;          /* bytes of those in memory */
     struct weir_spill *spill; /* NULL: all are in memory */
     int64_t clock;
-    bool restoring; /* see table_delta.h */
+    bool restoring;      /* see table_delta.h */
+    size_t came, coming; /* bytes to restore: so far, in all; coming 0: nobody knows */
 };
 
 /* Of its entries; the clock may have moved. */

@@ -3,8 +3,10 @@
 """State in a file: windows over a local file are exactly-once, whatever kills the program; a changed
 pipeline over old state is refused; a damaged log is never used."""
 import collections
+import ctypes
 import json
 import random
+import struct
 
 from harness import case, main, scale
 from local_pipeline import expect_in, join, kill_until_done, run, text
@@ -134,6 +136,45 @@ def much_in_one_epoch(context):
     run(context, config)
     assert (context.dir / "sums.state" / "state.log").stat().st_size > count * 1000
     expect_in(run(context, config), "state restored", f'"keys":{2 * count}')
+
+
+@case
+def shards_are_restored_side_by_side(context):
+    """More shards than lanes, of different sizes; then each of them in turn has a frame that is damaged, in an
+    entry of the file that is sound."""
+    count, parts = 40_000, 5
+    source = {"generate": {"count": count, "partitions": parts, "template": "{k: (.n % 7777)}"}}
+    config = text("sums", source, {"drop": {}}, lanes=3, on_end="hold", log={"format": "json"},
+                  state={"log": "file", "dir": "sums.state"}, steps=[
+        {"name": "sums", "aggregate": {"key": ".k", "aggregate": {"n": "count"}}}])
+    run(context, config)
+    said = run(context, config)
+    lines = [json.loads(line) for line in said.splitlines()]
+    keys = {line["partition"]: line["keys"] for line in lines if line["message"] == "state restored"}
+    wanted = {part: len({n % 7777 for n in range(part, count, parts)}) for part in range(parts)}
+    assert keys == wanted, f"{keys}, not {wanted}"
+    log = context.dir / "sums.state" / "state.log"
+    sound = log.read_bytes()
+    for part in range(parts):
+        log.write_bytes(with_damaged_frame(sound, part))
+        (context.dir / "weir.log").unlink()
+        expect_in(run(context, config, expect=1), "the state log is damaged at frame",
+                  f"generate, partition {part}")
+    log.write_bytes(sound)
+    run(context, config)
+
+
+def with_damaged_frame(log, part):
+    """The first frame of that shard has another byte; the checksum of its entry is right."""
+    checksum = ctypes.CDLL("libxxhash.so.0").XXH3_64bits
+    checksum.restype, checksum.argtypes = ctypes.c_uint64, (ctypes.c_char_p, ctypes.c_size_t)
+    name = b"source.generate\0generate\0" + struct.pack("<i", part) + b"WSF1"
+    place = log.index(name) + len(name) + 50
+    begin = log.rindex(b"WEPO", 0, place)
+    size = struct.unpack_from("<I", log, begin + 4)[0]
+    entry = bytearray(log[begin:begin + size - 8])
+    entry[place - begin] ^= 1
+    return log[:begin] + bytes(entry) + struct.pack("<Q", checksum(bytes(entry), len(entry))) + log[begin + size:]
 
 
 @case

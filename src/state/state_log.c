@@ -2,118 +2,24 @@
  *
  * The medium `file` of the state log. The file grows by one entry an epoch. When it passes a
  * megabyte it is rewritten with what is still needed (its last entry alone, or all from the oldest
- * snapshot on): written aside, over some commits if it is much, synced, renamed, and the directory
- * synced, so that at every instant one whole log is there.
+ * snapshot on), over some commits if it is much. What the log knows is here; how its bytes are read
+ * in log_entry.c, how its files take each other's place in state_log_file.c.
  */
 #include "state/state_log.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
-#include <weir/strbuf.h>
-
 #include "base/alloc.h"
-#include "base/assert.h"
 #include "base/failpoint.h"
-
-enum {
-    LOG_FORMAT = 1,
-    LOG_BYTES_MAX = 1 << 20,       /* rewritten beyond this */
-    LOG_ENTRY_BYTES_MAX = 1 << 28, /* a larger size field is damage */
-    MOVE_BYTES = 64 << 20,         /* with each commit, or three times what it adds */
-    ENTRY_HEAD = 16,               /* magic, size, epoch */
-    CHECKSUM = 8,
-    SECTION_HEAD = 5,
-    SECTION_POSITION = 1,
-    SECTION_MARK = 2,
-    SECTION_FRAME = 3,
-};
-
-static const char header_magic[8] = "weirlog1";
-static const char entry_magic[4] = "WEPO";
-static const char new_name[] = "state.log.new";
-
-struct log_position {
-    char *source, *topic;
-    int32_t partition;
-    int64_t position;
-};
-
-struct log_mark {
-    char *sink;
-    char *bytes;
-    size_t size;
-};
-
-struct weir_state_log {
-    char *dir, *pipeline;
-    int dir_fd, lock_fd, fd;
-    int64_t size_bytes;
-    size_t cut_bytes;
-    uint64_t epoch, found_epoch; /* committed; committed when it was opened */
-    bool broken; /* a write or sync failed, or it was opened to be read */
-    int64_t written_ms;
-    struct log_position *positions;
-    size_t position_count;
-    struct log_mark *marks;
-    size_t mark_count;
-    struct weir_strbuf entry, frames; /* frames: sections for the next entry */
-    bool has_frames;                  /* some entry has: the file is more than its last entry */
-    bool drops_frames;                /* the next entry is written without those before it */
-    int64_t keep_from;                /* where the first entry that is needed begins */
-    int next_fd;                      /* a file that will take the log's place; -1: none */
-    int64_t moved, shift;             /* how far it is there, and by how much it lies elsewhere */
-    struct log_place {
-        uint64_t epoch;
-        int64_t at;
-    } * places; /* of the entries of this process */
-    size_t place_count, place_capacity;
-};
+#include "state/state_log_priv.h"
 
 /* --- contents ----------------------------------------------------------------------------------*/
-
-static void put_u32(struct weir_strbuf *buf, uint32_t value)
-{
-    uint8_t bytes[4];
-    for (int i = 0; i < 4; i++) {
-        bytes[i] = (uint8_t)(value >> (8 * i));
-    }
-    weir_strbuf_append(buf, bytes, sizeof(bytes));
-}
-
-static void put_u64(struct weir_strbuf *buf, uint64_t value)
-{
-    put_u32(buf, (uint32_t)value);
-    put_u32(buf, (uint32_t)(value >> 32));
-}
-
-static uint32_t get_u32(const char *at)
-{
-    uint32_t value = 0;
-    for (int i = 0; i < 4; i++) {
-        value |= (uint32_t)(uint8_t)at[i] << (8 * i);
-    }
-    return value;
-}
-
-static uint64_t get_u64(const char *at)
-{
-    return (uint64_t)get_u32(at) | (uint64_t)get_u32(at + 4) << 32;
-}
-
-static void set_u32(struct weir_strbuf *buf, size_t at, uint32_t value)
-{
-    for (size_t i = 0; i < 4; i++) {
-        buf->data[at + i] = (char)(uint8_t)(value >> (8 * i));
-    }
-}
 
 static struct log_position *find_position(const struct weir_state_log *log,
                                           const char *source,
@@ -224,61 +130,28 @@ void weir_state_log_put_mark(struct weir_state_log *log, const char *sink, struc
 
 /* --- reading -----------------------------------------------------------------------------------*/
 
-/* The size that an entry at `at` says it has, 0 if there is none. */
-static size_t entry_span(const char *at, size_t left)
-{
-    if (left < ENTRY_HEAD + CHECKSUM || memcmp(at, entry_magic, sizeof(entry_magic)) != 0) {
-        return 0;
-    }
-    size_t size = get_u32(at + 4);
-    return size < ENTRY_HEAD + CHECKSUM || size > left || size > LOG_ENTRY_BYTES_MAX ? 0 : size;
-}
-
-/* The size of a sound entry at `at`, 0 if there is none. */
-static size_t entry_size(const char *at, size_t left)
-{
-    size_t size = entry_span(at, left);
-    if (size == 0) {
-        return 0;
-    }
-    uint64_t checksum = XXH3_64bits(at, size - CHECKSUM);
-    return checksum == get_u64(at + size - CHECKSUM) ? size : 0;
-}
-
-/* A name that ends within the section; NULL otherwise. Moves *at behind it. */
-static const char *section_name(const char **at, const char *end)
-{
-    const char *name = *at;
-    const char *stop = memchr(name, '\0', (size_t)(end - name));
-    if (stop == NULL) {
-        return NULL;
-    }
-    *at = stop + 1;
-    return name;
-}
-
 static bool section_apply(struct weir_state_log *log, int type, const char *at, size_t size)
 {
     const char *end = at + size;
-    if (type == SECTION_POSITION) {
-        const char *source = section_name(&at, end);
-        const char *topic = source == NULL ? NULL : section_name(&at, end);
+    if (type == WEIR_LOG_POSITION) {
+        const char *source = weir_log_section_name(&at, end);
+        const char *topic = source == NULL ? NULL : weir_log_section_name(&at, end);
         if (topic == NULL || end - at != 12) {
             return false;
         }
-        weir_state_log_put_position(log, source, topic, (int32_t)get_u32(at),
-                                    (int64_t)get_u64(at + 4));
+        weir_state_log_put_position(log, source, topic, (int32_t)weir_log_get_u32(at),
+                                    (int64_t)weir_log_get_u64(at + 4));
         return true;
     }
-    if (type == SECTION_MARK) {
-        const char *sink = section_name(&at, end);
+    if (type == WEIR_LOG_MARK) {
+        const char *sink = weir_log_section_name(&at, end);
         if (sink == NULL) {
             return false;
         }
         weir_state_log_put_mark(log, sink, (struct weir_slice){at, (size_t)(end - at)});
         return true;
     }
-    if (type == SECTION_FRAME) { /* read when its shard is restored */
+    if (type == WEIR_LOG_FRAME) { /* read when its shard is restored */
         log->has_frames = true;
         return true;
     }
@@ -287,20 +160,20 @@ static bool section_apply(struct weir_state_log *log, int type, const char *at, 
 
 static bool entry_apply(struct weir_state_log *log, const char *entry, size_t size)
 {
-    const char *at = entry + ENTRY_HEAD;
-    const char *end = entry + size - CHECKSUM;
+    const char *at = entry + WEIR_LOG_ENTRY_HEAD;
+    const char *end = entry + size - WEIR_LOG_CHECKSUM;
     while (at < end) {
-        if (end - at < SECTION_HEAD) {
+        if (end - at < WEIR_LOG_SECTION_HEAD) {
             return false;
         }
-        size_t section = get_u32(at + 1);
-        if (section > (size_t)(end - at) - SECTION_HEAD ||
-            !section_apply(log, (uint8_t)at[0], at + SECTION_HEAD, section)) {
+        size_t section = weir_log_get_u32(at + 1);
+        if (section > (size_t)(end - at) - WEIR_LOG_SECTION_HEAD ||
+            !section_apply(log, (uint8_t)at[0], at + WEIR_LOG_SECTION_HEAD, section)) {
             return false;
         }
-        at += SECTION_HEAD + section;
+        at += WEIR_LOG_SECTION_HEAD + section;
     }
-    log->epoch = get_u64(entry + 8);
+    log->epoch = weir_log_get_u64(entry + 8);
     return true;
 }
 
@@ -314,31 +187,23 @@ static weir_status log_damaged(const struct weir_state_log *log, size_t at, stru
     return status;
 }
 
-static void header_write(const struct weir_state_log *log, struct weir_strbuf *out)
-{
-    weir_strbuf_append(out, header_magic, sizeof(header_magic));
-    put_u32(out, LOG_FORMAT);
-    put_u32(out, (uint32_t)strlen(log->pipeline));
-    weir_strbuf_text(out, log->pipeline);
-    put_u64(out, XXH3_64bits(out->data, out->size));
-}
-
 static weir_status header_check(const struct weir_state_log *log,
                                 struct weir_slice text,
                                 size_t *ret_size,
                                 struct weir_err *err)
 {
-    const size_t fixed = sizeof(header_magic) + 8;
-    if (text.size < fixed || memcmp(text.data, header_magic, sizeof(header_magic)) != 0) {
+    const size_t fixed = sizeof(weir_log_header_magic) + 8;
+    if (text.size < fixed ||
+        memcmp(text.data, weir_log_header_magic, sizeof(weir_log_header_magic)) != 0) {
         return log_damaged(log, 0, err);
     }
-    uint32_t format = get_u32(text.data + sizeof(header_magic));
-    size_t name = get_u32(text.data + sizeof(header_magic) + 4);
-    if (name > text.size - fixed || text.size - fixed - name < CHECKSUM ||
-        XXH3_64bits(text.data, fixed + name) != get_u64(text.data + fixed + name)) {
+    uint32_t format = weir_log_get_u32(text.data + sizeof(weir_log_header_magic));
+    size_t name = weir_log_get_u32(text.data + sizeof(weir_log_header_magic) + 4);
+    if (name > text.size - fixed || text.size - fixed - name < WEIR_LOG_CHECKSUM ||
+        XXH3_64bits(text.data, fixed + name) != weir_log_get_u64(text.data + fixed + name)) {
         return log_damaged(log, 0, err);
     }
-    if (format != LOG_FORMAT) {
+    if (format != WEIR_LOG_FORMAT) {
         weir_status status = weir_fail(
             err, WEIR_CONFIG, "%s/state.log has format %u, this build reads 1", log->dir, format);
         weir_err_hint(err, "Use the version of weir that wrote it, or another `state.dir`.");
@@ -350,37 +215,8 @@ static weir_status header_check(const struct weir_state_log *log,
         weir_err_hint(err, "Give each pipeline its own `state.dir`.");
         return status;
     }
-    *ret_size = fixed + name + CHECKSUM;
+    *ret_size = fixed + name + WEIR_LOG_CHECKSUM;
     return WEIR_OK;
-}
-
-/* The sections of a type, one after the other; NULL behind the last, or where one is torn. Start
- * with *at == NULL. */
-static const char *
-entry_next(const char *entry, size_t size, int type, const char **at, size_t *ret_size)
-{
-    const char *end = entry + size - CHECKSUM;
-    *at = *at == NULL ? entry + ENTRY_HEAD : *at;
-    while (end - *at >= SECTION_HEAD) {
-        const char *section = *at;
-        size_t content = get_u32(section + 1);
-        if (content > (size_t)(end - section) - SECTION_HEAD) {
-            return NULL;
-        }
-        *at = section + SECTION_HEAD + content;
-        if (section[0] == type) {
-            *ret_size = content;
-            return section + SECTION_HEAD;
-        }
-    }
-    return NULL;
-}
-
-static bool entry_has_frames(const char *entry, size_t size)
-{
-    const char *at = NULL;
-    size_t content;
-    return entry_next(entry, size, SECTION_FRAME, &at, &content) != NULL;
 }
 
 /* Applies the last sound entry; *ret_end is where the next one goes. */
@@ -396,13 +232,14 @@ static weir_status log_replay(struct weir_state_log *log,
     }
     size_t last = 0, last_size = 0;
     log->keep_from = (int64_t)at;
-    for (size_t size; (size = entry_size(text.data + at, text.size - at)) > 0; at += size) {
-        log->has_frames = log->has_frames || entry_has_frames(text.data + at, size);
+    for (size_t size; (size = weir_log_entry_size(text.data + at, text.size - at)) > 0;
+         at += size) {
+        log->has_frames = log->has_frames || weir_log_entry_has_frames(text.data + at, size);
         last = at;
         last_size = size;
     }
     for (size_t behind = at + 1; behind < text.size; behind++) {
-        if (entry_size(text.data + behind, text.size - behind) > 0) {
+        if (weir_log_entry_size(text.data + behind, text.size - behind) > 0) {
             return log_damaged(log, at, err);
         }
     }
@@ -411,167 +248,6 @@ static weir_status log_replay(struct weir_state_log *log,
     }
     *ret_end = at;
     return WEIR_OK;
-}
-
-/* --- files -------------------------------------------------------------------------------------*/
-
-static weir_status
-log_fail(const struct weir_state_log *log, const char *what, struct weir_err *err)
-{
-    weir_status status =
-        weir_fail(err, WEIR_FATAL, "cannot %s %s/state.log: %s", what, log->dir, strerror(errno));
-    weir_err_hint(err, "Check the disk; the last committed epoch is safe.");
-    return status;
-}
-
-/* The log answers nothing but failures from here on. */
-static weir_status log_io(struct weir_state_log *log, const char *what, struct weir_err *err)
-{
-    log->broken = true;
-    return log_fail(log, what, err);
-}
-
-static weir_status write_all(int fd, const char *data, size_t size, int64_t at)
-{
-    while (size > 0) {
-        ssize_t written = pwrite(fd, data, size, at);
-        if (written < 0 && errno == EINTR) {
-            continue;
-        }
-        if (written <= 0) {
-            return WEIR_IO;
-        }
-        data += written;
-        at += written;
-        size -= (size_t)written;
-    }
-    return WEIR_OK;
-}
-
-/* The whole file as memory; released with log_unmap. */
-static weir_status log_map(const struct weir_state_log *log, struct weir_slice *ret_text)
-{
-    struct stat info;
-    *ret_text = (struct weir_slice){"", 0};
-    if (fstat(log->fd, &info) != 0) {
-        return WEIR_IO;
-    }
-    if (info.st_size > 0) {
-        void *memory = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, log->fd, 0);
-        if (memory == MAP_FAILED) {
-            return WEIR_IO;
-        }
-        *ret_text = (struct weir_slice){memory, (size_t)info.st_size};
-    }
-    return WEIR_OK;
-}
-
-static void log_unmap(struct weir_slice text)
-{
-    if (text.size > 0) {
-        munmap((void *)(uintptr_t)text.data, text.size);
-    }
-}
-
-/* A file with nothing but the header, which is not the log yet. -1: it cannot be made. */
-static int log_create(const struct weir_state_log *log, int64_t *ret_size)
-{
-    int fd = openat(log->dir_fd, new_name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    struct weir_strbuf header;
-    weir_strbuf_init(&header, 65536);
-    header_write(log, &header);
-    WEIR_ASSERT(!header.failed);
-    if (fd >= 0 && write_all(fd, header.data, header.size, 0) != WEIR_OK) {
-        close(fd);
-        fd = -1;
-    }
-    *ret_size = (int64_t)header.size;
-    weir_strbuf_done(&header);
-    return fd;
-}
-
-/* What was made takes the place of the log, at once and for good. */
-static weir_status log_replace(struct weir_state_log *log, int fd, struct weir_err *err)
-{
-    if (fdatasync(fd) != 0 || renameat(log->dir_fd, new_name, log->dir_fd, "state.log") != 0 ||
-        fsync(log->dir_fd) != 0) {
-        weir_status status = log_io(log, "write", err);
-        close(fd);
-        return status;
-    }
-    /* Room for the next entries, so that a disk that others fill does not end the pipeline. Not
-     * every file system can; then entries are written without. */
-    (void)!fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOG_BYTES_MAX);
-    if (log->fd >= 0) {
-        close(log->fd);
-    }
-    log->fd = fd;
-    return WEIR_OK;
-}
-
-static void log_forget_move(struct weir_state_log *log)
-{
-    if (log->next_fd >= 0) {
-        close(log->next_fd);
-        (void)unlinkat(log->dir_fd, new_name, 0);
-        log->next_fd = -1;
-    }
-}
-
-/* A log of the header and the entry, if there is one. */
-static weir_status
-log_rewrite(struct weir_state_log *log, struct weir_slice entry, struct weir_err *err)
-{
-    int64_t header;
-    log_forget_move(log);
-    int fd = log_create(log, &header);
-    if (fd < 0 || write_all(fd, entry.data, entry.size, header) != WEIR_OK) {
-        weir_status status = log_io(log, "write", err);
-        if (fd >= 0) {
-            close(fd);
-        }
-        return status;
-    }
-    log->keep_from = header;
-    log->size_bytes = header + (int64_t)entry.size;
-    return log_replace(log, fd, err);
-}
-
-/* Some more of what is still needed goes into the next file, with each commit; with the last of it
- * that becomes the log. All at once, a large log would hold its commit up for seconds. */
-static weir_status log_move(struct weir_state_log *log, size_t added, struct weir_err *err)
-{
-    if (log->next_fd < 0) {
-        int64_t header;
-        log->next_fd = log_create(log, &header);
-        log->moved = log->keep_from;
-        log->shift = header - log->keep_from;
-    }
-    struct weir_slice old;
-    if (log->next_fd < 0 || log_map(log, &old) != WEIR_OK) {
-        return log_io(log, "rewrite", err);
-    }
-    int64_t left = log->size_bytes - log->moved;
-    int64_t some = added * 3 > MOVE_BYTES ? (int64_t)added * 3 : MOVE_BYTES;
-    some = some < left ? some : left;
-    weir_status status = write_all(log->next_fd, old.data + log->moved, (size_t)some,
-                                   log->moved + log->shift);
-    log_unmap(old);
-    if (status != WEIR_OK || fdatasync(log->next_fd) != 0) {
-        return log_io(log, "rewrite", err);
-    }
-    log->moved += some;
-    if (log->moved < log->size_bytes) {
-        return WEIR_OK;
-    }
-    int fd = log->next_fd;
-    log->next_fd = -1;
-    for (size_t i = 0; i < log->place_count; i++) {
-        log->places[i].at += log->shift;
-    }
-    log->keep_from += log->shift;
-    log->size_bytes += log->shift;
-    return log_replace(log, fd, err);
 }
 
 static void log_note_time(struct weir_state_log *log)
@@ -584,17 +260,18 @@ static void log_note_time(struct weir_state_log *log)
 
 static weir_status log_load(struct weir_state_log *log, struct weir_err *err)
 {
-    (void)unlinkat(log->dir_fd, new_name, 0); /* a rewrite that was not finished */
+    (void)unlinkat(log->dir_fd, weir_log_new_name, 0); /* a rewrite that was not finished */
     log->fd = openat(log->dir_fd, "state.log", O_RDWR | O_CLOEXEC);
     if (log->fd < 0 && errno == ENOENT) {
-        return log_rewrite(log, (struct weir_slice){"", 0}, err);
+        return weir_state_log_rewrite(log, (struct weir_slice){"", 0}, err);
     }
     if (log->fd < 0) {
-        return log_io(log, "open", err);
+        return weir_state_log_io(log, "open", err);
     }
     log_note_time(log);
     struct weir_slice text;
-    weir_status status = log_map(log, &text) == WEIR_OK ? WEIR_OK : log_io(log, "read", err);
+    weir_status status =
+        weir_state_log_map(log, &text) == WEIR_OK ? WEIR_OK : weir_state_log_io(log, "read", err);
     size_t end = 0;
     if (status == WEIR_OK) {
         status = log_replay(log, text, &end, err);
@@ -602,12 +279,12 @@ static weir_status log_load(struct weir_state_log *log, struct weir_err *err)
     if (status == WEIR_OK && end < text.size) {
         log->cut_bytes = text.size - end;
         if (ftruncate(log->fd, (off_t)end) != 0 || fdatasync(log->fd) != 0) {
-            status = log_io(log, "cut", err);
+            status = weir_state_log_io(log, "cut", err);
         }
     }
     log->size_bytes = (int64_t)end;
     log->found_epoch = log->epoch;
-    log_unmap(text);
+    weir_state_log_unmap(text);
     return status;
 }
 
@@ -642,8 +319,8 @@ static struct weir_state_log *log_new(const char *dir, const char *pipeline)
     log->dir = weir_strdup(dir);
     log->pipeline = weir_strdup(pipeline);
     log->dir_fd = log->lock_fd = log->fd = log->next_fd = -1;
-    weir_strbuf_init(&log->entry, LOG_ENTRY_BYTES_MAX);
-    weir_strbuf_init(&log->frames, LOG_ENTRY_BYTES_MAX);
+    weir_strbuf_init(&log->entry, WEIR_LOG_ENTRY_MAX);
+    weir_strbuf_init(&log->frames, WEIR_LOG_ENTRY_MAX);
     return log;
 }
 
@@ -669,17 +346,18 @@ static weir_status log_look(struct weir_state_log *log, struct weir_err *err)
     log->dir_fd = open(log->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     log->fd = log->dir_fd < 0 ? -1 : openat(log->dir_fd, "state.log", O_RDONLY | O_CLOEXEC);
     if (log->fd < 0) {
-        return errno == ENOENT ? WEIR_OK : log_io(log, "open", err);
+        return errno == ENOENT ? WEIR_OK : weir_state_log_io(log, "open", err);
     }
     log_note_time(log);
     struct weir_slice text;
-    weir_status status = log_map(log, &text) == WEIR_OK ? WEIR_OK : log_io(log, "read", err);
+    weir_status status =
+        weir_state_log_map(log, &text) == WEIR_OK ? WEIR_OK : weir_state_log_io(log, "read", err);
     size_t end = 0;
     if (status == WEIR_OK) {
         status = log_replay(log, text, &end, err);
     }
     log->size_bytes = (int64_t)end;
-    log_unmap(text);
+    weir_state_log_unmap(text);
     return status;
 }
 
@@ -699,7 +377,7 @@ void weir_state_log_close(struct weir_state_log *log)
     if (log == NULL) {
         return;
     }
-    log_forget_move(log);
+    weir_state_log_forget_move(log);
     const int fds[] = {log->fd, log->lock_fd, log->dir_fd};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         if (fds[i] >= 0) {
@@ -730,31 +408,31 @@ static void entry_write(struct weir_state_log *log, uint64_t epoch)
 {
     struct weir_strbuf *out = &log->entry;
     weir_strbuf_clear(out);
-    weir_strbuf_append(out, entry_magic, sizeof(entry_magic));
-    put_u32(out, 0);
-    put_u64(out, epoch);
+    weir_strbuf_append(out, weir_log_entry_magic, sizeof(weir_log_entry_magic));
+    weir_log_put_u32(out, 0);
+    weir_log_put_u64(out, epoch);
     for (size_t i = 0; i < log->position_count; i++) {
         const struct log_position *row = &log->positions[i];
         size_t source = strlen(row->source) + 1, topic = strlen(row->topic) + 1;
-        weir_strbuf_push(out, SECTION_POSITION);
-        put_u32(out, (uint32_t)(source + topic + 12));
+        weir_strbuf_push(out, WEIR_LOG_POSITION);
+        weir_log_put_u32(out, (uint32_t)(source + topic + 12));
         weir_strbuf_append(out, row->source, source);
         weir_strbuf_append(out, row->topic, topic);
-        put_u32(out, (uint32_t)row->partition);
-        put_u64(out, (uint64_t)row->position);
+        weir_log_put_u32(out, (uint32_t)row->partition);
+        weir_log_put_u64(out, (uint64_t)row->position);
     }
     for (size_t i = 0; i < log->mark_count; i++) {
         const struct log_mark *row = &log->marks[i];
         size_t sink = strlen(row->sink) + 1;
-        weir_strbuf_push(out, SECTION_MARK);
-        put_u32(out, (uint32_t)(sink + row->size));
+        weir_strbuf_push(out, WEIR_LOG_MARK);
+        weir_log_put_u32(out, (uint32_t)(sink + row->size));
         weir_strbuf_append(out, row->sink, sink);
         weir_strbuf_append(out, row->bytes, row->size);
     }
     weir_strbuf_slice(out, weir_strbuf_view(&log->frames));
     if (!out->failed) {
-        set_u32(out, 4, (uint32_t)(out->size + CHECKSUM));
-        put_u64(out, XXH3_64bits(out->data, out->size));
+        weir_log_set_u32(out, 4, (uint32_t)(out->size + WEIR_LOG_CHECKSUM));
+        weir_log_put_u64(out, XXH3_64bits(out->data, out->size));
     }
 }
 
@@ -807,23 +485,21 @@ void weir_state_log_put_frame(struct weir_state_log *log,
 {
     struct weir_strbuf *out = &log->frames;
     size_t names = strlen(source) + strlen(topic) + 2;
-    weir_strbuf_push(out, SECTION_FRAME);
-    put_u32(out, (uint32_t)(names + 4 + frame.size));
+    weir_strbuf_push(out, WEIR_LOG_FRAME);
+    weir_log_put_u32(out, (uint32_t)(names + 4 + frame.size));
     weir_strbuf_append(out, source, strlen(source) + 1);
     weir_strbuf_append(out, topic, strlen(topic) + 1);
-    put_u32(out, (uint32_t)partition);
+    weir_log_put_u32(out, (uint32_t)partition);
     weir_strbuf_slice(out, frame);
 }
 
-static bool frame_is_of(struct weir_slice *frame,
-                        const char *source,
-                        const char *topic,
-                        int32_t partition)
+static bool
+frame_is_of(struct weir_slice *frame, const char *source, const char *topic, int32_t partition)
 {
     const char *at = frame->data, *end = frame->data + frame->size;
-    const char *of_source = section_name(&at, end);
-    const char *of_topic = of_source == NULL ? NULL : section_name(&at, end);
-    if (of_topic == NULL || end - at < 4 || (int32_t)get_u32(at) != partition ||
+    const char *of_source = weir_log_section_name(&at, end);
+    const char *of_topic = of_source == NULL ? NULL : weir_log_section_name(&at, end);
+    if (of_topic == NULL || end - at < 4 || (int32_t)weir_log_get_u32(at) != partition ||
         strcmp(of_source, source) != 0 || strcmp(of_topic, topic) != 0) {
         return false;
     }
@@ -864,25 +540,26 @@ weir_status weir_state_log_frames(const struct weir_state_log *log,
     if (!log->has_frames) {
         return WEIR_OK;
     }
-    if (log_map(log, &text) != WEIR_OK) {
-        return log_fail(log, "read", err);
+    if (weir_state_log_map(log, &text) != WEIR_OK) {
+        return weir_state_log_fail(log, "read", err);
     }
     weir_status status = WEIR_OK;
     size_t at = (size_t)log->keep_from;
     /* Entries were found sound when the log was opened, and frames have a checksum of their own. */
     for (size_t size; status == WEIR_OK && at < (size_t)log->size_bytes &&
-                      (size = entry_span(text.data + at, text.size - at)) > 0;
+                      (size = weir_log_entry_span(text.data + at, text.size - at)) > 0;
          at += size) {
         const char *place = NULL;
         struct weir_slice frame;
-        while (status == WEIR_OK && (frame.data = entry_next(text.data + at, size, SECTION_FRAME,
-                                                             &place, &frame.size)) != NULL) {
+        while (status == WEIR_OK &&
+               (frame.data = weir_log_entry_next(text.data + at, size, WEIR_LOG_FRAME, &place,
+                                                 &frame.size)) != NULL) {
             if (frame_is_of(&frame, source, topic, partition)) {
                 status = take(context, frame, err);
             }
         }
     }
-    log_unmap(text);
+    weir_state_log_unmap(text);
     return status;
 }
 
@@ -901,18 +578,18 @@ weir_status weir_state_log_commit(struct weir_state_log *log, uint64_t epoch, st
     }
     weir_failpoint(WEIR_FAILPOINT_BEFORE_LOG_SYNC);
     struct weir_slice entry = weir_strbuf_view(&log->entry);
-    bool much = log->size_bytes + (int64_t)entry.size > LOG_BYTES_MAX;
+    bool much = log->size_bytes + (int64_t)entry.size > WEIR_LOG_BYTES_MAX;
     log->has_frames = log->has_frames || log->frames.size > 0;
     if (log->drops_frames || (much && !log->has_frames)) {
-        weir_status status = log_rewrite(log, entry, err);
+        weir_status status = weir_state_log_rewrite(log, entry, err);
         if (status != WEIR_OK) {
             return status;
         }
         log->drops_frames = false;
     } else {
-        if (write_all(log->fd, entry.data, entry.size, log->size_bytes) != WEIR_OK ||
+        if (weir_state_log_write(log->fd, entry.data, entry.size, log->size_bytes) != WEIR_OK ||
             fdatasync(log->fd) != 0) {
-            return log_io(log, "write", err);
+            return weir_state_log_io(log, "write", err);
         }
         log->size_bytes += (int64_t)entry.size;
     }
@@ -921,5 +598,5 @@ weir_status weir_state_log_commit(struct weir_state_log *log, uint64_t epoch, st
     weir_strbuf_clear(&log->frames);
     weir_failpoint(WEIR_FAILPOINT_AFTER_LOG_SYNC);
     bool moves = log->next_fd >= 0 || log->keep_from > log->size_bytes / 2;
-    return much && log->has_frames && moves ? log_move(log, entry.size, err) : WEIR_OK;
+    return much && log->has_frames && moves ? weir_state_log_move(log, entry.size, err) : WEIR_OK;
 }

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The files of the state log. At every instant one whole log has its name: what takes its place is
+ * written aside, synced, renamed, and the directory synced.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "base/assert.h"
+#include "state/state_log_priv.h"
+
+enum { MOVE_BYTES = 64 << 20 }; /* with each commit, or three times what it adds */
+
+const char weir_log_new_name[] = "state.log.new";
+
+static void header_write(const struct weir_state_log *log, struct weir_strbuf *out)
+{
+    weir_strbuf_append(out, weir_log_header_magic, sizeof(weir_log_header_magic));
+    weir_log_put_u32(out, WEIR_LOG_FORMAT);
+    weir_log_put_u32(out, (uint32_t)strlen(log->pipeline));
+    weir_strbuf_text(out, log->pipeline);
+    weir_log_put_u64(out, XXH3_64bits(out->data, out->size));
+}
+
+weir_status
+weir_state_log_fail(const struct weir_state_log *log, const char *what, struct weir_err *err)
+{
+    weir_status status =
+        weir_fail(err, WEIR_FATAL, "cannot %s %s/state.log: %s", what, log->dir, strerror(errno));
+    weir_err_hint(err, "Check the disk; the last committed epoch is safe.");
+    return status;
+}
+
+weir_status weir_state_log_io(struct weir_state_log *log, const char *what, struct weir_err *err)
+{
+    log->broken = true;
+    return weir_state_log_fail(log, what, err);
+}
+
+weir_status weir_state_log_write(int fd, const char *data, size_t size, int64_t at)
+{
+    while (size > 0) {
+        ssize_t written = pwrite(fd, data, size, at);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written <= 0) {
+            return WEIR_IO;
+        }
+        data += written;
+        at += written;
+        size -= (size_t)written;
+    }
+    return WEIR_OK;
+}
+
+weir_status weir_state_log_map(const struct weir_state_log *log, struct weir_slice *ret_text)
+{
+    struct stat info;
+    *ret_text = (struct weir_slice){"", 0};
+    if (fstat(log->fd, &info) != 0) {
+        return WEIR_IO;
+    }
+    if (info.st_size > 0) {
+        void *memory = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, log->fd, 0);
+        if (memory == MAP_FAILED) {
+            return WEIR_IO;
+        }
+        *ret_text = (struct weir_slice){memory, (size_t)info.st_size};
+    }
+    return WEIR_OK;
+}
+
+void weir_state_log_unmap(struct weir_slice text)
+{
+    if (text.size > 0) {
+        munmap((void *)(uintptr_t)text.data, text.size);
+    }
+}
+
+/* A file with nothing but the header, which is not the log yet. -1: it cannot be made. */
+static int log_create(const struct weir_state_log *log, int64_t *ret_size)
+{
+    int fd = openat(log->dir_fd, weir_log_new_name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    struct weir_strbuf header;
+    weir_strbuf_init(&header, 65536);
+    header_write(log, &header);
+    WEIR_ASSERT(!header.failed);
+    if (fd >= 0 && weir_state_log_write(fd, header.data, header.size, 0) != WEIR_OK) {
+        close(fd);
+        fd = -1;
+    }
+    *ret_size = (int64_t)header.size;
+    weir_strbuf_done(&header);
+    return fd;
+}
+
+/* What was made takes the place of the log, at once and for good. */
+static weir_status log_replace(struct weir_state_log *log, int fd, struct weir_err *err)
+{
+    if (fdatasync(fd) != 0 ||
+        renameat(log->dir_fd, weir_log_new_name, log->dir_fd, "state.log") != 0 ||
+        fsync(log->dir_fd) != 0) {
+        weir_status status = weir_state_log_io(log, "write", err);
+        close(fd);
+        return status;
+    }
+    /* Room for the next entries, so that a disk that others fill does not end the pipeline. Not
+     * every file system can; then entries are written without. */
+    (void)!fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, WEIR_LOG_BYTES_MAX);
+    if (log->fd >= 0) {
+        close(log->fd);
+    }
+    log->fd = fd;
+    return WEIR_OK;
+}
+
+void weir_state_log_forget_move(struct weir_state_log *log)
+{
+    if (log->next_fd >= 0) {
+        close(log->next_fd);
+        (void)unlinkat(log->dir_fd, weir_log_new_name, 0);
+        log->next_fd = -1;
+    }
+}
+
+weir_status
+weir_state_log_rewrite(struct weir_state_log *log, struct weir_slice entry, struct weir_err *err)
+{
+    int64_t header;
+    weir_state_log_forget_move(log);
+    int fd = log_create(log, &header);
+    if (fd < 0 || weir_state_log_write(fd, entry.data, entry.size, header) != WEIR_OK) {
+        weir_status status = weir_state_log_io(log, "write", err);
+        if (fd >= 0) {
+            close(fd);
+        }
+        return status;
+    }
+    log->keep_from = header;
+    log->size_bytes = header + (int64_t)entry.size;
+    return log_replace(log, fd, err);
+}
+
+weir_status weir_state_log_move(struct weir_state_log *log, size_t added, struct weir_err *err)
+{
+    if (log->next_fd < 0) {
+        int64_t header;
+        log->next_fd = log_create(log, &header);
+        log->moved = log->keep_from;
+        log->shift = header - log->keep_from;
+    }
+    struct weir_slice old;
+    if (log->next_fd < 0 || weir_state_log_map(log, &old) != WEIR_OK) {
+        return weir_state_log_io(log, "rewrite", err);
+    }
+    int64_t left = log->size_bytes - log->moved;
+    int64_t some = added * 3 > MOVE_BYTES ? (int64_t)added * 3 : MOVE_BYTES;
+    some = some < left ? some : left;
+    weir_status status = weir_state_log_write(log->next_fd, old.data + log->moved, (size_t)some,
+                                              log->moved + log->shift);
+    weir_state_log_unmap(old);
+    if (status != WEIR_OK || fdatasync(log->next_fd) != 0) {
+        return weir_state_log_io(log, "rewrite", err);
+    }
+    log->moved += some;
+    if (log->moved < log->size_bytes) {
+        return WEIR_OK;
+    }
+    int fd = log->next_fd;
+    log->next_fd = -1;
+    for (size_t i = 0; i < log->place_count; i++) {
+        log->places[i].at += log->shift;
+    }
+    log->keep_from += log->shift;
+    log->size_bytes += log->shift;
+    return log_replace(log, fd, err);
+}

@@ -12,6 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support
 import wait
 from harness import case, main, scale
 from judge import Load
+from kafka_cluster import Cluster
 from weir_process import pipeline
 
 
@@ -63,9 +64,13 @@ def paused_for_20_seconds(context):
     under_load(context, kafka, disturb).verdict()
 
 
+def three(context):
+    return context.shared("three", lambda directory: Cluster(directory, brokers=3, heap="384m"))
+
+
 @case
 def leader_of_three_killed(context):
-    kafka = context.kafka(brokers=3, heap="384m")
+    kafka = three(context)
 
     def disturb(load, weir):
         for _ in range(scale(1, 8)):
@@ -82,7 +87,7 @@ def leader_of_three_killed(context):
 @case
 def coordinator_of_three_killed(context):
     """The coordinator of the group goes, and stays away: positions find their way to the next one."""
-    kafka = context.kafka(brokers=3, heap="384m")
+    kafka = three(context)
 
     def disturb(load, weir):
         name = context.name.encode()

@@ -14,6 +14,7 @@ import kafka_proxy
 import wait
 from harness import case, main, scale
 from judge import Load
+from kafka_cluster import Cluster
 from weir_process import pipeline
 
 MB = 1 << 20
@@ -31,10 +32,14 @@ def bounded(context, weir, seconds):
     context.say(f"peak {weir.peak_bytes() / MB:.0f} MB")
 
 
+def another(context):
+    return context.shared("another", lambda directory: Cluster(directory, heap="384m"))
+
+
 @case
 def paused_sink_cluster(context):
     source = context.kafka()
-    sink = context.kafka(brokers=1, heap="384m")
+    sink = another(context)
     load = Load(context, source, RECORDS, pad=900, sink_cluster=sink)
     load.start().finish()
     weir = context.weir(pipeline(context.name, source, load.source,
@@ -70,7 +75,7 @@ def held_produce_requests(context):
 @case
 def sink_absent_from_the_start(context):
     source = context.kafka()
-    sink = context.kafka(brokers=1, heap="384m")
+    sink = another(context)
     load = Load(context, source, RECORDS // 3, pad=900, sink_cluster=sink)
     load.start().finish()
     sink.kill()

@@ -10,13 +10,24 @@
 #include "base/assert.h"
 #include "memory_priv.h"
 
+static const char digits[] = "0123456789abcdef";
+
 char *sim_hex(struct weir_slice bytes)
 {
     char *text = weir_calloc(2 * bytes.size + 1, 1);
     for (size_t i = 0; i < bytes.size; i++) {
-        snprintf(text + 2 * i, 3, "%02x", (unsigned)(unsigned char)bytes.data[i]);
+        unsigned byte = (unsigned char)bytes.data[i];
+        text[2 * i] = digits[byte >> 4];
+        text[2 * i + 1] = digits[byte & 15];
     }
     return text;
+}
+
+static unsigned digit_value(char digit)
+{
+    const char *at = memchr(digits, digit, sizeof(digits) - 1);
+    WEIR_ASSERT(at != NULL);
+    return (unsigned)(at - digits);
 }
 
 char *sim_unhex(const char *text, size_t *ret_size)
@@ -24,10 +35,7 @@ char *sim_unhex(const char *text, size_t *ret_size)
     *ret_size = strlen(text) / 2;
     char *bytes = weir_calloc(*ret_size + 1, 1);
     for (size_t i = 0; i < *ret_size; i++) {
-        unsigned byte;
-        int got = sscanf(text + 2 * i, "%2x", &byte);
-        WEIR_ASSERT(got == 1);
-        bytes[i] = (char)byte;
+        bytes[i] = (char)(digit_value(text[2 * i]) << 4 | digit_value(text[2 * i + 1]));
     }
     return bytes;
 }

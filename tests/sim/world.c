@@ -102,8 +102,7 @@ static void fill_partition(struct sim_world *world, size_t source, size_t index)
 static int entry_field(const struct sim_entry *entry, const char *name, int absent)
 {
     const char *at = strstr(entry->value, name);
-    int number;
-    return at != NULL && sscanf(at + strlen(name), "%d", &number) == 1 ? number : absent;
+    return at != NULL ? (int)strtol(at + strlen(name), NULL, 10) : absent;
 }
 
 static int entry_number(const struct sim_entry *entry)

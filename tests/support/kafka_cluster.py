@@ -13,12 +13,14 @@ SCRIPT = harness.ROOT / "scripts" / "kafka"
 
 class Cluster:
     def __init__(self, directory, brokers=1, proxy=False, tls_dir=None, sasl=False, jwks=None,
-                 heap="512m", settings=None, prefix=()):
-        """`settings`: of the brokers, a dict. `prefix`: a command to run the script under."""
+                 heap="512m", settings=None, prefix=(), steady=False):
+        """`settings`: of the brokers, a dict. `prefix`: a command to run the script under. `steady`: fast
+        in the long run instead of started soon."""
         self.dir = pathlib.Path(directory)
         self.brokers = brokers
         line = [*prefix, str(SCRIPT), "start", "--dir", str(self.dir), "--brokers", str(brokers),
                 "--heap", heap, "--ports", str(ports.block())]
+        line += ["--steady"] if steady else []
         line += ["--proxy"] if proxy else []
         line += ["--tls-dir", str(tls_dir)] if tls_dir else []
         line += ["--sasl"] if sasl else []

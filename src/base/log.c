@@ -151,45 +151,8 @@ static const char *const level_names[] = {
     [WEIR_LEVEL_ERROR] = "error", [WEIR_LEVEL_OFF] = "off",
 };
 
-static const char *const format_names[] = {
-    [WEIR_LOG_FORMAT_AUTO] = "auto",
-    [WEIR_LOG_FORMAT_JSON] = "json",
-    [WEIR_LOG_FORMAT_TEXT] = "text",
-};
-
-static bool name_find(const char *const *names, int count, struct weir_slice text, int *ret_index)
-{
-    for (int i = 0; i < count; i++) {
-        if (weir_slice_equal(weir_slice_of(names[i]), text)) {
-            *ret_index = i;
-            return true;
-        }
-    }
-    return false;
-}
-
 const char *weir_log_level_name(enum weir_log_level level)
 {
     WEIR_ASSERT(level >= WEIR_LEVEL_DEBUG && level <= WEIR_LEVEL_OFF);
     return level_names[level];
-}
-
-bool weir_log_level_parse(struct weir_slice text, enum weir_log_level *ret_level)
-{
-    int index = 0;
-    bool found = name_find(level_names, WEIR_LEVEL_OFF + 1, text, &index);
-    if (found) {
-        *ret_level = (enum weir_log_level)index;
-    }
-    return found;
-}
-
-bool weir_log_format_parse(struct weir_slice text, enum weir_log_format *ret_format)
-{
-    int index = 0;
-    bool found = name_find(format_names, WEIR_LOG_FORMAT_TEXT + 1, text, &index);
-    if (found) {
-        *ret_format = (enum weir_log_format)index;
-    }
-    return found;
 }

@@ -29,11 +29,8 @@ enum weir_log_format {
     WEIR_LOG_FORMAT_TEXT,
 };
 
-/* "debug", "info", "warn", "error", "off"; the inverse answers false for any other text. */
-const char *weir_log_level_name(enum weir_log_level level);
-WEIR_MUST_USE bool weir_log_level_parse(struct weir_slice text, enum weir_log_level *ret_level);
-/* "auto", "json", "text". */
-WEIR_MUST_USE bool weir_log_format_parse(struct weir_slice text, enum weir_log_format *ret_format);
+const char *
+weir_log_level_name(enum weir_log_level level); /* "debug", "info", "warn", "error", "off" */
 
 /* One line, its newline included, into line[WEIR_LOG_LINE_MAX]; returns its size. */
 size_t weir_log_render_json(const struct weir_log_entry *entry, char *line);

@@ -520,11 +520,6 @@ struct weir_metrics *weir_engine_metrics(const struct weir_engine *engine)
     return engine->metrics;
 }
 
-unsigned weir_engine_lane_count(const struct weir_engine *engine)
-{
-    return engine->lane_count;
-}
-
 bool weir_engine_step_lane(struct weir_engine *engine, unsigned lane)
 {
     WEIR_ASSERT(engine->options.inline_lanes);

@@ -83,7 +83,6 @@ void weir_engine_progress(struct weir_engine *engine, struct weir_engine_progres
 /* Single steps. control. */
 WEIR_MUST_USE weir_status weir_engine_open(struct weir_engine *engine);
 void weir_engine_tick(struct weir_engine *engine);
-unsigned weir_engine_lane_count(const struct weir_engine *engine);
 bool weir_engine_step_lane(struct weir_engine *engine, unsigned lane);
 bool weir_engine_is_finished(const struct weir_engine *engine);
 void weir_engine_close(struct weir_engine *engine);

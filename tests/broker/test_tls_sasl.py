@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Goal: encrypted and authenticated connections work, wrong ones are refused with the reason, and no
-secret is written anywhere (I12, I13).
+secret is written anywhere (I12, I13). A right that is withdrawn ends the run, says which, and loses nothing (I1, I2).
 
 Method: a real broker with TLS and SASL listeners and throw-away certificates and tokens. Each good way
 passes 1,000 records; with another authority or host name, an expired certificate, a version too old, a
@@ -27,7 +27,9 @@ def make_secure(directory):
                           capture_output=True, text=True)
     if made.returncode != 0:
         raise Missing(f"no certificates: {made.stderr}")
-    return Cluster(directory, tls_dir=directory / "pki", sasl=True, jwks=Issuer(directory / "pki").jwks)
+    return Cluster(directory, tls_dir=directory / "pki", sasl=True, jwks=Issuer(directory / "pki").jwks, settings={
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS", "allow.everyone.if.no.acl.found": "true"})
 
 
 def secure(context):
@@ -246,6 +248,71 @@ def plaintext_to_tls(context):
     assert status == 503, body
     weir.term(code=0)
     assert load.progress() == 0
+
+
+class Right:
+    """What the user `weir` may do with things whose names begin so; all of it, until it is withdrawn."""
+
+    def __init__(self, kafka, kind, name, operation):
+        self.admin, self.kind, self.name, self.operation = kafka.admin, kind, name, operation
+        self._create("ALL", "ALLOW")
+
+    def _create(self, operation, permission):
+        from confluent_kafka.admin import AclBinding
+        for made in self.admin.create_acls([self._acl(AclBinding, operation, permission)]).values():
+            made.result(30)
+
+    def _acl(self, form, operation, permission):
+        from confluent_kafka.admin import AclOperation, AclPermissionType, ResourcePatternType, ResourceType
+        return form(ResourceType[self.kind], self.name, ResourcePatternType.PREFIXED, "User:weir", "*",
+                    AclOperation[operation], AclPermissionType[permission])
+
+    def withdraw(self):
+        self._create(self.operation, "DENY")
+
+    def give_back(self):
+        from confluent_kafka.admin import AclBindingFilter
+        for gone in self.admin.delete_acls([self._acl(AclBindingFilter, self.operation, "DENY")]).values():
+            assert len(gone.result(30)) == 1
+
+
+def withdrawn(kind, operation, part, *said, guarantee="exactly-once"):
+    def run(context):
+        kafka = secure(context)[0]
+        load = Load(context, kafka, 5_000, rate=2000)
+        right = Right(kafka, kind, f"{load.name}{part}", operation)
+        text = pipeline(load.name, kafka, {"topic": load.source, "auth": scram(256)}, load.sink,
+                        guarantee=guarantee, brokers=kafka.plan["address"]["sasl"])
+        weir = context.weir(text, start=False)
+        weir.file.chmod(0o600)
+        weir.start()
+        load.start()
+        load.wait_progress(1000, alive=[weir])
+        right.withdraw()
+        assert weir.wait_exit(60) == 1
+        last = weir.log()[-1]
+        assert last["message"] == "ended", last
+        for text in ("needs the right to", f"{operation} on", *said):
+            assert text.format(load=load) in str(last), last
+        right.give_back()
+        weir.start()
+        load.drain(load.name, weir)
+        weir.term()
+        load.verdict() if guarantee == "exactly-once" else load.verdict(at_least_once=True)
+    return run
+
+
+def _withdrawn(name, *arguments, **options):
+    function = withdrawn(*arguments, **options)
+    function.__name__ = f"right_withdrawn_of_the_{name}"
+    case(function)
+
+
+_withdrawn("group", "GROUP", "READ", "", "Group authorization failed")
+_withdrawn("group_at_least_once", "GROUP", "READ", "", "Group authorization failed", guarantee="at-least-once")
+_withdrawn("source", "TOPIC", "READ", "-in", "{load.source}: ", "Topic authorization failed")
+_withdrawn("sink", "TOPIC", "WRITE", "-out", "topic {load.sink}: ", "Topic authorization failed")
+_withdrawn("transactional_id", "TRANSACTIONAL_ID", "WRITE", "-", "Transactional Id authorization failed")
 
 
 if __name__ == "__main__":

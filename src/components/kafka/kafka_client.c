@@ -452,6 +452,27 @@ weir_status kafka_status(rd_kafka_resp_err_t code)
 #pragma GCC diagnostic pop
 }
 
+void kafka_hint(struct weir_err *err, rd_kafka_resp_err_t code)
+{
+    static const struct {
+        rd_kafka_resp_err_t code;
+        const char *right;
+    } rights[] = {
+        {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, "READ on the consumer group"},
+        {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+         "READ on topics that are read, WRITE on those that are written"},
+        {RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+         "WRITE on transactional ids that begin with the pipeline's name"},
+    };
+    for (size_t i = 0; i < sizeof(rights) / sizeof(rights[0]); i++) {
+        if (rights[i].code == code) {
+            weir_err_hint(err, "Its user needs the right to %s. Started again, it goes on from the "
+                               "last commit.",
+                          rights[i].right);
+        }
+    }
+}
+
 weir_status
 kafka_client_refused(const struct kafka_client *client, rd_kafka_t *rk, struct weir_err *err)
 {
@@ -544,6 +565,7 @@ weir_status kafka_fail(struct weir_err *err, const char *what, rd_kafka_error_t 
     weir_status status = kafka_status(code);
     (void)!weir_fail(err, status, "%s: %s (%s)", what, rd_kafka_error_string(error),
                      rd_kafka_err2name(code));
+    kafka_hint(err, code);
     rd_kafka_error_destroy(error);
     return status;
 }
@@ -568,7 +590,11 @@ weir_status kafka_judge(rd_kafka_t *rk,
     /* A login that fails after others went well is tried again (kafka_client_refused): a broker
      * refuses one that comes within a second of the last. */
     if (kafka_status(code) == WEIR_DENIED && code != RD_KAFKA_RESP_ERR__AUTHENTICATION) {
-        return weir_fail(err, WEIR_DENIED, "%s", rd_kafka_message_errstr(message));
+        (void)!weir_fail(err, WEIR_DENIED, "%s%s%s",
+                         message->rkt == NULL ? "" : rd_kafka_topic_name(message->rkt),
+                         message->rkt == NULL ? "" : ": ", rd_kafka_message_errstr(message));
+        kafka_hint(err, code);
+        return WEIR_DENIED;
     }
     WEIR_LOG_WARN(log, "kafka consumer",
                   WEIR_F("type", (const char *)rd_kafka_err2name(code)),

@@ -91,6 +91,8 @@ char *kafka_cluster_id(struct kafka_client *client, rd_kafka_t *rk, struct weir_
 weir_status
 kafka_client_refused(const struct kafka_client *client, rd_kafka_t *rk, struct weir_err *err);
 
+/* What to do about a right that is missing; nothing for other codes. */
+void kafka_hint(struct weir_err *err, rd_kafka_resp_err_t code);
 /* The status of a librdkafka error that concerns a request, not a record. */
 weir_status kafka_status(rd_kafka_resp_err_t code);
 /* A leader or coordinator on the move, a broker that is gone for the moment: worth asking again. */

@@ -79,7 +79,9 @@ commit_judge(struct kafka_commit *self, rd_kafka_resp_err_t code, struct weir_er
 {
     weir_status status = kafka_status(code);
     if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID || status == WEIR_DENIED) {
-        return weir_fail(err, status, "cannot commit positions: %s", rd_kafka_err2str(code));
+        (void)!weir_fail(err, status, "cannot commit positions: %s", rd_kafka_err2str(code));
+        kafka_hint(err, code);
+        return status;
     }
     /* A rebalance is under way, or nobody answers: the outputs are safe, the positions wait. */
     WEIR_LOG_WARN(self->log, "positions not committed yet",

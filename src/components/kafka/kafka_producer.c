@@ -104,6 +104,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
     (void)!weir_fail(&self->failure, delivery_status(self, message), "topic %s: %s",
                      message->rkt == NULL ? "?" : rd_kafka_topic_name(message->rkt),
                      rd_kafka_err2str(message->err));
+    kafka_hint(&self->failure, message->err);
 }
 
 static weir_status producer_new_handle(struct kafka_producer *self, struct weir_err *err)

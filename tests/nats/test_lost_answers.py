@@ -18,6 +18,7 @@ import wait
 from harness import case, main, scale
 from nats_flow import Flow, both
 from nats_proxy import Proxy
+from nats_server import time_of
 
 
 def proxied(context, version, drop):
@@ -112,6 +113,11 @@ def lag_and_positions(context, version):
     rows = json.loads(run("lag", str(weir.file), "--format", "json"))
     row = rows["partitions"][0]
     assert (row["topic"], row["first"], row["end"], row["lag"]) == ("IN", 1, 131, 30), row
+    later = next(time_of(message) for sequence, message in flow.server.messages("IN") if sequence == 101)
+    for moment, committed in ((later, 101), ("2020-01-01T00:00:00Z", 1), ("2100-01-01T00:00:00Z", 131)):
+        run("positions", "set", str(weir.file), "--to", moment)
+        rows = json.loads(run("lag", str(weir.file), "--format", "json"))
+        assert rows["partitions"][0]["committed"] == committed, (moment, rows)
     run("positions", "set", str(weir.file), "--to", "earliest")
     weir.start()
     wait.until(lambda: flow.server.count("OUT") == 230 and flow.pending() == 0, 30, "all was read again")

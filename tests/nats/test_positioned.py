@@ -22,6 +22,7 @@ from nats_flow import both, long_both
 from nats_partitions import (COUNTS, PARTITIONS, Flow, counted, keeps_state, survives_a_zombie, survives_kills,
                              survives_kills_of_the_server)
 from nats_proxy import Proxy
+from nats_server import time_of
 
 
 @both
@@ -245,6 +246,12 @@ def looked_at_from_outside(context, version):
     assert code == 0, text
     rows = json.loads(run("lag", str(weir.file), "--format", "json")[1])["partitions"]
     assert all(row["committed"] == 1 for row in rows), rows
+    later = next(time_of(message) for sequence, message in flow.server.messages("IN") if sequence == 401)
+    for moment, committed in ((later, 401), ("2100-01-01T00:00:00Z", 421), ("2020-01-01T00:00:00Z", 1)):
+        code, text = run("positions", "set", str(weir.file), "--to", moment)
+        assert code == 0, text
+        rows = json.loads(run("lag", str(weir.file), "--format", "json")[1])["partitions"]
+        assert all(row["committed"] == committed for row in rows), (moment, rows)
     weir.start()
     flow.wait_out(flow.total())
     weir.wait_log("partition assigned")

@@ -29,6 +29,12 @@ class Message:
         self.status = headers.pop("", "").partition(" ")[2].strip()
 
 
+def time_of(message):
+    """When the server stored what a consumer delivered, to the millisecond below."""
+    whole, part = divmod(int(message.reply.split(".")[7]) // 1_000_000, 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{part:03d}Z"
+
+
 class Client:
     def __init__(self, port, timeout=20, tls=None, **login):
         self._early = collections.deque()

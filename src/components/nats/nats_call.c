@@ -26,7 +26,6 @@
 
 enum {
     LOOK_MS = 100, /* how often it looks whether the connection is still there */
-    SCRATCH_MAX = 400,
     TOKEN_MAX = 24,
     QUEUE_BYTES_MAX = 4 << 20,
     REQUEST_BYTES_MAX = WEIR_RECORD_BYTES_MAX + 4096, /* with its subject and id */
@@ -54,16 +53,18 @@ on_answer(natsConnection *connection, natsSubscription *inbox, natsMsg *message,
     (void)inbox;
     const struct nats_call *self = closure;
     const char *last = strrchr(natsMsg_GetSubject(message), '.');
-    char scratch[SCRATCH_MAX];
+    struct weir_strbuf scratch;
+    weir_strbuf_init(&scratch, REQUEST_BYTES_MAX);
     struct weir_slice text = {NULL, 0};
     uint64_t token = last == NULL ? 0 : strtoull(last + 1, NULL, 16);
     weir_status status = WEIR_NOBODY;
     if (natsMsg_IsNoResponders(message)) {
         text = weir_slice_of(self->ops->nobody);
     } else {
-        status = self->ops->read(message, &text, scratch, sizeof(scratch));
+        status = self->ops->read(message, &scratch, &text);
     }
     weir_answer(self->ctx, token, status, text);
+    weir_strbuf_done(&scratch);
     natsMsg_Destroy(message);
 }
 

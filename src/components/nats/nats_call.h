@@ -42,9 +42,11 @@ struct nats_call_ops {
     const char *nobody; /* what it means that nobody listens */
     /* thread, after connecting: is there who can answer? May be NULL. */
     weir_status (*prepare)(void *self, struct nats_client *client, struct weir_err *err);
-    /* the library's thread: what a message says: a status, and the text of the answer or failure.
-     */
-    weir_status (*read)(natsMsg *message, struct weir_slice *ret_text, char *scratch, size_t size);
+    /* the library's thread: what a message says: a status, and the text of the answer or failure,
+     * which may lie in the scratch. */
+    weir_status (*read)(natsMsg *message,
+                        struct weir_strbuf *scratch,
+                        struct weir_slice *ret_text);
 };
 
 struct nats_call {

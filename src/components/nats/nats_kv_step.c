@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The step that looks keys up in a NATS key-value bucket: for each the last message of its subject,
- * asked for directly, so that a batch costs one way there and back. A key that is not there, or was
- * deleted, is null.
+ * all of a batch at once. A key that is not there, or was deleted, is null.
+ *
+ * Where the stream allows it, messages are asked for directly: any replica answers, with the message
+ * as it is. Else its leader is asked, and answers in JSON, with headers and value in base64.
  */
 #include "nats_call.h"
 #include "nats_probe.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#include <weir/json.h>
+
+#include "base/assert.h"
 
 enum { BUCKET_MAX = 200 };
 
@@ -37,11 +43,12 @@ static const struct weir_field nats_kv_step_fields[] = {
 struct nats_kv_step {
     struct nats_call call; /* first */
     const struct nats_kv_step_config *config;
+    atomic_bool is_direct; /* as the stream was at the last connection */
 };
 
 static weir_status kv_step_prepare(void *instance, struct nats_client *client, struct weir_err *err)
 {
-    const struct nats_kv_step *self = instance;
+    struct nats_kv_step *self = instance;
     char stream[BUCKET_MAX + 8];
     snprintf(stream, sizeof(stream), "KV_%s", self->config->bucket);
     const struct nats_stream_spec spec = {.name = stream, .manage = NATS_MANAGE_BIND};
@@ -51,13 +58,9 @@ static weir_status kv_step_prepare(void *instance, struct nats_client *client, s
     weir_status status = nats_stream_ensure(client, &spec, &arena, &info, err);
     if (status == WEIR_OK) {
         struct weir_value config = weir_value_get(info, WEIR_SLICE("config"));
-        if (weir_value_kind(weir_value_get(config, WEIR_SLICE("allow_direct"))) != WEIR_KIND_TRUE) {
-            status = weir_fail(err, WEIR_CONFIG, "the bucket %s cannot be read directly",
-                               self->config->bucket);
-            weir_err_hint(err, "nats stream edit %s --allow-direct", stream);
-        }
-    }
-    if (status != WEIR_OK) {
+        bool is_direct = weir_value_is_true(weir_value_get(config, WEIR_SLICE("allow_direct")));
+        atomic_store(&self->is_direct, is_direct);
+    } else {
         weir_err_path(err, "bucket");
     }
     weir_arena_done(&arena);
@@ -90,22 +93,100 @@ kv_step_send(void *instance, const struct weir_question *question, struct weir_e
 {
     struct nats_kv_step *self = instance;
     const char *bucket = self->config->bucket;
-    char subject[2 * BUCKET_MAX + NATS_NAME_MAX + 64];
-    snprintf(subject, sizeof(subject), "$JS.API.DIRECT.GET.KV_%s.$KV.%s.%.*s", bucket, bucket,
-             (int)question->to.size, question->to.data);
-    return nats_call_send(&self->call, subject, question, err);
+    char subject[2 * BUCKET_MAX + NATS_NAME_MAX + 64], body[BUCKET_MAX + NATS_NAME_MAX + 64];
+    struct weir_question asked = *question;
+    if (atomic_load(&self->is_direct)) {
+        snprintf(subject, sizeof(subject), "$JS.API.DIRECT.GET.KV_%s.$KV.%s.%.*s", bucket, bucket,
+                 (int)question->to.size, question->to.data);
+    } else {
+        snprintf(subject, sizeof(subject), "$JS.API.STREAM.MSG.GET.KV_%s", bucket);
+        int size = snprintf(body, sizeof(body), "{\"last_by_subj\":\"$KV.%s.%.*s\"}", bucket,
+                            (int)question->to.size, question->to.data);
+        asked.body = (struct weir_slice){body, (size_t)size};
+    }
+    return nats_call_send(&self->call, subject, &asked, err);
 }
 
-static weir_status
-kv_step_read(natsMsg *message, struct weir_slice *ret_text, char *scratch, size_t size)
+/* --- answers; the library's thread -------------------------------------------------------------*/
+
+static int digit_of(char c)
 {
-    const char *code = NULL, *operation = NULL, *marker = NULL;
+    return c >= 'A' && c <= 'Z'   ? c - 'A'
+           : c >= 'a' && c <= 'z' ? c - 'a' + 26
+           : c >= '0' && c <= '9' ? c - '0' + 52
+           : c == '+'             ? 62
+           : c == '/'             ? 63
+                                  : -1;
+}
+
+/* Appends what base64 says, up to its padding. */
+static void put_decoded(struct weir_strbuf *out, struct weir_slice text)
+{
+    unsigned bits = 0;
+    int count = 0;
+    for (size_t i = 0; i < text.size && digit_of(text.data[i]) >= 0; i++) {
+        bits = bits << 6 | (unsigned)digit_of(text.data[i]);
+        count += 6;
+        if (count >= 8) {
+            count -= 8;
+            weir_strbuf_push(out, (char)(bits >> count & 0xff));
+        }
+    }
+}
+
+/* Do the headers say that the key has no value any more? */
+static bool is_marker(const struct weir_strbuf *headers)
+{
+    return headers->size > 0 && (strstr(headers->data, "\r\nKV-Operation:") != NULL ||
+                                 strstr(headers->data, "\r\nNats-Marker-Reason:") != NULL);
+}
+
+static weir_status read_json(natsMsg *message, struct weir_strbuf *scratch, struct weir_slice *ret)
+{
+    const struct weir_slice text = {natsMsg_GetData(message),
+                                    (size_t)natsMsg_GetDataLength(message)};
+    struct weir_arena arena;
+    struct weir_value value = {0};
+    struct weir_err err = {0};
+    struct nats_answer answer = {0};
+    weir_arena_init(&arena, 0);
+    weir_status status = weir_json_parse(&arena, text, NULL, &value, &err);
+    nats_api_error(value, &answer);
+    struct weir_value found = weir_value_get(value, WEIR_SLICE("message"));
+    if (status != WEIR_OK || (answer.code != 0 && answer.error != NATS_ERROR_NO_MESSAGE)) {
+        weir_strbuf_printf(scratch, "the server answers %s",
+                           status != WEIR_OK ? "no JSON" : answer.text);
+        *ret = weir_strbuf_view(scratch);
+        status = WEIR_UNAVAILABLE;
+    } else if (answer.code == 0) {
+        put_decoded(scratch, weir_value_text(weir_value_get(found, WEIR_SLICE("hdrs"))));
+        bool is_gone = is_marker(scratch);
+        weir_strbuf_clear(scratch);
+        put_decoded(scratch, weir_value_text(weir_value_get(found, WEIR_SLICE("data"))));
+        WEIR_ASSERT(!scratch->failed);
+        if (!is_gone) {
+            *ret = scratch->size > 0 ? weir_strbuf_view(scratch) : WEIR_SLICE("");
+        }
+    }
+    weir_arena_done(&arena);
+    return status;
+}
+
+static weir_status kv_step_read(natsMsg *message,
+                                struct weir_strbuf *scratch,
+                                struct weir_slice *ret_text)
+{
+    const char *code = NULL, *operation = NULL, *marker = NULL, *sequence = NULL;
     (void)natsMsgHeader_Get(message, "Status", &code);
     (void)natsMsgHeader_Get(message, "KV-Operation", &operation);
     (void)natsMsgHeader_Get(message, "Nats-Marker-Reason", &marker);
+    (void)natsMsgHeader_Get(message, "Nats-Sequence", &sequence);
+    if (code == NULL && sequence == NULL) {
+        return read_json(message, scratch, ret_text);
+    }
     if (code != NULL && strcmp(code, "404") != 0) {
-        int length = snprintf(scratch, size, "the server answers %s", code);
-        *ret_text = (struct weir_slice){scratch, length < (int)size ? (size_t)length : size - 1};
+        weir_strbuf_printf(scratch, "the server answers %.100s", code);
+        *ret_text = weir_strbuf_view(scratch);
         return WEIR_UNAVAILABLE;
     }
     if (code == NULL && operation == NULL && marker == NULL) {
@@ -146,10 +227,10 @@ static weir_status kv_step_check(const void *config, struct weir_err *err)
 static weir_status kv_step_probe(const void *config, const char *pipeline, struct weir_err *err)
 {
     (void)pipeline;
-    const struct nats_kv_step step = {.config = config};
+    struct nats_kv_step step = {.config = config};
     struct nats_client *client = nats_client_open(&step.config->address, "weir check", err);
     if (client != NULL) {
-        (void)!kv_step_prepare((void *)(uintptr_t)&step, client, err);
+        (void)!kv_step_prepare(&step, client, err);
         nats_client_close(client);
         nats_client_free(client);
     }

@@ -133,6 +133,40 @@ static weir_status ask_leases(struct asker *self,
     return nats_lease_look(&medium, ret_held, err);
 }
 
+/* The server says at which sequence a consumer of that time begins. Partitions are parts of one
+ * stream, so there is one answer for all. */
+static weir_status find(const struct weir_positions_call *call,
+                        int64_t time_ms,
+                        struct weir_position *items,
+                        size_t count,
+                        struct weir_err *err)
+{
+    const struct nats_source_config *config = call->config;
+    const struct nats_consumer_spec spec = {.stream = config->stream,
+                                            .start = {.time_ms = time_ms}};
+    char name[NATS_NAME_MAX + 1];
+    struct weir_value info = {0};
+    struct nats_client *client = nats_client_open(&config->address, "weir positions", err);
+    weir_status status =
+        client == NULL ? err->status : nats_consumer_ordered(client, &spec, name, NULL, err);
+    if (status == WEIR_OK) {
+        status = nats_consumer_find(client, config->stream, name, call->arena, &info, err);
+        struct weir_err ignored = {0}; /* it ends by itself */
+        (void)!nats_consumer_delete(client, config->stream, name, call->arena, &ignored);
+    }
+    if (status == WEIR_OK && weir_value_is_absent(info)) {
+        status = weir_fail(err, WEIR_UNAVAILABLE, "stream %s: a consumer is gone", config->stream);
+    }
+    struct weir_value delivered = weir_value_get(info, WEIR_SLICE("delivered"));
+    int64_t target = nats_api_int(delivered, "stream_seq", 0) + 1;
+    for (size_t i = 0; i < count && status == WEIR_OK; i++) {
+        bool is_before = target < items[i].first; /* of what is there no more */
+        items[i].target = is_before ? items[i].first : target;
+    }
+    nats_client_free(client);
+    return status;
+}
+
 /* Requests that wait tell of a process that reads; by position, leases. */
 static weir_status
 readers(const struct weir_positions_call *call, struct weir_strbuf *out, struct weir_err *err)
@@ -369,6 +403,7 @@ drop_state(const struct weir_positions_call *call, const char *name, struct weir
 const struct weir_positions_ops nats_positions_ops = {
     .unit = "records",
     .list = list,
+    .find = find,
     .readers = readers,
     .commit = commit,
     .read_state = read_state,

@@ -96,17 +96,17 @@ request_send(void *instance, const struct weir_question *question, struct weir_e
     return nats_call_send(&self->call, subject, question, err);
 }
 
-static weir_status
-request_read(natsMsg *message, struct weir_slice *ret_text, char *scratch, size_t size)
+static weir_status request_read(natsMsg *message,
+                                struct weir_strbuf *scratch,
+                                struct weir_slice *ret_text)
 {
     const char *error = NULL, *code = NULL;
     (void)natsMsgHeader_Get(message, "Nats-Service-Error", &error);
     (void)natsMsgHeader_Get(message, "Nats-Service-Error-Code", &code);
     if (error != NULL || code != NULL) {
-        int length =
-            snprintf(scratch, size, "the service says %s%s%s", code == NULL ? "" : code,
-                     code != NULL && error != NULL ? ": " : "", error == NULL ? "" : error);
-        *ret_text = (struct weir_slice){scratch, length < (int)size ? (size_t)length : size - 1};
+        weir_strbuf_printf(scratch, "the service says %.100s%s%.300s", code == NULL ? "" : code,
+                           code != NULL && error != NULL ? ": " : "", error == NULL ? "" : error);
+        *ret_text = weir_strbuf_view(scratch);
         return WEIR_REJECTED;
     }
     *ret_text =

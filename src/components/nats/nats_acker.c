@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Acknowledgements go in parts, and the next part when the server has answered the last: a whole
- * backlog at once would keep it from delivering meanwhile, and would fill the connection for those
- * who ask for messages. Parts are large, for each waits for an answer. The server takes them in
- * order, so its answer to the last one of a part says that it knows of all.
+ * Acknowledgements go in parts, and the next part when the server has answered the last: while it
+ * takes one in, it delivers nothing and stores nothing. Parts are small, so that this is a matter of
+ * a millisecond; with a backlog nothing is in a hurry, and they are large, for each waits for an
+ * answer. The server takes them in order, so its answer to the last one of a part says that it knows
+ * of all.
  *
  * Not every acknowledgement has an answer. A server that has forgotten a delivery (it was killed,
  * the consumer was deleted and made again) says nothing about its acknowledgement, and will say
@@ -23,7 +24,8 @@
 #include "base/assert.h"
 #include "base/wake.h"
 
-enum { PART_MAX = 20000, ANSWER_TIMEOUT_MS = 2000, RETRY_MS = 100 };
+enum { PART_SMALL = 200, PART_LARGE = 20000, BACKLOG = 4000 };
+enum { ANSWER_TIMEOUT_MS = 2000, RETRY_MS = 100 };
 
 natsStatus nats_chunk_tell(struct nats_client *client,
                            const struct nats_chunk *chunk,
@@ -114,9 +116,10 @@ static bool acker_advance(struct nats_acker *self, int64_t from, int64_t to)
 
 static void acker_work(struct nats_acker *self)
 {
-    int64_t acked = nats_window_acked(self->window), wanted;
+    int64_t acked = nats_window_acked(self->window), wanted, part = PART_SMALL;
     while ((wanted = atomic_load(&self->wanted)) > acked && !weir_thread_pause(&self->thread, 0)) {
-        int64_t to = wanted - acked < PART_MAX ? wanted : acked + PART_MAX;
+        part = wanted - acked > BACKLOG ? PART_LARGE : part;
+        int64_t to = wanted - acked < part ? wanted : acked + part;
         if (acker_advance(self, acked, to)) {
             acked = to;
         } else {

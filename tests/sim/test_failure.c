@@ -41,7 +41,7 @@ static const struct failing failings[] = {
     {SIM_CALL_STATE_APPEND, WEIR_ABORTED, false}, {SIM_CALL_STATE_APPEND, WEIR_UNAVAILABLE, true},
     {SIM_CALL_STATE_APPEND, WEIR_FENCED, false},  {SIM_CALL_STATE_RESTORE, WEIR_UNAVAILABLE, false},
     {SIM_CALL_SEND_OFFSETS, WEIR_AGAIN, false},   {SIM_CALL_SEND_OFFSETS, WEIR_AGAIN, true},
-    {SIM_CALL_END_TXN, WEIR_AGAIN, false},
+    {SIM_CALL_END_TXN, WEIR_AGAIN, false},        {SIM_CALL_TXN_ABORT, WEIR_AGAIN, false},
 };
 
 /* Answers after which nothing has to be done again. */

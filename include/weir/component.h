@@ -201,6 +201,10 @@ weir_emit_to(struct weir_run *run, unsigned sink, const struct weir_record *reco
  * released are emitted before. */
 WEIR_MUST_USE bool weir_emit_watermark(struct weir_run *run, int64_t watermark_ms);
 struct weir_batch *weir_run_batch(struct weir_run *run);
+/* An empty buffer, until an expression is evaluated or something is emitted. */
+struct weir_strbuf *weir_run_scratch(struct weir_run *run);
+/* apply: what ahead() has put down for the record; NULL: it was not asked. */
+void *weir_run_ahead(const struct weir_run *run);
 /* The partition whose records, or whose timers, made the batch. Its source's. */
 struct weir_partition *weir_batch_partition(struct weir_batch *batch);
 /* Time passing made its records, not a record that was read. */
@@ -306,6 +310,15 @@ struct weir_step_ops {
                          struct weir_run *run,
                          struct weir_record *record,
                          struct weir_err *err);
+    /* lane, before apply() of some records in a row: evaluates what can be evaluated without the
+     * state and asks for the memory that apply() will wait for. rooms: ahead_bytes for each record,
+     * not zeroed. Nothing may depend on the call, and it changes nothing. May be NULL. */
+    void (*ahead)(const void *self,
+                  struct weir_run *run,
+                  struct weir_record *const *records,
+                  size_t count,
+                  void *rooms);
+    size_t ahead_bytes; /* a multiple of 16 */
     /* lane: the watermark of the step's input moved to this (from a step before it, or INT64_MAX:
      * the input has ended and `on_end: close` asks for what is still open; that is not stored as
      * the clock). Time does not go back. May be NULL: passed on to the next step. */

@@ -32,6 +32,8 @@
 #include "engine/engine_priv.h"
 #include "engine/observe.h"
 
+enum { AHEAD = 16 }; /* records that a step may look at together */
+
 /* Records on their way through a chain. */
 struct chain_strand {
     const struct weir_chain *chain;
@@ -220,6 +222,36 @@ static void chain_pass_special(struct chain_pass *pass,
     }
 }
 
+/* Some of a stage's records that it was shown before their turn. */
+struct chain_ahead {
+    char *rooms; /* NULL: the step does not want to be */
+    size_t first, end;
+};
+
+/* What the step found out about record `at`. */
+static void *chain_look_ahead(struct chain_pass *pass,
+                              const struct weir_stage *stage,
+                              struct chain_ahead *ahead,
+                              struct weir_record *const *records,
+                              size_t count,
+                              size_t at)
+{
+    const struct weir_step_ops *ops = stage->component->ops.step;
+    if (ahead->rooms == NULL) {
+        return NULL;
+    }
+    if (at >= ahead->end) {
+        ahead->first = at;
+        ahead->end = at + 1;
+        while (ahead->end < count && ahead->end < at + AHEAD &&
+               !chain_is_special(records[ahead->end])) {
+            ahead->end++;
+        }
+        ops->ahead(stage->self, &pass->lane->run, records + at, ahead->end - at, ahead->rooms);
+    }
+    return ahead->rooms + (at - ahead->first) * ops->ahead_bytes;
+}
+
 static void chain_pass_stage(struct chain_pass *pass,
                              const struct weir_stage *stage,
                              const struct weir_asking *asking,
@@ -232,6 +264,11 @@ static void chain_pass_stage(struct chain_pass *pass,
     run->out = NULL;
     run->out_count = run->out_capacity = 0;
     pass->changes_state = pass->changes_state || stage->state_index >= 0;
+    const struct weir_step_ops *ops = stage->component->ops.step;
+    struct chain_ahead ahead = {0};
+    if (ops->ahead != NULL && *count > 1) {
+        ahead.rooms = weir_arena_alloc(&pass->batch->arena, AHEAD * ops->ahead_bytes);
+    }
     for (size_t i = 0; i < *count; i++) {
         struct weir_record *record = (*records)[i];
         if (record->position >= pass->cut) {
@@ -247,8 +284,9 @@ static void chain_pass_stage(struct chain_pass *pass,
         struct weir_err err = {0};
         weir_status status =
             asking == NULL ? WEIR_OK : weir_asking_answer(asking, i, &run->answer, &err);
+        run->ahead = chain_look_ahead(pass, stage, &ahead, *records, *count, i);
         if (status == WEIR_OK) {
-            status = stage->component->ops.step->apply(stage->self, run, record, &err);
+            status = ops->apply(stage->self, run, record, &err);
         }
         counts->in++;
         if (status == WEIR_OK) {

@@ -171,6 +171,7 @@ struct weir_run {
     struct weir_record *input;      /* the record that the step is looking at */
     struct chain_pass *pass;        /* chain.c: the batch's way through the graph */
     struct weir_slice answer;       /* … to its question */
+    void *ahead;                    /* what the step has found out about it; NULL: nothing */
     bool absorbed, late;            /* what the step said of the input's fate */
     struct weir_record **out;       /* results of the step under way, in the batch's arena */
     size_t out_count, out_capacity;

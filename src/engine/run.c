@@ -42,6 +42,17 @@ struct weir_batch *weir_run_batch(struct weir_run *run)
     return run->batch;
 }
 
+struct weir_strbuf *weir_run_scratch(struct weir_run *run)
+{
+    weir_strbuf_clear(run->batch->scratch);
+    return run->batch->scratch;
+}
+
+void *weir_run_ahead(const struct weir_run *run)
+{
+    return run->ahead;
+}
+
 const struct weir_record *weir_run_input(const struct weir_run *run)
 {
     return run->input;

@@ -42,6 +42,19 @@ known_to(const struct layer *layer, const struct weir_entry *entry, const struct
     return false;
 }
 
+/* The value as well: a layer that did not change it has not kept it. */
+static struct weir_slice value_before(const struct weir_state *state,
+                                      const struct weir_entry *entry,
+                                      const struct undo *undo)
+{
+    const struct undo *later;
+    if (undo->value == NULL && known_to(&state->open, entry, &later) && later != NULL) {
+        undo = later;
+    }
+    return undo->value == NULL ? weir_entry_value(entry)
+                               : (struct weir_slice){undo->value, undo->value_size};
+}
+
 static void show_committed(const struct weir_state *state,
                            const struct weir_entry *entry,
                            const struct weir_state_looker *looker)
@@ -51,8 +64,8 @@ static void show_committed(const struct weir_state *state,
     if (!changed && (entry->flags & ENTRY_DEAD) == 0) {
         looker->take(looker->context, weir_entry_key(entry), weir_entry_value(entry), entry->timer);
     } else if (undo != NULL) {
-        looker->take(looker->context, weir_entry_key(entry),
-                     (struct weir_slice){undo->value, undo->value_size}, undo->timer);
+        looker->take(looker->context, weir_entry_key(entry), value_before(state, entry, undo),
+                     undo->timer);
     }
 }
 

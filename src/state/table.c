@@ -259,21 +259,50 @@ static void layer_count(struct weir_state *state, struct weir_entry *entry)
     state->open.bytes += sizeof(struct undo) + sizeof(*entry) + entry->key_size + entry->value_size;
 }
 
-void state_save(struct weir_state *state, struct weir_entry *entry)
+/* Of the first change of an entry that was there before. */
+static struct undo *layer_save(struct weir_state *state, struct weir_entry *entry)
 {
-    if (!state_is_first_change(state, entry)) {
-        return;
-    }
     struct layer *layer = &state->open;
     layer->saved =
         layer_grow(layer->saved, layer->saved_count, &layer->saved_capacity, sizeof(*layer->saved));
-    layer->saved[layer->saved_count++] = (struct undo){
-        .entry = entry,
-        .timer = entry->timer,
-        .value = layer_keep(layer, entry_bytes(entry), entry->value_size),
-        .value_size = entry->value_size,
-    };
+    struct undo *undo = &layer->saved[layer->saved_count++];
+    *undo = (struct undo){.entry = entry, .timer = entry->timer, .value_size = entry->value_size};
     layer_count(state, entry);
+    return undo;
+}
+
+static void undo_keep_value(struct weir_state *state, struct undo *undo)
+{
+    undo->value = layer_keep(&state->open, entry_bytes(undo->entry), undo->value_size);
+}
+
+/* The value of what was taken last is about to change, or nobody will look any more. */
+static void state_keep_taken(struct weir_state *state)
+{
+    undo_keep_value(state, &state->open.saved[state->taken_undo]);
+    state->taken = NULL;
+}
+
+void state_save(struct weir_state *state, struct weir_entry *entry)
+{
+    if (state_is_first_change(state, entry)) {
+        undo_keep_value(state, layer_save(state, entry));
+    } else if (entry == state->taken) {
+        state_keep_taken(state);
+    }
+}
+
+void state_save_taken(struct weir_state *state, struct weir_entry *entry)
+{
+    if (state->taken != NULL && (state->taken->flags & ENTRY_DEAD) == 0) {
+        state_keep_taken(state);
+    }
+    state->taken = NULL;
+    if (state_is_first_change(state, entry)) {
+        (void)layer_save(state, entry);
+        state->taken = entry;
+        state->taken_undo = state->open.saved_count - 1;
+    }
 }
 
 /* A rollback takes it away again. */
@@ -387,7 +416,9 @@ weir_state_put_mark(struct weir_state *state, struct weir_slice key, bool *ret_n
 
 void weir_state_drop(struct weir_state *state, struct weir_entry *entry)
 {
-    state_save(state, entry);
+    if (state_is_first_change(state, entry)) {
+        (void)layer_save(state, entry); /* the value stays where it is */
+    }
     state_unlink(state, entry);
     if (state->restoring) {
         state_bury(state, entry);
@@ -546,7 +577,7 @@ size_t weir_state_changed_bytes(const struct weir_state *state)
 void weir_state_seal(struct weir_state *state, struct weir_strbuf *out)
 {
     WEIR_ASSERT(layer_is_empty(&state->closing) && !state->closing.clock_moved);
-    state_clear_due(state);
+    state->taken = NULL;
     if (out != NULL) {
         if (state->open.clock_moved) {
             weir_delta_clock(out, state->clock);
@@ -604,7 +635,9 @@ static void layer_undo(struct weir_state *state, struct layer *layer)
                 index_add(state, entry);
             }
         }
-        entry_set_value(state, entry, undo->value, undo->value_size);
+        if (undo->value != NULL) {
+            entry_set_value(state, entry, undo->value, undo->value_size);
+        }
         entry->timer = undo->timer;
     }
     if (layer->clock_moved) {
@@ -627,20 +660,10 @@ static void layer_free_made(struct weir_state *state, struct layer *layer)
 
 void weir_state_rollback(struct weir_state *state)
 {
-    for (size_t i = state->due_at; i < state->due_count; i++) {
-        state->due[i].entry->flags &= (uint8_t)~ENTRY_DUE;
-    }
-    state->due_at = state->due_count = 0;
+    state->taken = NULL;
+    state_forget_timers(state);
     layer_undo(state, &state->open);
     layer_undo(state, &state->closing);
-    for (size_t i = 0; i < state->heap_count; i++) { /* the heap is made anew */
-        struct weir_entry *entry = state->heap[i].entry;
-        entry->queued--;
-        if (entry->queued == 0 && (entry->flags & ENTRY_ZOMBIE) != 0) {
-            entry_free(state, entry);
-        }
-    }
-    state->heap_count = state->zombies = 0;
     layer_free_made(state, &state->open);
     layer_free_made(state, &state->closing);
     state->stamp++;

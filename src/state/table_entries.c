@@ -37,6 +37,9 @@ struct weir_entry *entry_take(struct weir_state *state, size_t size)
     struct weir_entry *entry = class->free;
     if (entry != NULL) {
         class->free = entry->next;
+        for (size_t at = 0; class->free != NULL && at < size; at += 64) {
+            __builtin_prefetch((const char *)class->free + at, 1); /* for whoever comes next */
+        }
         memset(entry, 0, size);
     } else {
         struct slab *slab = class->slab == SIZE_MAX ? NULL : &state->slabs[class->slab];

@@ -36,7 +36,7 @@ enum entry_flags {
     ENTRY_LIVE = 1,     /* the block is an entry; else it is free */
     ENTRY_DEAD = 2,     /* dropped; waits for its layer */
     ENTRY_OUTSIDE = 4,  /* the value lies in memory of its own */
-    ENTRY_ZOMBIE = 8,   /* dead for good; waits for its items in the heap */
+    ENTRY_ZOMBIE = 8,   /* dead for good; waits for its items */
     ENTRY_DUE = 16,     /* its item has left the heap for the list of what is due */
     ENTRY_ON_DISK = 32, /* the disk has a row of it, which may be older */
     ENTRY_CHANGED = 64, /* since that was written */
@@ -49,8 +49,8 @@ struct weir_entry {
         struct weir_entry *next; /* of a free block */
     };
     uint32_t hash;
-    uint32_t stamp; /* the layer that saved it last */
-    uint32_t value_size : 24, queued : 8;
+    uint32_t stamp;                       /* the layer that saved it last */
+    uint32_t value_size : 24, queued : 8; /* items, in the heap and in the list of what is due */
     uint16_t key_size;
     uint8_t class, flags;
 };
@@ -89,7 +89,7 @@ struct due {
 struct undo {
     struct weir_entry *entry;
     int64_t timer;
-    char *value;
+    char *value; /* NULL: the layer has not changed it */
     uint32_t value_size;
 };
 
@@ -123,8 +123,11 @@ struct weir_state {
     size_t heap_count, heap_capacity, zombies;
     struct due *due; /* of one time, by key, from due_at on */
     size_t due_at, due_count, due_capacity;
-    size_t due_common; /* bytes that their keys begin with */
+    size_t due_common;    /* bytes that their keys begin with */
+    size_t due_unordered; /* those before have an `order` that left out more bytes */
     int64_t due_time;
+    struct weir_entry *taken; /* what was due last, while its undo says nothing of its value … */
+    size_t taken_undo;        /* … and which one that is */
     struct layer open, closing;
     uint32_t stamp;           /* of the open layer */
     size_t count, bytes;      /* of all entries, wherever they are */
@@ -226,8 +229,8 @@ void state_heap_push(struct weir_state *state, struct weir_entry *entry);
 void state_heap_rebuild(struct weir_state *state);
 /* Brings the earliest timer that still holds to the top. False: there is none. */
 bool state_heap_settle(struct weir_state *state);
-/* What was not taken goes back into the heap. */
-void state_clear_due(struct weir_state *state);
+/* No item is left; entries keep their timers. */
+void state_forget_timers(struct weir_state *state);
 
 /* --- table.c -----------------------------------------------------------------------------------*/
 
@@ -251,6 +254,8 @@ struct weir_entry *state_make(
 void state_index_remove(struct weir_state *state, const struct weir_entry *entry);
 /* Keeps what the entry is, once per layer. */
 void state_save(struct weir_state *state, struct weir_entry *entry);
+/* The same for what is due and loses its timer: its value is kept when that is about to change. */
+void state_save_taken(struct weir_state *state, struct weir_entry *entry);
 /* The block of an entry that no layer can revive, once its items have left the heap. */
 void state_bury(struct weir_state *state, struct weir_entry *entry);
 

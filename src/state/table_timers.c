@@ -10,7 +10,10 @@
 #include "state/spill.h"
 #include "state/table_priv.h"
 
-enum { SWEEP_SHARE = 16 }; /* one comes out for about the price of looking at so many */
+enum {
+    SWEEP_SHARE = 16,    /* one comes out for about the price of looking at so many */
+    SORT_BY_BYTES = 256, /* as many as a byte has values */
+};
 
 /* --- the heap ----------------------------------------------------------------------------------*/
 
@@ -57,9 +60,27 @@ void state_heap_push(struct weir_state *state, struct weir_entry *entry)
     heap_up(state->heap, state->heap_count++, (struct item){entry->timer, entry});
 }
 
+/* An item has left the heap, or the list of what is due. */
+static void item_gone(struct weir_state *state, struct weir_entry *entry)
+{
+    entry->queued--;
+    if ((entry->flags & ENTRY_ZOMBIE) != 0 && entry->queued == 0) {
+        state->zombies--;
+        entry_free(state, entry);
+    }
+}
+
+static void heap_clear(struct weir_state *state)
+{
+    for (size_t i = 0; i < state->heap_count; i++) {
+        item_gone(state, state->heap[i].entry);
+    }
+    state->heap_count = 0;
+}
+
+/* The item lives on elsewhere. */
 static void heap_pop(struct weir_state *state)
 {
-    state->heap[0].entry->queued--;
     struct item last = state->heap[--state->heap_count];
     if (state->heap_count > 0) {
         /* The next ones will be looked at. */
@@ -73,14 +94,7 @@ static void heap_pop(struct weir_state *state)
 /* Every entry with a timer once; nothing else. */
 void state_heap_rebuild(struct weir_state *state)
 {
-    for (size_t i = 0; i < state->heap_count; i++) {
-        struct weir_entry *entry = state->heap[i].entry;
-        entry->queued--;
-        if ((entry->flags & ENTRY_ZOMBIE) != 0 && entry->queued == 0) {
-            entry_free(state, entry);
-        }
-    }
-    state->heap_count = state->zombies = 0;
+    heap_clear(state);
     struct weir_state_cursor cursor = {0};
     struct weir_entry *entry;
     while ((entry = state_next_resident(state, &cursor)) != NULL) {
@@ -105,17 +119,15 @@ bool state_heap_settle(struct weir_state *state)
             continue;
         }
         heap_pop(state);
-        if ((top.entry->flags & ENTRY_ZOMBIE) != 0 && top.entry->queued == 0) {
-            state->zombies--;
-            entry_free(state, top.entry);
-        }
+        item_gone(state, top.entry);
     }
     return false;
 }
+
 /* --- what is due -------------------------------------------------------------------------------*/
 
 /* What was not taken goes back into the heap. */
-void state_clear_due(struct weir_state *state)
+static void due_put_back(struct weir_state *state)
 {
     for (size_t i = state->due_at; i < state->due_count; i++) {
         struct weir_entry *entry = state->due[i].entry;
@@ -123,6 +135,18 @@ void state_clear_due(struct weir_state *state)
         if ((entry->flags & ENTRY_DEAD) == 0 && entry->timer == state->due_time) {
             state_heap_push(state, entry);
         }
+        item_gone(state, entry);
+    }
+    state->due_at = state->due_count = 0;
+}
+
+void state_forget_timers(struct weir_state *state)
+{
+    heap_clear(state);
+    for (size_t i = state->due_at; i < state->due_count; i++) {
+        struct weir_entry *entry = state->due[i].entry;
+        entry->flags &= (uint8_t)~ENTRY_DUE;
+        item_gone(state, entry);
     }
     state->due_at = state->due_count = 0;
 }
@@ -155,16 +179,6 @@ static int due_compare(const void *left, const void *right)
     return order != 0 ? order : (sizes[0] > sizes[1]) - (sizes[0] < sizes[1]);
 }
 
-static void due_add(struct weir_state *state, struct weir_entry *entry)
-{
-    if (state->due_count == state->due_capacity) {
-        state->due_capacity = state->due_capacity == 0 ? 64 : state->due_capacity * 2;
-        state->due = weir_realloc(state->due, state->due_capacity, sizeof(*state->due));
-    }
-    entry->flags |= ENTRY_DUE;
-    state->due[state->due_count++].entry = entry;
-}
-
 /* The same order as of whole keys: a key that ends early counts as followed by zeros, and equal
  * ones are compared in full. */
 static uint64_t due_order(const struct weir_entry *entry, size_t common)
@@ -189,19 +203,81 @@ static size_t common_bytes(const struct weir_entry *a, const struct weir_entry *
     return same;
 }
 
-/* What has not been taken yet; there is something. */
+/* The first so many bytes of a list's keys are the same; where a key has fewer of them than those
+ * before, theirs has to be found anew. */
+static void due_add(struct weir_state *state, struct weir_entry *entry)
+{
+    if (state->due_count == state->due_capacity) {
+        state->due_capacity = state->due_capacity == 0 ? 64 : state->due_capacity * 2;
+        state->due = weir_realloc(state->due, state->due_capacity, sizeof(*state->due));
+    }
+    struct due *due = &state->due[state->due_count];
+    due->entry = entry;
+    size_t common = common_bytes(state->due[state->due_at].entry, entry, state->due_common);
+    if (common < state->due_common) {
+        state->due_common = common;
+        state->due_unordered = state->due_count;
+    }
+    due->order = due_order(entry, state->due_common);
+    entry->flags |= ENTRY_DUE;
+    state->due_count++;
+}
+
+/* Byte by byte, the last one first; bytes that all have in common are left out. */
+static void due_sort_by_order(struct due *due, size_t count)
+{
+    size_t(*counts)[256] = weir_calloc(sizeof(due->order), sizeof(*counts));
+    struct due *from = due, *to = weir_calloc(count, sizeof(*to)), *spare = to;
+    for (size_t i = 0; i < count; i++) {
+        for (unsigned byte = 0; byte < sizeof(due->order); byte++) {
+            counts[byte][due[i].order >> 8 * byte & 255]++;
+        }
+    }
+    for (unsigned byte = 0; byte < sizeof(due->order); byte++) {
+        size_t *places = counts[byte], place = 0;
+        if (places[due[0].order >> 8 * byte & 255] == count) {
+            continue;
+        }
+        for (unsigned digit = 0; digit < 256; digit++) {
+            size_t many = places[digit];
+            places[digit] = place;
+            place += many;
+        }
+        for (size_t i = 0; i < count; i++) {
+            to[places[from[i].order >> 8 * byte & 255]++] = from[i];
+        }
+        struct due *swap = from;
+        from = to;
+        to = swap;
+    }
+    if (from != due) {
+        memcpy(due, from, count * sizeof(*due));
+    }
+    weir_free(spare);
+    weir_free(counts);
+}
+
+/* What has not been taken yet. */
 static void due_sort(struct weir_state *state)
 {
     struct due *due = state->due + state->due_at;
-    size_t count = state->due_count - state->due_at, common = due[0].entry->key_size;
-    for (size_t i = 1; i < count; i++) {
-        common = common_bytes(due[0].entry, due[i].entry, common);
+    size_t count = state->due_count - state->due_at;
+    for (size_t i = state->due_at; i < state->due_unordered; i++) {
+        state->due[i].order = due_order(state->due[i].entry, state->due_common);
     }
-    state->due_common = common;
-    for (size_t i = 0; i < count; i++) {
-        due[i].order = due_order(due[i].entry, common);
+    state->due_unordered = state->due_at;
+    if (count < SORT_BY_BYTES) {
+        qsort(due, count, sizeof(*due), due_compare);
+        return;
     }
-    qsort(due, count, sizeof(*due), due_compare);
+    due_sort_by_order(due, count);
+    for (size_t first = 0, last; first < count; first = last) {
+        for (last = first + 1; last < count && due[last].order == due[first].order; last++) {
+        }
+        if (last > first + 1) {
+            qsort(due + first, last - first, sizeof(*due), due_compare);
+        }
+    }
 }
 
 /* Their blocks and slots lie anywhere: who walks the list asks for them some steps ahead. */
@@ -212,6 +288,7 @@ static void due_prefetch(const struct weir_state *state)
         const char *block = (const char *)state->due[at + AHEAD].entry;
         __builtin_prefetch(block);
         __builtin_prefetch(block + 64);
+        __builtin_prefetch(block + 128);
     }
     if (at < state->due_count) {
         state_prefetch_slot(state, state->due[at].entry->hash);
@@ -242,7 +319,6 @@ static void due_sweep(struct weir_state *state)
         }
         bool dead = (item.entry->flags & ENTRY_DEAD) != 0;
         if (item.time == state->due_time && !dead && item.entry->timer == item.time) {
-            item.entry->queued--;
             due_add(state, item.entry);
         } else {
             state->heap[kept++] = item;
@@ -258,7 +334,8 @@ static void due_sweep(struct weir_state *state)
  */
 static void state_fill_due(struct weir_state *state, int64_t now)
 {
-    state->due_at = state->due_count = 0;
+    state->due_at = state->due_count = state->due_unordered = 0;
+    state->due_common = SIZE_MAX;
     bool any = state_heap_settle(state);
     int64_t limit = any && state->heap[0].time < now ? state->heap[0].time : now;
     while (state->spill != NULL && weir_spill_next_timer(state->spill) <= limit) {
@@ -286,17 +363,17 @@ static void state_merge_due(struct weir_state *state)
     while (state_heap_settle(state) && state->heap[0].time <= state->due_time) {
         struct weir_entry *entry = state->heap[0].entry;
         if (state->heap[0].time < state->due_time) {
-            state_clear_due(state);
+            due_put_back(state);
             return;
         }
         heap_pop(state);
         due_add(state, entry);
         size_t first = state->due_at, at = state->due_count - 1;
-        if (common_bytes(state->due[first].entry, entry, state->due_common) < state->due_common) {
+        if (state->due_unordered > first) {
             due_sort(state);
             continue;
         }
-        struct due own = {due_order(entry, state->due_common), entry};
+        struct due own = state->due[at];
         while (first < at) {
             size_t middle = first + (at - first) / 2;
             if (due_compare(&state->due[middle], &own) < 0) {
@@ -331,7 +408,7 @@ struct weir_entry *weir_state_due(struct weir_state *state, int64_t now)
         if (state->spill != NULL &&
             weir_spill_comes_before(state->spill, state->due_time, weir_entry_key(entry))) {
             if (weir_spill_next_timer(state->spill) < state->due_time) {
-                state_clear_due(state);
+                due_put_back(state);
             } else {
                 (void)weir_spill_load_due(state);
             }
@@ -339,8 +416,10 @@ struct weir_entry *weir_state_due(struct weir_state *state, int64_t now)
         }
         state->due_at++;
         entry->flags &= (uint8_t)~ENTRY_DUE;
-        if ((entry->flags & ENTRY_DEAD) == 0 && entry->timer == state->due_time) {
-            state_save(state, entry);
+        bool holds = (entry->flags & ENTRY_DEAD) == 0 && entry->timer == state->due_time;
+        item_gone(state, entry);
+        if (holds) {
+            state_save_taken(state, entry);
             entry->timer = WEIR_NO_TIMER;
             return entry;
         }

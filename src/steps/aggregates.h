@@ -16,7 +16,7 @@
 #include <weir/component.h>
 #include <weir/state.h>
 
-enum { AGGREGATES_MAX = 64, PANE_KEY_MAX = 9 + 60000 };
+enum { AGGREGATES_MAX = 64, GROUP_MAX = 59993, PANE_KEY_MAX = 9 + 60000 };
 
 extern const struct weir_callable aggregate_callables[];
 

@@ -16,7 +16,7 @@
 #include "base/alloc.h"
 #include "zone.h"
 
-enum { RESULT_MAX = 16 << 20, RESULT_USUAL = 180, DUE_AT_ONCE = 512 };
+enum { RESULT_MAX = 16 << 20, DUE_AT_ONCE = 512 };
 
 static const struct weir_choice when_choices[] = {
     {"close", WINDOW_WHEN_CLOSE, "Once, when the window closes."},
@@ -240,29 +240,29 @@ void window_emit(const struct window *self,
                  struct weir_slice pane,
                  const char *slots)
 {
-    struct weir_arena *arena = weir_batch_arena(weir_run_batch(run));
-    struct weir_strbuf text;
-    weir_strbuf_init(&text, RESULT_MAX);
-    (void)weir_strbuf_reserve(&text, result->group.size + RESULT_USUAL);
-    weir_strbuf_text(&text, "{\"key\":");
-    weir_strbuf_slice(&text, result->group);
-    weir_strbuf_text(&text, ",\"window\":{\"start\":");
-    weir_strbuf_int64(&text, result->start);
-    weir_strbuf_text(&text, ",\"end\":");
-    weir_strbuf_int64(&text, result->end);
-    weir_strbuf_text(&text, ",\"kind\":\"");
-    weir_strbuf_text(&text, result->kind);
-    weir_strbuf_text(&text, "\"}");
+    struct weir_strbuf *text = weir_run_scratch(run);
+    weir_strbuf_text(text, "{\"key\":");
+    size_t key_at = text->size;
+    weir_strbuf_slice(text, result->group);
+    weir_strbuf_text(text, ",\"window\":{\"start\":");
+    weir_strbuf_int64(text, result->start);
+    weir_strbuf_text(text, ",\"end\":");
+    weir_strbuf_int64(text, result->end);
+    weir_strbuf_text(text, ",\"kind\":\"");
+    weir_strbuf_text(text, result->kind);
+    weir_strbuf_text(text, "\"}");
     if (slots != NULL) {
-        aggregates_write(&self->aggregates, run, pane, slots, &text);
+        aggregates_write(&self->aggregates, run, pane, slots, text);
     }
-    weir_strbuf_push(&text, '}');
+    weir_strbuf_push(text, '}');
+    bool is_large = text->failed || text->size > RESULT_MAX;
     struct weir_record record = *weir_run_input(run);
-    record.key = weir_arena_copy(arena, key_text(run, result->group));
-    if (result->group.data[0] == 'n') {
-        record.key = (struct weir_slice){NULL, 0};
-    }
-    record.raw = weir_arena_copy(arena, weir_strbuf_view(&text));
+    record.raw = weir_arena_copy(weir_batch_arena(weir_run_batch(run)),
+                                 is_large ? WEIR_SLICE("") : weir_strbuf_view(text));
+    record.key =
+        is_large || record.raw.data == NULL
+            ? (struct weir_slice){NULL, 0}
+            : key_text(run, (struct weir_slice){record.raw.data + key_at, result->group.size});
     record.json = (struct weir_value){0};
     record.flags = WEIR_RECORD_RAW;
     record.time_ms = result->time_ms;
@@ -273,7 +273,7 @@ void window_emit(const struct window *self,
     struct weir_err err = {0};
     weir_status status = WEIR_OK;
     bool wanted = true;
-    if (text.failed || record.raw.data == NULL) {
+    if (is_large || record.raw.data == NULL) {
         status = weir_fail(&err, WEIR_TOO_LARGE, "a result is too large");
     } else if (self->config->having.program != NULL && slots != NULL) {
         status = weir_expr_test(run, &self->config->having, &record, &wanted, &err);
@@ -284,7 +284,6 @@ void window_emit(const struct window *self,
     if (status != WEIR_OK) {
         weir_run_result_failed(run, &record, &err);
     }
-    weir_strbuf_done(&text);
 }
 
 /* --- time --------------------------------------------------------------------------------------*/
@@ -491,7 +490,6 @@ static weir_status group_of(const struct window *self,
                             struct weir_slice *ret_group,
                             struct weir_err *err)
 {
-    struct weir_strbuf text;
     weir_status status = WEIR_OK;
     struct weir_value value = weir_value_null();
     if (self->config->key.program != NULL) {
@@ -502,12 +500,64 @@ static weir_status group_of(const struct window *self,
     if (status != WEIR_OK) {
         return status;
     }
-    weir_strbuf_init(&text, PANE_KEY_MAX - 16);
-    weir_value_write(value, &text, 0);
-    *ret_group = weir_arena_copy(weir_batch_arena(weir_run_batch(run)), weir_strbuf_view(&text));
-    bool failed = text.failed || ret_group->data == NULL;
-    weir_strbuf_done(&text);
-    return failed ? weir_fail(err, WEIR_TOO_LARGE, "the key is too long") : WEIR_OK;
+    struct weir_strbuf *text = weir_run_scratch(run);
+    weir_value_write(value, text, 0);
+    if (text->failed || text->size > GROUP_MAX) {
+        return weir_fail(err, WEIR_TOO_LARGE, "the key is too long");
+    }
+    *ret_group = weir_arena_copy(weir_batch_arena(weir_run_batch(run)), weir_strbuf_view(text));
+    return ret_group->data == NULL ? weir_fail(err, WEIR_LIMIT, "the batch has no memory left")
+                                   : WEIR_OK;
+}
+
+/* What a record says, whatever the state knows. Sets `record` when it succeeds. */
+static weir_status window_read(const struct window *self,
+                               struct weir_run *run,
+                               struct weir_record *record,
+                               struct window_input *in,
+                               struct weir_err *err)
+{
+    in->run = run;
+    in->state = weir_run_state(run);
+    in->record = NULL;
+    in->late = 0;
+    in->taken = false;
+    weir_status status = time_of(self, run, record, &in->time_ms, err);
+    if (status == WEIR_OK) {
+        status = group_of(self, run, record, &in->group, err);
+    }
+    if (status == WEIR_OK) {
+        status = aggregates_read(&self->aggregates, run, record, in->time_ms, &in->values, err);
+    }
+    in->record = status == WEIR_OK ? record : NULL;
+    return status;
+}
+
+/* Tumbling windows alone: of the others, what a record needs is more often in the cache, and is
+ * found in several steps. */
+static void window_ahead(const void *instance,
+                         struct weir_run *run,
+                         struct weir_record *const *records,
+                         size_t count,
+                         void *rooms)
+{
+    const struct window *self = instance;
+    struct window_input *in = rooms;
+    for (size_t i = 0; i < count; i++) {
+        struct weir_err ignored = {0}; /* apply() will find it too */
+        in[i].record = NULL;
+        if (self->kind == WINDOW_TUMBLING &&
+            window_read(self, run, records[i], &in[i], &ignored) == WEIR_OK) {
+            char room[PANE_KEY_MAX];
+            int64_t id = window_tumbling_id(self, in[i].time_ms);
+            in[i].place = weir_state_prefetch(in[i].state, window_pane_key(room, id, in[i].group));
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (in[i].record != NULL) {
+            weir_state_prefetch_entry(in[i].state, in[i].place);
+        }
+    }
 }
 
 typedef bool (*add_function)(const struct window *, struct window_input *);
@@ -530,29 +580,26 @@ static weir_status
 window_apply(void *instance, struct weir_run *run, struct weir_record *record, struct weir_err *err)
 {
     const struct window *self = instance;
-    struct window_input in = {.run = run, .record = record, .state = weir_run_state(run)};
-    weir_status status = time_of(self, run, record, &in.time_ms, err);
-    if (status == WEIR_OK) {
-        status = group_of(self, run, record, &in.group, err);
+    struct window_input own, *in = weir_run_ahead(run);
+    if (in == NULL || in->record != record) {
+        in = &own;
+        weir_status status = window_read(self, run, record, in, err);
+        if (status != WEIR_OK) {
+            return status;
+        }
     }
-    if (status == WEIR_OK) {
-        status = aggregates_read(&self->aggregates, run, record, in.time_ms, &in.values, err);
-    }
-    if (status != WEIR_OK) {
-        return status;
-    }
-    in.clock = weir_state_clock(in.state);
-    bool moves = !self->ctx->marked && in.time_ms > in.clock;
-    in.clock = moves ? in.time_ms : in.clock;
-    if (!window_has_room(self, &in) || !add_functions[self->kind](self, &in)) {
+    in->clock = weir_state_clock(in->state);
+    bool moves = !self->ctx->marked && in->time_ms > in->clock;
+    in->clock = moves ? in->time_ms : in->clock;
+    if (!window_has_room(self, in) || !add_functions[self->kind](self, in)) {
         return weir_fail(err, WEIR_LIMIT, "the state has no room for another key");
     }
-    if (in.late > 0) {
-        weir_run_missed(run, in.late);
+    if (in->late > 0) {
+        weir_run_missed(run, in->late);
     }
-    if (in.taken) {
+    if (in->taken) {
         weir_run_absorbed(run);
-    } else if (in.late > 0) {
+    } else if (in->late > 0) {
         weir_run_late(run);
         if (self->has_late_sink && !weir_emit_to(run, self->late_sink, record)) {
             return weir_fail(err, WEIR_LIMIT, "the batch has no memory left");
@@ -561,8 +608,8 @@ window_apply(void *instance, struct weir_run *run, struct weir_record *record, s
     if (!moves) {
         return WEIR_OK;
     }
-    weir_state_set_clock(in.state, in.time_ms);
-    return window_close_due(self, run, in.time_ms, err);
+    weir_state_set_clock(in->state, in->time_ms);
+    return window_close_due(self, run, in->time_ms, err);
 }
 
 static weir_status window_route(void *instance,
@@ -745,6 +792,8 @@ static void window_show(struct weir_slice key, struct weir_slice value, struct w
 
 static const struct weir_step_ops window_ops = {
     .apply = window_apply,
+    .ahead = window_ahead,
+    .ahead_bytes = sizeof(struct window_input),
     .advance = window_advance,
     .tick = window_tick,
     .show = window_show,

@@ -107,10 +107,12 @@ struct window_input {
     struct weir_record *record;
     struct weir_slice group; /* JSON text of the key */
     int64_t time_ms, clock;
+    size_t late;    /* windows that it missed */
+    bool taken;     /* by one at least */
+    uint32_t place; /* in the state, of what it will be looked up by */
     struct aggregate_values values;
-    size_t late; /* windows that it missed */
-    bool taken;  /* by one at least */
 };
+_Static_assert(sizeof(struct window_input) % 16 == 0, "they lie one behind the other");
 
 static inline int64_t window_add(int64_t a, int64_t b)
 {
@@ -182,6 +184,8 @@ void window_pane_shown(const struct window *self, struct weir_run *run, struct w
 
 /* Takes a record in. False: no room in the state. */
 bool window_tumbling_add(const struct window *self, struct window_input *in);
+/* The window of that time, as its pane is called. */
+int64_t window_tumbling_id(const struct window *self, int64_t t);
 bool window_sliding_add(const struct window *self, struct window_input *in);
 bool window_event_add(const struct window *self, struct window_input *in);
 bool window_session_add(const struct window *self, struct window_input *in);

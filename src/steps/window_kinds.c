@@ -98,6 +98,13 @@ static struct window_result tumbling_result(const struct window *self,
     };
 }
 
+int64_t window_tumbling_id(const struct window *self, int64_t t)
+{
+    int64_t start, end;
+    tumbling_bounds(self, t, &start, &end);
+    return start;
+}
+
 bool window_tumbling_add(const struct window *self, struct window_input *in)
 {
     int64_t start, end;

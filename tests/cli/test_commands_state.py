@@ -29,6 +29,16 @@ log: {level: warn}
 """ + STEPS
 
 
+def sliding_version(kind, size, every):
+    """What the state of `aggregate: {n: count}` says of itself (aggregates_layout, window_layout)."""
+    layout = 2166136261
+    for part in (b"n\0count\0", *(number.to_bytes(8, "little") for number in (kind, size, every, 0))):
+        for byte in part:
+            layout = (layout ^ byte) * 16777619 & 0xFFFFFFFF
+        layout ^= layout >> 24
+    return 3 << 24 | layout & 0xFFFFFF
+
+
 class State(CommandTest):
     def setUp(self):
         super().setUp()
@@ -99,6 +109,21 @@ class State(CommandTest):
         self.assertIn("import takes FILE, not --url", self.state("import", "--url", "http://127.0.0.1:1", code=2).stderr)
         self.write("n.yaml", PIPELINE.replace("NAME", "n") + "state: {log: none}\n")
         self.assertIn("keeps its state nowhere", self.state("list", "n.yaml", code=1).stderr)
+
+    def test_sliding_windows_from_before_slices_were_merged_are_refused(self):
+        """Their directories mean something else; the number behind the window's kind says so."""
+        step = "steps: [{name: sums, window: {sliding: {size: 100ms, every: 20ms}, key: .k, time: .t, aggregate: {n: count}}}]\n"
+        for name in ("a", "b"):
+            self.write(f"{name}.yaml", PIPELINE.replace("NAME", name).replace(STEPS, step))
+        self.weir("run", "a.yaml")
+        kept = self.state("export", "a.yaml").stdout
+        versions = {kind: sliding_version(kind, 100, 20) for kind in (2, 5)}
+        now, before = (f'"version":{versions[kind]},' for kind in (5, 2))
+        self.assertEqual(kept.count(now), 1, kept[:1000])
+        refused = self.state("import", "b.yaml", code=1, stdin=kept.replace(now, before))
+        self.assertIn("would not go on with this state", refused.stderr)
+        self.assertFalse((self.folder / "b.state").exists())
+        self.state("import", "b.yaml", stdin=kept)
 
     def test_plan(self):
         self.weir("run", "a.yaml")

@@ -202,7 +202,8 @@ static void check_looked(struct world *world)
     }
     weir_state_look_done(&look);
     for (size_t i = 0; i < KEYS; i++) {
-        assert_int_equal(looking.seen[i], looking.model->items[i].exists && i % 3 == looking.wanted);
+        assert_int_equal(looking.seen[i],
+                         looking.model->items[i].exists && i % 3 == looking.wanted);
     }
 }
 
@@ -532,6 +533,86 @@ static void moved_while_others_of_its_time_are_due(void **unused)
     weir_state_free(state);
 }
 
+/* More than are compared one by one, in the order of all bytes: short keys, keys that begin with
+ * others, and keys that differ far behind what all have in common. Some are taken, then the epoch
+ * is sealed, and some of the others leave or change before it is their turn. */
+static void many_are_due_at_once(void **unused)
+{
+    (void)unused;
+    enum { MANY = 6000, FIRST = 1000 };
+    struct weir_random random;
+    weir_random_init(&random, 7);
+    struct weir_state *state = weir_state_new(NULL);
+    size_t left = 0;
+    for (size_t i = 0; i < MANY; i++) {
+        char key[64];
+        size_t number = (size_t)weir_random_below(&random, MANY);
+        snprintf(key, sizeof(key), number % 3 == 0 ? "key%zu" : "key%zu-and-much-more-%zu",
+                 number % 3 == 2 ? number % 7 : number, number);
+        bool is_new;
+        struct weir_entry *entry = weir_state_put(state, weir_slice_of(key), 8, &is_new);
+        memcpy(weir_state_edit(state, entry), &number, sizeof(number));
+        weir_state_set_timer(state, entry, 5);
+        left += is_new;
+    }
+    weir_state_seal(state, NULL);
+    weir_state_commit(state);
+    char last[64] = "";
+    struct weir_entry *entry;
+    for (size_t taken = 0; taken < left && (entry = weir_state_due(state, 5)) != NULL; taken++) {
+        struct weir_slice key = weir_entry_key(entry);
+        assert_true(compare_keys(weir_slice_of(last), key) < 0);
+        snprintf(last, sizeof(last), "%.*s", (int)key.size, key.data);
+        weir_state_drop(state, entry);
+        if (taken == FIRST) {
+            struct weir_state_cursor cursor = {0};
+            struct weir_entry *others[MANY];
+            size_t count = 0, before = left;
+            while ((entry = weir_state_next(state, &cursor)) != NULL) {
+                others[count++] = entry;
+            }
+            for (size_t i = 0; i < count; i++) {
+                if (i % 5 == 0) {
+                    weir_state_drop(state, others[i]);
+                    left--;
+                } else if (i % 5 == 1) {
+                    weir_state_set_timer(state, others[i], 9);
+                    left--;
+                }
+            }
+            assert_true(left < before);
+            weir_state_seal(state, NULL);
+            weir_state_commit(state);
+        }
+    }
+    assert_null(weir_state_due(state, 5));
+    assert_true(weir_state_count(state) > 0);
+    while ((entry = weir_state_due(state, 9)) != NULL) {
+        weir_state_drop(state, entry);
+    }
+    assert_int_equal(weir_state_count(state), 0);
+    weir_state_rollback(state); /* what is not committed comes back, due again */
+    size_t back = 0;
+    while ((entry = weir_state_due(state, 9)) != NULL) {
+        size_t number;
+        memcpy(&number, weir_entry_value(entry).data, sizeof(number));
+        assert_true(number < MANY);
+        memset(weir_state_edit(state, entry), 255, sizeof(number));
+        back++;
+    }
+    assert_int_equal(back, weir_state_count(state));
+    weir_state_rollback(state);
+    while ((entry = weir_state_due(state, 9)) != NULL) { /* a value that changed late as well */
+        size_t number;
+        memcpy(&number, weir_entry_value(entry).data, sizeof(number));
+        assert_true(number < MANY);
+        weir_state_drop(state, entry);
+        back--;
+    }
+    assert_int_equal(back, 0);
+    weir_state_free(state);
+}
+
 /* The place of a slab that is gone is taken by one with other blocks while a snapshot stands in it.
  */
 static void snapshot_stands_in_a_slab_that_is_replaced(void **unused)
@@ -638,6 +719,7 @@ int main(void)
         cmocka_unit_test(random_operations_against_the_model),
         cmocka_unit_test(random_operations_on_disk_against_the_model),
         cmocka_unit_test(moved_while_others_of_its_time_are_due),
+        cmocka_unit_test(many_are_due_at_once),
         cmocka_unit_test(snapshot_stands_in_a_slab_that_is_replaced),
         cmocka_unit_test(caps_refuse_and_change_nothing),
         cmocka_unit_test(deltas_of_any_bytes),

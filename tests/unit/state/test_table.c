@@ -533,6 +533,26 @@ static void moved_while_others_of_its_time_are_due(void **unused)
     weir_state_free(state);
 }
 
+/* Its key has less in common with the others than they have among them. */
+static void made_while_others_of_its_time_are_due(void **unused)
+{
+    (void)unused;
+    struct weir_state *state = weir_state_new(NULL);
+    struct weir_entry *keys[] = {put(state, "key1", 0), put(state, "key2", 0),
+                                 put(state, "key3", 0)};
+    for (size_t i = 0; i < 3; i++) {
+        weir_state_set_timer(state, keys[i], 5);
+    }
+    assert_ptr_equal(weir_state_due(state, 5), keys[0]);
+    struct weir_entry *other = put(state, "b", 0);
+    weir_state_set_timer(state, other, 5);
+    assert_ptr_equal(weir_state_due(state, 5), other);
+    assert_ptr_equal(weir_state_due(state, 5), keys[1]);
+    assert_ptr_equal(weir_state_due(state, 5), keys[2]);
+    assert_null(weir_state_due(state, 5));
+    weir_state_free(state);
+}
+
 /* More than are compared one by one, in the order of all bytes: short keys, keys that begin with
  * others, and keys that differ far behind what all have in common. Some are taken, then the epoch
  * is sealed, and some of the others leave or change before it is their turn. */
@@ -719,6 +739,7 @@ int main(void)
         cmocka_unit_test(random_operations_against_the_model),
         cmocka_unit_test(random_operations_on_disk_against_the_model),
         cmocka_unit_test(moved_while_others_of_its_time_are_due),
+        cmocka_unit_test(made_while_others_of_its_time_are_due),
         cmocka_unit_test(many_are_due_at_once),
         cmocka_unit_test(snapshot_stands_in_a_slab_that_is_replaced),
         cmocka_unit_test(caps_refuse_and_change_nothing),

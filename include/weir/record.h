@@ -69,6 +69,9 @@ struct weir_batch_origin {
     weir_status (*read_headers)(struct weir_record *record,
                                 struct weir_arena *arena,
                                 struct weir_err *err);
+    /* The record has failed for good: it is a dead letter or skipped, which is safe when its
+     * position is committed. Lane thread. May be NULL. */
+    void (*give_up)(const struct weir_record *record);
 };
 
 /* The value as bytes: the raw ones if there are, else the serialised JSON (kept in the batch's
@@ -88,7 +91,8 @@ WEIR_MUST_USE weir_status weir_record_read_headers(struct weir_batch *batch,
 
 /* The id that its producer gave the record, for log lines: the first header called message_id,
  * message-id, ce_id (CloudEvents) or Nats-Msg-Id; at most 256 bytes of it. data == NULL: none. */
-struct weir_slice weir_record_message_id(struct weir_batch *batch, const struct weir_record *record);
+struct weir_slice weir_record_message_id(struct weir_batch *batch,
+                                         const struct weir_record *record);
 
 /* Appends a zeroed record; NULL at the memory limit. The pointer is valid until the next append. */
 struct weir_record *weir_batch_append(struct weir_batch *batch);

@@ -68,6 +68,16 @@ static uint8_t *chain_fate(const struct chain_pass *pass, const struct weir_reco
     return record->ordinal < pass->batch->count ? &pass->batch->fates[record->ordinal] : NULL;
 }
 
+/* What has become of a failed input; its source may tell others. */
+static void chain_set_fate(struct chain_pass *pass, const struct weir_record *record, uint8_t fate)
+{
+    const struct weir_batch *batch = pass->batch;
+    batch->fates[record->ordinal] = fate;
+    if (batch->origin != NULL && batch->origin->give_up != NULL) {
+        batch->origin->give_up(&batch->records[record->ordinal]);
+    }
+}
+
 /* Gives the input that a record comes from to the dead-letter sink, once. False: it could not be
  * taken, which is for the stricter policy. */
 static bool chain_bury(struct chain_pass *pass,
@@ -134,7 +144,7 @@ static bool chain_bury(struct chain_pass *pass,
     taken = taken && !pass->bury_failed;
     if (taken) {
         if (fate != NULL) {
-            *fate = WEIR_FATE_DEAD;
+            chain_set_fate(pass, record, WEIR_FATE_DEAD);
         }
         struct weir_log log = weir_log_named(&engine->log, path);
         WEIR_LOG_WARN(&log, "record given to the dead letters",
@@ -165,7 +175,7 @@ static void chain_failed(struct chain_pass *pass,
         uint8_t *fate = chain_fate(pass, record);
         if (fate == NULL || *fate != WEIR_FATE_SKIPPED) {
             if (fate != NULL) {
-                *fate = WEIR_FATE_SKIPPED;
+                chain_set_fate(pass, record, WEIR_FATE_SKIPPED);
             }
             struct weir_log log = weir_log_named(&engine->log, path);
             WEIR_LOG_WARN(&log, "record skipped", WEIR_F("topic", (const char *)origin->topic),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Goal: acknowledging holds nobody up, whatever the server does with acknowledgements, and none is
-given up in silence.
+given up in silence. What failed is not acknowledged, but terminated.
 
 Method: a stream is read from a server that stands still in the middle, or that has forgotten what it
 delivered while the window is full of it; what is written goes to a second server."""
@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support
 import wait
 from harness import main
 from nats_flow import Flow, both
-from nats_server import Server
+from nats_server import Client, Server
 
 
 class Pair(Flow):
@@ -103,6 +103,36 @@ def deliveries_forgotten(context, version):
     flow.server.start()
     wait.until(lambda: flow.server.consumer("IN", "flow"), 30, "the consumer is made again")
     finish(flow, weir)
+
+
+def failing(context, version, more):
+    """Two of a thousand fail; what the server says of them, when all are done with."""
+    flow = Flow(context, version)
+    flow.server.make("DEAD", "dead.>")
+    events = Client(flow.server.port)
+    events.subscribe("$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.IN.flow")
+    events.api("INFO")  # it is subscribed
+    flow.add(1000)
+    steps = [{"map": 'if .n == 3 or .n == 999 then error("no") else . end'}]
+    weir = flow.weir(steps=steps, **more(flow))
+    wait.until(lambda: flow.server.count("OUT") == 998 and flow.pending() == 0, 60, "all are done with")
+    told = {json.loads(events.next().data)["stream_seq"] for _ in range(2)}
+    assert told == {4, 1000}, told
+    weir.term()
+    return flow
+
+
+@both
+def dead_letters_are_terminated(context, version):
+    flow = failing(context, version, lambda flow: {
+        "on_error": "dead_letter", "dead_letter": {"nats": {"url": flow.server.address, "subject": "dead.x"}}})
+    letters = [json.loads(letter.data)["n"] for _, letter in flow.server.messages("DEAD")]
+    assert sorted(letters) == [3, 999], letters
+
+
+@both
+def what_is_skipped_is_terminated(context, version):
+    failing(context, version, lambda flow: {"on_error": "skip"})
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Acknowledgements go in parts, and the next part when the server has answered the last: while it
- * takes one in, it delivers nothing and stores nothing. Parts are small, so that this is a matter of
- * a millisecond; with a backlog nothing is in a hurry, and they are large, for each waits for an
- * answer. The server takes them in order, so its answer to the last one of a part says that it knows
- * of all.
+ * takes one in, it delivers nothing and stores nothing. Parts are small, so that this is a matter
+ * of a millisecond; with a backlog nothing is in a hurry, and they are large, for each waits for an
+ * answer. The server takes them in order, so its answer to the last one of a part says that it
+ * knows of all.
  *
  * Not every acknowledgement has an answer. A server that has forgotten a delivery (it was killed,
  * the consumer was deleted and made again) says nothing about its acknowledgement, and will say
@@ -27,6 +27,11 @@
 enum { PART_SMALL = 200, PART_LARGE = 20000, BACKLOG = 4000 };
 enum { ANSWER_TIMEOUT_MS = 2000, RETRY_MS = 100 };
 
+static const char *acker_word(const struct nats_item *item)
+{
+    return item->is_given_up ? "+TERM" : "+ACK";
+}
+
 natsStatus nats_chunk_tell(struct nats_client *client,
                            const struct nats_chunk *chunk,
                            int64_t from,
@@ -34,13 +39,14 @@ natsStatus nats_chunk_tell(struct nats_client *client,
                            const char *body)
 {
     natsStatus code = NATS_OK;
-    int size = (int)strlen(body);
     int64_t end = weir_chunk_end(&chunk->base);
     int64_t stop = to < end ? to : end;
     for (int64_t at = from > chunk->base.start ? from : chunk->base.start;
          at < stop && code == NATS_OK; at++) {
-        const char *subject = natsMsg_GetReply(chunk->items[at - chunk->base.start].message);
-        code = natsConnection_Publish(client->connection, subject, body, size);
+        const struct nats_item *item = &chunk->items[at - chunk->base.start];
+        const char *text = body != NULL ? body : acker_word(item);
+        code = natsConnection_Publish(client->connection, natsMsg_GetReply(item->message), text,
+                                      (int)strlen(text));
     }
     return code;
 }
@@ -56,11 +62,10 @@ static natsStatus acker_flush(struct nats_acker *self)
                                                                                 : code;
 }
 
-static natsStatus
-acker_tell_last(struct nats_acker *self, const struct nats_item *last, const char *body)
+static natsStatus acker_tell_last(struct nats_acker *self, const struct nats_item *last)
 {
     natsConnection *connection = self->client->connection;
-    const char *subject = natsMsg_GetReply(last->message);
+    const char *subject = natsMsg_GetReply(last->message), *body = acker_word(last);
     int size = (int)strlen(body);
     if (last->sequence > atomic_load_explicit(&self->delivered, memory_order_relaxed)) {
         natsStatus code = natsConnection_Publish(connection, subject, body, size);
@@ -87,10 +92,9 @@ static natsStatus acker_tell(struct nats_acker *self, int64_t from, int64_t to)
         struct nats_chunk *chunk = nats_window_at(self->window, from);
         WEIR_ASSERT(chunk != NULL);
         int64_t end = weir_chunk_end(&chunk->base);
-        const char *body = chunk->is_condemned ? "+TERM" : "+ACK";
-        code = nats_chunk_tell(self->client, chunk, from, to - 1, body);
+        code = nats_chunk_tell(self->client, chunk, from, to - 1, NULL);
         if (code == NATS_OK && end >= to) {
-            code = acker_tell_last(self, &chunk->items[to - 1 - chunk->base.start], body);
+            code = acker_tell_last(self, &chunk->items[to - 1 - chunk->base.start]);
         }
         nats_chunk_unref(chunk);
         from = end;

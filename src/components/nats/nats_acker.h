@@ -47,7 +47,8 @@ void nats_acker_use(struct nats_acker *self, struct nats_client *client);
 /* The sequence came over the connection. The reader. */
 void nats_acker_saw(struct nats_acker *self, uint64_t sequence);
 
-/* Sends `body` for the messages with numbers in [from, to) of the chunk. Any thread. */
+/* Sends `body` for the messages with numbers in [from, to) of the chunk; NULL: that they are done
+ * with, which the acker's thread alone may. Any thread. */
 natsStatus nats_chunk_tell(struct nats_client *client,
                            const struct nats_chunk *chunk,
                            int64_t from,

@@ -50,12 +50,13 @@ size_t nats_chunk_deliver(struct nats_chunk *chunk,
             }
             break;
         }
-        natsMsg *message = chunk->items[i].message;
+        struct nats_item *item = &chunk->items[i];
+        natsMsg *message = item->message;
         const char *data = natsMsg_GetData(message);
-        record->position = by_sequence ? (int64_t)chunk->items[i].sequence : *next;
-        record->source_ref = message;
+        record->position = by_sequence ? (int64_t)item->sequence : *next;
+        record->source_ref = item;
         record->flags = WEIR_RECORD_RAW;
-        record->time_ms = chunk->items[i].time_ms;
+        record->time_ms = item->time_ms;
         record->key = key_of(key, message);
         record->raw =
             (struct weir_slice){data == NULL ? "" : data, (size_t)natsMsg_GetDataLength(message)};
@@ -91,7 +92,7 @@ weir_status nats_window_deliver(struct nats_window *window,
 static weir_status
 read_headers(struct weir_record *record, struct weir_arena *arena, struct weir_err *err)
 {
-    natsMsg *message = record->source_ref;
+    natsMsg *message = ((const struct nats_item *)record->source_ref)->message;
     const char **keys = NULL;
     int key_count = 0;
     weir_status status = WEIR_OK;
@@ -125,7 +126,14 @@ read_headers(struct weir_record *record, struct weir_arena *arena, struct weir_e
     return status;
 }
 
+/* Read by whoever acknowledges, which is after a commit of this record. */
+static void give_up(const struct weir_record *record)
+{
+    ((struct nats_item *)record->source_ref)->is_given_up = true;
+}
+
 const struct weir_batch_origin nats_chunk_origin = {
     .release = weir_chunk_release,
     .read_headers = read_headers,
+    .give_up = give_up,
 };

@@ -35,7 +35,8 @@ struct nats_chunk *nats_chunk_new(size_t capacity)
 void nats_chunk_add(struct nats_chunk *chunk, natsMsg *message, uint64_t sequence, int64_t time_ms)
 {
     WEIR_ASSERT(chunk->base.count < chunk->capacity);
-    chunk->items[chunk->base.count++] = (struct nats_item){message, sequence, time_ms};
+    chunk->items[chunk->base.count++] =
+        (struct nats_item){.message = message, .sequence = sequence, .time_ms = time_ms};
     chunk->base.bytes += (size_t)natsMsg_GetDataLength(message) + ITEM_OVERHEAD_BYTES;
     chunk->lowest = sequence < chunk->lowest ? sequence : chunk->lowest;
     chunk->highest = sequence > chunk->highest ? sequence : chunk->highest;

@@ -15,6 +15,7 @@ struct nats_item {
     natsMsg *message;
     uint64_t sequence; /* in the stream */
     int64_t time_ms;
+    bool is_given_up; /* a failed record: not acknowledged, but terminated */
 };
 
 struct nats_chunk {
@@ -26,7 +27,7 @@ struct nats_chunk {
      * is behind it waits. */
     bool is_trial, is_ready;
     int64_t attempts;  /* how often it was delivered in vain */
-    bool is_condemned; /* it has been tried often enough: not processed, but terminated */
+    bool is_condemned; /* it has been tried often enough: not processed, but failed */
     struct nats_item items[];
 };
 

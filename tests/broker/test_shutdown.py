@@ -67,6 +67,7 @@ def while_starting(context):
         weir.run_for(context.random.uniform(0, 0.2))
         weir.term()
     weir.start()
+    weir.wait_ready()  # there may be nothing left to do
     load.drain(context.name, weir)
     weir.term()
     load.verdict()

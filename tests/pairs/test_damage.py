@@ -12,6 +12,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import wait
 from harness import case, main, scale
 from pair_flow import Pair, Promise
 
@@ -116,9 +117,10 @@ def damaged(medium):
         pair.has_names = True  # Kafka then waits for no session's end
         pair.begin("a")
         pair.promise = Promise(pair.processes[0].file)
-        for _ in range(4):  # a frame each, at least
+        for n in range(4):  # a frame each, at least
             pair.source.feed(5)
-            pair.wait_out()
+            wait.until(lambda n=n: len(medium(pair).read()) > n, 60, "what was fed is in a frame")
+        pair.wait_out()
         pair.end()
         log = medium(pair)
         sound = log.read()

@@ -12,8 +12,8 @@
 # that scripts/deps has built.
 # What the thread sanitizer cannot see into is named in tests/support/tsan.supp.
 # Only the builds with WEIR_BROKER_TESTS have the tests of the suites that start servers. Those wait more than
-# they work: scripts/test runs three tests at a time on two processors, these first. The sanitizers see those of
-# them in which threads of a client library and of the engine meet.
+# they work, others never wait: scripts/test runs several at a time, in an order that mixes both. The sanitizers
+# see those of them in which threads of a client library and of the engine meet.
 set(WEIR_TEST_PREFIX "" CACHE STRING "Put before the name of each test")
 option(WEIR_BROKER_TESTS "Register the tests that start servers" ON)
 set(tests_dir "${CMAKE_SOURCE_DIR}/tests")
@@ -22,6 +22,18 @@ set(server_suites "^(broker|redis|nats|pairs)$")
 set(sanitized_tests nats/test_call.py nats/test_call_trouble.py)
 set(redis8_server "${CMAKE_SOURCE_DIR}/build/deps/redis-server-8.0.6/redis-server")
 set(redis8_tests cluster positioned replies sentinel sink source state trouble)
+
+# The longest first, the others as if they were shuffled, but always alike.
+set(longest_tests fuzz.fuzz asan.sim.crash broker.broker pairs.pairs)
+function(weir_test_order NAME)
+    string(MD5 digits "${NAME}")
+    string(SUBSTRING "${digits}" 0 4 digits)
+    math(EXPR cost "0x${digits}")
+    if(NAME IN_LIST longest_tests)
+        set(cost 100000)
+    endif()
+    set_tests_properties("${NAME}" PROPERTIES COST ${cost})
+endfunction()
 
 function(weir_test_name SOURCE OUT)
     string(REGEX REPLACE "test_([^/]*)\\.(c|py)$" "\\1" name "${SOURCE}")
@@ -52,6 +64,7 @@ function(weir_c_test SOURCE)
     add_test(NAME "${WEIR_TEST_PREFIX}${name}" COMMAND ${name})
     set_tests_properties("${WEIR_TEST_PREFIX}${name}" PROPERTIES LABELS ${suite} TIMEOUT 600
         WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}" ENVIRONMENT "${tsan_options}")
+    weir_test_order("${WEIR_TEST_PREFIX}${name}")
 endfunction()
 
 function(weir_python_test SOURCE)
@@ -64,8 +77,9 @@ function(weir_python_test SOURCE)
         ENVIRONMENT "WEIR_BIN=${CMAKE_BINARY_DIR}/weir;WEIR_TEST_DIR=${CMAKE_BINARY_DIR}/test-data;WEIR_TOOLS=${CMAKE_BINARY_DIR}/tests;PYTHONDONTWRITEBYTECODE=1;${tsan_options}"
         ENVIRONMENT_MODIFICATION "PYTHONPATH=path_list_prepend:${CMAKE_SOURCE_DIR}/build/deps/python;PYTHONPATH=path_list_prepend:${tests_dir}/support")
     if(suite MATCHES "${server_suites}")
-        set_tests_properties(${name} PROPERTIES COST 100 TIMEOUT 5400)
+        set_tests_properties(${name} PROPERTIES TIMEOUT 5400)
     endif()
+    weir_test_order(${name})
 endfunction()
 
 function(weir_redis8_test TEST)
@@ -74,9 +88,10 @@ function(weir_redis8_test TEST)
     get_test_property("${WEIR_TEST_PREFIX}redis.${TEST}" ENVIRONMENT environment)
     get_test_property("${WEIR_TEST_PREFIX}redis.${TEST}" ENVIRONMENT_MODIFICATION modification)
     list(APPEND environment "WEIR_REDIS=${redis8_server}" "WEIR_TEST_DIR=${CMAKE_BINARY_DIR}/test-data/redis8")
-    set_tests_properties(${name} PROPERTIES LABELS redis TIMEOUT 5400 COST 100
+    set_tests_properties(${name} PROPERTIES LABELS redis TIMEOUT 5400
         WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}" ENVIRONMENT "${environment}"
         ENVIRONMENT_MODIFICATION "${modification}")
+    weir_test_order(${name})
 endfunction()
 
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
@@ -129,4 +144,5 @@ if(NOT WEIR_TEST_PREFIX)
     # The other compiler's warnings.
     add_test(NAME clang COMMAND Python3::Interpreter "${CMAKE_SOURCE_DIR}/tools/clang" "${CMAKE_BINARY_DIR}")
     set_tests_properties(clang PROPERTIES LABELS tidy PROCESSORS 2)
+    weir_test_order(clang)
 endif()

@@ -558,6 +558,9 @@ struct weir_component {
     /* Sinks: the field that has outputs written within the commit of their source or not at all;
      * NULL, or returns NULL: none. */
     const char *(*needs_domain)(const void *config);
+    /* Sources, when they are shared: what becomes of a record of which every process dies, for
+     * `weir explain`; "it …". NULL: nothing is said. */
+    const char *(*deadly)(const void *config);
     /* Sources: the field by which it reads several topics, NULL: it reads one. NULL: it always
      * does.
      */

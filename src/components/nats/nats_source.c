@@ -249,6 +249,14 @@ static weir_status nats_source_probe(const void *config, const char *pipeline, s
     return nats_probe_try(&probe, err);
 }
 
+static const char *nats_source_deadly(const void *config)
+{
+    const struct nats_source_config *self = config;
+    return self->max_deliveries > 0
+               ? "it is a failed record after `max_deliveries` tries of it alone"
+               : "it comes again to each start; `max_deliveries` limits that";
+}
+
 const struct weir_component weir_component_nats_source = {
     .abi = WEIR_ABI,
     .described =
@@ -275,6 +283,7 @@ const struct weir_component weir_component_nats_source = {
     .probe = nats_source_probe,
     .ops = {.source = &nats_source_ops},
     .needs = NATS_NEEDS,
+    .deadly = nats_source_deadly,
     .leases = &nats_lease_ops,
     .domain = &weir_leased_domain_ops,
     .domain_name = nats_source_domain,

@@ -99,12 +99,12 @@ static bool source_is_positioned(const void *config, bool wanted)
 static weir_status
 source_check_mode(const struct redis_source_config *config, bool positioned, struct weir_err *err)
 {
-    const char *wrong = positioned && config->consumer != NULL  ? "consumer"
-                        : positioned && config->claim_idle > 0  ? "claim_idle"
+    const char *wrong = positioned && config->consumer != NULL     ? "consumer"
+                        : positioned && config->claim_idle > 0     ? "claim_idle"
                         : positioned && config->max_deliveries > 0 ? "max_deliveries"
-                        : !positioned && config->lease > 0      ? "lease"
-                        : !positioned && config->partitions > 0 ? "partitions"
-                                                                : NULL;
+                        : !positioned && config->lease > 0         ? "lease"
+                        : !positioned && config->partitions > 0    ? "partitions"
+                                                                   : NULL;
     if (wrong == NULL) {
         return WEIR_OK;
     }
@@ -119,7 +119,8 @@ static weir_status redis_source_check(const void *config, struct weir_err *err)
 {
     const struct redis_source_config *self = config;
     weir_status status = redis_connection_check(&self->connection, err);
-    if (status == WEIR_OK && self->connection.cluster && self->partitions > CLUSTER_PARTITIONS_MAX) {
+    if (status == WEIR_OK && self->connection.cluster &&
+        self->partitions > CLUSTER_PARTITIONS_MAX) {
         status = weir_fail(err, WEIR_CONFIG, "in a cluster a stream has at most %d partitions",
                            CLUSTER_PARTITIONS_MAX);
         weir_err_path(err, "partitions");
@@ -169,6 +170,14 @@ redis_source_probe(const void *config, const char *pipeline, struct weir_err *er
     return redis_probe(&self->connection, self->stream, false, err);
 }
 
+static const char *redis_source_deadly(const void *config)
+{
+    const struct redis_source_config *self = config;
+    return self->max_deliveries > 0
+               ? "it is a failed record after `max_deliveries`, the last one alone"
+               : "it comes again to each start; `max_deliveries` limits that";
+}
+
 const struct weir_component weir_component_redis_source = {
     .abi = WEIR_ABI,
     .described =
@@ -189,6 +198,7 @@ const struct weir_component weir_component_redis_source = {
     .positions = WEIR_POSITIONS_GROUP,
     .domain = &weir_leased_domain_ops,
     .needs = REDIS_NEEDS,
+    .deadly = redis_source_deadly,
     .leases = &redis_lease_ops,
     .open = redis_source_open,
     .close = weir_modal_close,

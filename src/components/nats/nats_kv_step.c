@@ -3,12 +3,15 @@
  * The step that looks keys up in a NATS key-value bucket: for each the last message of its subject,
  * all of a batch at once. A key that is not there, or was deleted, is null.
  *
- * Where the stream allows it, messages are asked for directly: any replica answers, with the message
- * as it is. Else its leader is asked, and answers in JSON, with headers and value in base64.
+ * Where the stream allows it, messages are asked for directly: any replica answers, with the
+ * message as it is. Else its leader is asked, and answers in JSON, with headers and value in
+ * base64.
  */
 #include "nats_call.h"
 #include "nats_probe.h"
 
+#include <limits.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -109,36 +112,23 @@ kv_step_send(void *instance, const struct weir_question *question, struct weir_e
 
 /* --- answers; the library's thread -------------------------------------------------------------*/
 
-static int digit_of(char c)
+/* What base64 says, in the arena; false: it is none. */
+static bool decode(struct weir_arena *arena, struct weir_slice text, struct weir_slice *ret)
 {
-    return c >= 'A' && c <= 'Z'   ? c - 'A'
-           : c >= 'a' && c <= 'z' ? c - 'a' + 26
-           : c >= '0' && c <= '9' ? c - '0' + 52
-           : c == '+'             ? 62
-           : c == '/'             ? 63
-                                  : -1;
-}
-
-/* Appends what base64 says, up to its padding. */
-static void put_decoded(struct weir_strbuf *out, struct weir_slice text)
-{
-    unsigned bits = 0;
-    int count = 0;
-    for (size_t i = 0; i < text.size && digit_of(text.data[i]) >= 0; i++) {
-        bits = bits << 6 | (unsigned)digit_of(text.data[i]);
-        count += 6;
-        if (count >= 8) {
-            count -= 8;
-            weir_strbuf_push(out, (char)(bits >> count & 0xff));
-        }
+    unsigned char *room = weir_arena_alloc(arena, text.size / 4 * 3 + 1);
+    int size = room == NULL || text.size > INT_MAX
+                   ? -1
+                   : EVP_DecodeBlock(room, (const unsigned char *)text.data, (int)text.size);
+    for (size_t end = text.size; size > 0 && end > 0 && text.data[end - 1] == '='; end--) {
+        size--; /* padding counts as zeros */
     }
+    *ret = (struct weir_slice){(const char *)room, size < 0 ? 0 : (size_t)size};
+    return size >= 0;
 }
 
-/* Do the headers say that the key has no value any more? */
-static bool is_marker(const struct weir_strbuf *headers)
+static bool has_header(struct weir_slice headers, struct weir_slice name)
 {
-    return headers->size > 0 && (strstr(headers->data, "\r\nKV-Operation:") != NULL ||
-                                 strstr(headers->data, "\r\nNats-Marker-Reason:") != NULL);
+    return headers.size > 0 && memmem(headers.data, headers.size, name.data, name.size) != NULL;
 }
 
 static weir_status read_json(natsMsg *message, struct weir_strbuf *scratch, struct weir_slice *ret)
@@ -149,6 +139,7 @@ static weir_status read_json(natsMsg *message, struct weir_strbuf *scratch, stru
     struct weir_value value = {0};
     struct weir_err err = {0};
     struct nats_answer answer = {0};
+    struct weir_slice headers = {NULL, 0}, data = {NULL, 0};
     weir_arena_init(&arena, 0);
     weir_status status = weir_json_parse(&arena, text, NULL, &value, &err);
     nats_api_error(value, &answer);
@@ -158,23 +149,25 @@ static weir_status read_json(natsMsg *message, struct weir_strbuf *scratch, stru
                            status != WEIR_OK ? "no JSON" : answer.text);
         *ret = weir_strbuf_view(scratch);
         status = WEIR_UNAVAILABLE;
-    } else if (answer.code == 0) {
-        put_decoded(scratch, weir_value_text(weir_value_get(found, WEIR_SLICE("hdrs"))));
-        bool is_gone = is_marker(scratch);
-        weir_strbuf_clear(scratch);
-        put_decoded(scratch, weir_value_text(weir_value_get(found, WEIR_SLICE("data"))));
+    } else if (answer.code == 0 &&
+               (!decode(&arena, weir_value_text(weir_value_get(found, WEIR_SLICE("hdrs"))),
+                        &headers) ||
+                !decode(&arena, weir_value_text(weir_value_get(found, WEIR_SLICE("data"))),
+                        &data))) {
+        *ret = WEIR_SLICE("the server answers no base64");
+        status = WEIR_UNAVAILABLE;
+    } else if (answer.code == 0 && !has_header(headers, WEIR_SLICE("\r\nKV-Operation:")) &&
+               !has_header(headers, WEIR_SLICE("\r\nNats-Marker-Reason:"))) {
+        weir_strbuf_slice(scratch, data);
         WEIR_ASSERT(!scratch->failed);
-        if (!is_gone) {
-            *ret = scratch->size > 0 ? weir_strbuf_view(scratch) : WEIR_SLICE("");
-        }
+        *ret = scratch->size > 0 ? weir_strbuf_view(scratch) : WEIR_SLICE("");
     }
     weir_arena_done(&arena);
     return status;
 }
 
-static weir_status kv_step_read(natsMsg *message,
-                                struct weir_strbuf *scratch,
-                                struct weir_slice *ret_text)
+static weir_status
+kv_step_read(natsMsg *message, struct weir_strbuf *scratch, struct weir_slice *ret_text)
 {
     const char *code = NULL, *operation = NULL, *marker = NULL, *sequence = NULL;
     (void)natsMsgHeader_Get(message, "Status", &code);

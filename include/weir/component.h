@@ -94,10 +94,8 @@ void weir_source_assign(struct weir_ctx *ctx,
  * first, or aborts it when the partitions are lost already. True: no lane touches them and their
  * memory is gone. False: they are still this process's; called again soon, from poll, until then.
  */
-WEIR_MUST_USE bool weir_source_release(struct weir_ctx *ctx,
-                                       struct weir_partition **items,
-                                       size_t count,
-                                       bool lost);
+WEIR_MUST_USE bool
+weir_source_release(struct weir_ctx *ctx, struct weir_partition **items, size_t count, bool lost);
 /* The same, and waits for it. */
 void weir_source_revoke(struct weir_ctx *ctx,
                         struct weir_partition **items,
@@ -312,8 +310,9 @@ struct weir_step_ops {
                          struct weir_err *err);
     /* lane, before apply() of some records in a row: evaluates what can be evaluated without the
      * state and asks for the memory that apply() will wait for. rooms: ahead_bytes for each record,
-     * not zeroed. Nothing may depend on the call, and it changes nothing. May be NULL. */
-    void (*ahead)(const void *self,
+     * not zeroed. Nothing may depend on the call, and it changes nothing. False: it has put down
+     * nothing, and is not to be called for others of the batch. May be NULL. */
+    bool (*ahead)(const void *self,
                   struct weir_run *run,
                   struct weir_record *const *records,
                   size_t count,

@@ -257,7 +257,11 @@ static void *chain_look_ahead(struct chain_pass *pass,
                !chain_is_special(records[ahead->end])) {
             ahead->end++;
         }
-        ops->ahead(stage->self, &pass->lane->run, records + at, ahead->end - at, ahead->rooms);
+        if (!ops->ahead(stage->self, &pass->lane->run, records + at, ahead->end - at,
+                        ahead->rooms)) {
+            ahead->rooms = NULL;
+            return NULL;
+        }
     }
     return ahead->rooms + (at - ahead->first) * ops->ahead_bytes;
 }

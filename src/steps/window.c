@@ -376,7 +376,7 @@ static weir_status window_read(const struct window *self,
 
 /* Tumbling windows alone: of the others, what a record needs is more often in the cache, and is
  * found in several steps. */
-static void window_ahead(const void *instance,
+static bool window_ahead(const void *instance,
                          struct weir_run *run,
                          struct weir_record *const *records,
                          size_t count,
@@ -384,11 +384,12 @@ static void window_ahead(const void *instance,
 {
     const struct window *self = instance;
     struct window_input *in = rooms;
+    if (self->kind != WINDOW_TUMBLING) {
+        return false;
+    }
     for (size_t i = 0; i < count; i++) {
         struct weir_err ignored = {0}; /* apply() will find it too */
-        in[i].record = NULL;
-        if (self->kind == WINDOW_TUMBLING &&
-            window_read(self, run, records[i], &in[i], &ignored) == WEIR_OK) {
+        if (window_read(self, run, records[i], &in[i], &ignored) == WEIR_OK) {
             char room[PANE_KEY_MAX];
             int64_t id = window_tumbling_id(self, in[i].time_ms);
             in[i].place = weir_state_prefetch(in[i].state, window_pane_key(room, id, in[i].group));
@@ -399,6 +400,7 @@ static void window_ahead(const void *instance,
             weir_state_prefetch_entry(in[i].state, in[i].place);
         }
     }
+    return true;
 }
 
 typedef bool (*add_function)(const struct window *, struct window_input *);

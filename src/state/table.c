@@ -318,9 +318,16 @@ static void state_note_made(struct weir_state *state, struct weir_entry *entry)
     layer_count(state, entry);
 }
 
+/* With a row on disk it has to be found, dead, until the row is gone; else nobody may come by it
+ * again: a key that is put and dropped many times in an epoch leaves that many behind. */
+static bool stays_in_index(const struct weir_entry *entry)
+{
+    return (entry->flags & ENTRY_ON_DISK) != 0;
+}
+
 static void state_unlink(struct weir_state *state, struct weir_entry *entry)
 {
-    if (state->spill == NULL) {
+    if (!stays_in_index(entry)) {
         state_index_remove(state, entry);
     }
     state->count--;
@@ -332,11 +339,9 @@ static void state_unlink(struct weir_state *state, struct weir_entry *entry)
 void state_bury(struct weir_state *state, struct weir_entry *entry)
 {
     state->resident -= entry_cost(entry->key_size, entry->value_size);
-    if (state->spill != NULL) {
+    if (stays_in_index(entry)) {
         state_index_remove(state, entry);
-        if ((entry->flags & ENTRY_ON_DISK) != 0) {
-            weir_spill_drop(state->spill, weir_entry_key(entry));
-        }
+        weir_spill_drop(state->spill, weir_entry_key(entry));
     }
     if (entry->queued > 0) {
         entry->flags |= ENTRY_ZOMBIE;
@@ -631,7 +636,7 @@ static void layer_undo(struct weir_state *state, struct layer *layer)
             entry->flags &= (uint8_t)~ENTRY_DEAD;
             state->bytes += entry_cost(entry->key_size, entry->value_size);
             state->count++;
-            if (state->spill == NULL) {
+            if (!stays_in_index(entry)) {
                 index_add(state, entry);
             }
         }
@@ -649,9 +654,6 @@ static void layer_free_made(struct weir_state *state, struct layer *layer)
 {
     for (size_t i = 0; i < layer->made_count; i++) {
         struct weir_entry *entry = layer->made[i];
-        if (state->spill != NULL) {
-            state_index_remove(state, entry);
-        }
         state->resident -= entry_cost(entry->key_size, entry->value_size);
         entry_free(state, entry);
     }

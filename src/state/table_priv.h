@@ -5,8 +5,8 @@
  *     header (24 bytes) | key, to a multiple of 8 | value, or a pointer to it (ENTRY_OUTSIDE)
  *
  * With a disk (state/spill.h) the table in memory is what is in use of a larger one: an entry that
- * is not there may be on disk, so one that was dropped stays in the index, dead, until the disk has
- * forgotten it too.
+ * is not there may be on disk, so one that was dropped and has a row stays in the index, dead, until
+ * the disk has forgotten it too.
  */
 #ifndef WEIR_STATE_TABLE_PRIV_H
 #define WEIR_STATE_TABLE_PRIV_H

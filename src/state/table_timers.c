@@ -400,7 +400,7 @@ struct weir_entry *weir_state_due(struct weir_state *state, int64_t now)
         if (state->due_at == state->due_count) {
             state_fill_due(state, now);
         }
-        if (state->due_count == 0 || state->due_time > now) {
+        if (state->due_count == 0) {
             return NULL;
         }
         struct weir_entry *entry = state->due[state->due_at].entry;
@@ -413,6 +413,9 @@ struct weir_entry *weir_state_due(struct weir_state *state, int64_t now)
                 (void)weir_spill_load_due(state);
             }
             continue;
+        }
+        if (state->due_time > now) { /* they were filled for a later `now` */
+            return NULL;
         }
         state->due_at++;
         entry->flags &= (uint8_t)~ENTRY_DUE;

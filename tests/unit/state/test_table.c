@@ -23,6 +23,7 @@
 #include "base/alloc.h"
 #include "state/disk.h"
 #include "state/look.h"
+#include "state/table_priv.h"
 
 enum {
     KEYS = 96,
@@ -36,7 +37,7 @@ enum {
 
 /* --- the model ---------------------------------------------------------------------------------*/
 
-struct item {
+struct known {
     bool exists;
     int64_t timer;
     uint32_t size;
@@ -44,7 +45,7 @@ struct item {
 };
 
 struct model {
-    struct item items[KEYS];
+    struct known items[KEYS];
     int64_t clock;
 };
 
@@ -112,7 +113,7 @@ static size_t model_due(const struct model *model, int64_t now)
 {
     size_t best = KEYS;
     for (size_t i = 0; i < KEYS; i++) {
-        const struct item *item = &model->items[i];
+        const struct known *item = &model->items[i];
         if (!item->exists || item->timer == WEIR_NO_TIMER || item->timer > now) {
             continue;
         }
@@ -130,7 +131,7 @@ static void check_same(struct weir_state *state, const struct model *model, bool
     size_t count = 0, seen = 0;
     int64_t next = WEIR_NO_TIMER;
     for (size_t i = 0; i < KEYS; i++) {
-        const struct item *item = &model->items[i];
+        const struct known *item = &model->items[i];
         struct weir_entry *entry = weir_state_find(state, key_of(i));
         assert_int_equal(entry != NULL, item->exists);
         if (entry != NULL) {
@@ -184,7 +185,7 @@ static void look_take(void *context, struct weir_slice key, struct weir_slice va
 {
     struct looking *self = context;
     size_t number = number_of_key(key);
-    const struct item *item = &self->model->items[number];
+    const struct known *item = &self->model->items[number];
     assert_int_equal(number % 3, self->wanted);
     assert_true(item->exists);
     assert_true(weir_slice_equal(value, (struct weir_slice){item->value, item->size}));
@@ -219,7 +220,7 @@ static void do_put(struct world *world, size_t number)
     bool is_new;
     bool is_mark = number % 7 == 0;
     size_t size = is_mark ? 0 : random_size(world);
-    struct item *item = &world->open->items[number];
+    struct known *item = &world->open->items[number];
     struct weir_entry *entry = is_mark
                                    ? weir_state_put_mark(world->state, key_of(number), &is_new)
                                    : weir_state_put(world->state, key_of(number), size, &is_new);
@@ -227,7 +228,7 @@ static void do_put(struct world *world, size_t number)
     assert_int_equal(is_new, !item->exists);
     if (is_new) {
         memset(item, 0, sizeof(*item));
-        *item = (struct item){.exists = true, .timer = WEIR_NO_TIMER, .size = (uint32_t)size};
+        *item = (struct known){.exists = true, .timer = WEIR_NO_TIMER, .size = (uint32_t)size};
     } else if (world->entries[number] != NULL) {
         assert_ptr_equal(entry, world->entries[number]);
     }
@@ -236,7 +237,7 @@ static void do_put(struct world *world, size_t number)
 
 static void do_change(struct world *world, size_t number, struct weir_entry *entry)
 {
-    struct item *item = &world->open->items[number];
+    struct known *item = &world->open->items[number];
     char *value = below(world, 3) > 0 ? weir_state_edit(world->state, entry) : NULL;
     if (value == NULL) {
         size_t size = random_size(world);
@@ -483,27 +484,45 @@ static void random_operations_against_the_model(void **state)
     assert_true(restored >= rounds);
 }
 
+/* A disk in a folder of its own, which nothing but the lock may be left in at the end. */
+struct folder {
+    char dir[32];
+    struct weir_disk *disk;
+};
+
+static struct folder folder_open(void)
+{
+    struct weir_err err = {0};
+    struct folder folder = {.dir = "/tmp/weir-table-XXXXXX"};
+    assert_non_null(mkdtemp(folder.dir));
+    folder.disk = weir_disk_open(folder.dir, 4 << 20, &err);
+    assert_non_null(folder.disk);
+    return folder;
+}
+
+static void folder_close(struct folder *folder)
+{
+    struct weir_err err = {0};
+    assert_int_equal(weir_disk_failure(folder->disk, &err), WEIR_OK);
+    weir_disk_close(folder->disk);
+    char lock[64];
+    snprintf(lock, sizeof(lock), "%s/table.0.lock", folder->dir);
+    assert_int_equal(remove(lock), 0);
+    assert_int_equal(rmdir(folder->dir), 0);
+}
+
 static void random_operations_on_disk_against_the_model(void **state)
 {
     (void)state;
     const char *is_long = getenv("WEIR_LONG");
     uint64_t rounds = is_long != NULL && strcmp(is_long, "0") != 0 ? 50 * ROUNDS : ROUNDS / 2;
-    struct weir_err err = {0};
-    char dir[] = "/tmp/weir-table-XXXXXX";
-    assert_non_null(mkdtemp(dir));
-    struct weir_disk *disk = weir_disk_open(dir, 4 << 20, &err);
-    assert_non_null(disk);
+    struct folder folder = folder_open();
     size_t restored = 0;
     for (uint64_t seed = 1001; seed <= 1000 + rounds; seed++) {
-        restored += run_world(seed, disk);
+        restored += run_world(seed, folder.disk);
     }
     assert_true(restored >= rounds);
-    assert_int_equal(weir_disk_failure(disk, &err), WEIR_OK);
-    weir_disk_close(disk);
-    char lock[64];
-    snprintf(lock, sizeof(lock), "%s/table.0.lock", dir);
-    assert_int_equal(remove(lock), 0);
-    assert_int_equal(rmdir(dir), 0);
+    folder_close(&folder);
 }
 
 /* --- single cases ------------------------------------------------------------------------------*/
@@ -697,6 +716,69 @@ static void caps_refuse_and_change_nothing(void **unused)
     weir_state_free(state);
 }
 
+/* A key that is put and dropped again and again in one epoch: nobody comes by what it was before,
+ * or an epoch would take time with the square of its length. What the disk has of it stays hidden.
+ */
+static void dropped_many_times_in_an_epoch(void **unused)
+{
+    (void)unused;
+    struct folder folder = folder_open();
+    struct weir_state *state = weir_state_new(NULL);
+    weir_state_use_disk(state, folder.disk, 1);
+    for (int epoch = 0; epoch < 3; epoch++) {
+        (void)put(state, "a", 8);
+        weir_state_seal(state, NULL);
+        weir_state_commit(state);
+        weir_state_trim(state); /* passes over what is in use, once */
+        weir_state_trim(state);
+        assert_int_equal(state->linked, 0);
+        for (int i = 0; i < 1000; i++) {
+            weir_state_drop(state, put(state, "a", 8));
+            assert_true(state->linked <= 1);
+            assert_null(weir_state_find(state, weir_slice_of("a")));
+        }
+        if (epoch == 1) {
+            weir_state_rollback(state);
+            assert_non_null(weir_state_find(state, weir_slice_of("a")));
+            assert_int_equal(state->linked, 1);
+        } else {
+            weir_state_seal(state, NULL);
+            weir_state_commit(state);
+            assert_null(weir_state_find(state, weir_slice_of("a")));
+            assert_int_equal(state->linked, 0);
+        }
+    }
+    weir_state_free(state);
+    folder_close(&folder);
+}
+
+/* Some of what was due is left, and somebody asks for an earlier time, at which one on disk is due.
+ */
+static void due_on_disk_before_what_is_left(void **unused)
+{
+    (void)unused;
+    struct folder folder = folder_open();
+    struct weir_state *state = weir_state_new(NULL);
+    weir_state_use_disk(state, folder.disk, 1);
+    weir_state_set_timer(state, put(state, "early", 8), 60);
+    weir_state_set_timer(state, put(state, "first", 8), 40);
+    weir_state_set_timer(state, put(state, "second", 8), 40);
+    struct weir_slice due = weir_entry_key(weir_state_due(state, 50));
+    assert_true(weir_slice_equal(due, weir_slice_of("first")));
+    weir_state_set_timer(state, weir_state_find(state, weir_slice_of("early")), 14);
+    weir_state_seal(state, NULL);
+    weir_state_commit(state);
+    weir_state_trim(state);
+    weir_state_trim(state);
+    due = weir_entry_key(weir_state_due(state, 38));
+    assert_true(weir_slice_equal(due, weir_slice_of("early")));
+    assert_null(weir_state_due(state, 38));
+    due = weir_entry_key(weir_state_due(state, 40));
+    assert_true(weir_slice_equal(due, weir_slice_of("second")));
+    weir_state_free(state);
+    folder_close(&folder);
+}
+
 /* A delta that was cut or damaged is refused, or is a delta; nothing is read behind its end. */
 static void deltas_of_any_bytes(void **unused)
 {
@@ -743,6 +825,8 @@ int main(void)
         cmocka_unit_test(many_are_due_at_once),
         cmocka_unit_test(snapshot_stands_in_a_slab_that_is_replaced),
         cmocka_unit_test(caps_refuse_and_change_nothing),
+        cmocka_unit_test(dropped_many_times_in_an_epoch),
+        cmocka_unit_test(due_on_disk_before_what_is_left),
         cmocka_unit_test(deltas_of_any_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

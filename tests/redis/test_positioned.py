@@ -112,9 +112,9 @@ def answers_lost(context):
     flow.add(scale(4000, 40_000))
     proxy = redis_proxy.Proxy(flow.redis.port)
     context.cleanup(proxy.stop)
-    proxy.drops = redis_proxy.commit_answers(context.random, 0.6)
+    proxy.drops = redis_proxy.commit_answers(context.random, 0.5, surely=3)
     flow.address = proxy.address
-    weir = flow.weir(**SLOW)
+    weir = flow.weir(**SLOW, source={"lease": "60s"})  # a server that is slow does not end it
     flow.wait_done(weir)
     weir.term()
     context.say(f"{proxy.dropped} answers lost")

@@ -141,9 +141,15 @@ class Proxy:
             link.close()
 
 
-def commit_answers(random, share, least=1):
-    """For `drops`: loses that share of the answers to commits (EXEC behind WATCH)."""
+def commit_answers(random, share, surely=0):
+    """For `drops`: loses the answers to so many commits (EXEC behind WATCH), and that share of those
+    to the others."""
+    lost = 0
+
     def drops(link, command, answer):
-        return command == b"EXEC" and link.seen[b"WATCH"] >= least and answer[:2] != b"*-" \
-            and random.random() < share
+        nonlocal lost
+        if command != b"EXEC" or link.seen[b"WATCH"] == 0 or answer[:2] == b"*-":
+            return False
+        lost += 1
+        return lost <= surely or random.random() < share
     return drops

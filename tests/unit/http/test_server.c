@@ -427,10 +427,10 @@ static void test_slow_reader(void **state)
     struct fixture *f = *state;
     f->metrics_size = 32 * 1024 * 1024;
     int fd = dial(f);
-    say(fd, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert_answer(get(f, "/livez"), 200);
     const struct weir_clock *clock = weir_clock_system();
     int64_t start = weir_clock_monotonic_ns(clock);
+    say(fd, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_answer(get(f, "/livez"), 200);
     struct pollfd wait = {.fd = fd}; /* a reset comes through unread bytes, an end would not */
     assert_int_equal(poll(&wait, 1, 15000), 1);
     assert_true(weir_clock_monotonic_ns(clock) - start > WEIR_NS_PER_S);

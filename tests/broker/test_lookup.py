@@ -17,6 +17,9 @@ from judge import Load
 from weir_process import pipeline
 
 
+OFFSET_METADATA_TOO_LARGE = 12
+
+
 class Silence:
     """A load over four partitions, and a coordinator that answers no question for positions."""
 
@@ -133,6 +136,18 @@ class Held:
         self.rule = self.proxy.add(api, "hold", times=1_000_000)
         wait.until(lambda: self.first.expect_running() or self.rule.hits > 0, 60, "an answer is held")
 
+    def lose_records(self):
+        """Deletes what is in the topic behind the answer to a fetch that is held."""
+        fetch = self.proxy.add(kafka_proxy.FETCH, "hold", times=1_000_000)
+        wait.until(lambda: self.first.expect_running() or fetch.hits >= 2, 60, "both sources' fetches are held")
+        goal = self.kafka.end_sum(self.load.source) + 1000
+        wait.until(lambda: self.kafka.end_sum(self.load.source) >= goal, 60, "more records lie in the topic")
+        self.kafka.delete_records(self.load.source, self.kafka.ends(self.load.source))
+        fetch.left = 0
+        fetch.release()
+        wait.until(lambda: self.first.expect_running() or "going on with the oldest" in self.first.text(), 60,
+                   "the loss is noticed")
+
     def shown(self, topic):
         partitions = json.loads(self.first.get("/status")[1])["partitions"]
         return sum(1 for one in partitions if one["topic"] == topic)
@@ -178,6 +193,37 @@ def positions_that_are_not_committed(context):
     held.others_move()
     held.end()
     held.load.verdict()
+
+
+@case
+def positions_that_are_refused(context):
+    """They are offered again, and the coordinator is not flooded with it."""
+    kafka, proxy = kafka_proxy.proxied(context)
+    load = Load(context, kafka, 5_000, rate=1000).start()
+    weir = context.weir(pipeline(context.name, kafka, load.source, load.sink, brokers=proxy.address,
+                                 guarantee="at-least-once"))
+    load.wait_progress(500, alive=[weir])
+    rule = proxy.add(kafka_proxy.OFFSET_COMMIT, "error", times=1_000_000, code=OFFSET_METADATA_TOO_LARGE)
+    wait.until(lambda: weir.expect_running() or rule.hits >= 10, 60, "positions are refused")
+    # The pause is between an answer and the next request, so a slow machine only makes it longer.
+    pauses = [later - earlier for earlier, later in zip(rule.met, rule.met[1:])]
+    assert min(pauses) >= 0.1, pauses
+    proxy.heal()
+    load.drain(context.name, weir)
+    weir.term()
+    load.verdict()
+
+
+@case
+def begun_anew_while_a_commit_is_not_answered(context):
+    """A partition whose records are gone waits for the commit before it begins with the oldest."""
+    held = Held(context, "exactly-once", on_data_loss="earliest")
+    held.hold(kafka_proxy.END_TXN)
+    held.lose_records()
+    held.others_move()
+    held.end()
+    values = [message.value() for message in held.kafka.read(held.load.sink)]
+    assert len(values) == len(set(values))
 
 
 if __name__ == "__main__":

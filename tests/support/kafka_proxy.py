@@ -13,7 +13,7 @@ import time
 
 from kafka_cluster import Cluster
 
-PRODUCE, METADATA, OFFSET_COMMIT, OFFSET_FETCH, TXN_OFFSET_COMMIT = 0, 3, 8, 9, 28
+PRODUCE, FETCH, METADATA, OFFSET_COMMIT, OFFSET_FETCH, TXN_OFFSET_COMMIT = 0, 1, 3, 8, 9, 28
 ADD_PARTITIONS_TO_TXN, ADD_OFFSETS_TO_TXN, END_TXN, INIT_PRODUCER_ID = 24, 25, 26, 22
 WRITE_TXN_MARKERS = 27  # from the coordinator to leaders, where brokers talk through here too
 API_NAMES = {0: "Produce", 8: "OffsetCommit", 24: "AddPartitionsToTxn", 25: "AddOffsetsToTxn", 26: "EndTxn",
@@ -28,9 +28,9 @@ class Rule:
               "cut": swallowed, the connection is closed
               "delay": kept back for `seconds`
               "hold": kept back until `release()`
-              "error": the answer says `code` instead of what the broker said (AddOffsetsToTxn and
-              TxnOffsetCommit, of which the last partition)
-    times     how many frames; `hits` says how many it has met so far
+              "error": the answer says `code` instead of what the broker said (AddOffsetsToTxn; OffsetCommit
+              and TxnOffsetCommit, of which the last partition)
+    times     how many frames; `hits` says how many it has met so far, `met` when
     skip      how many frames of that API pass first
     broker    only frames from and to this one, by index
     """
@@ -38,7 +38,7 @@ class Rule:
     def __init__(self, api, action, side="answer", times=1, skip=0, seconds=0.0, code=-1, broker=None):
         self.api, self.action, self.side, self.code, self.broker = api, action, side, code, broker
         self.left, self.skip, self.seconds = times, skip, seconds
-        self.hits = 0
+        self.hits, self.met = 0, []
         self.released = threading.Event()
 
     def release(self):
@@ -165,6 +165,7 @@ class Proxy:
                     return None
                 rule.left -= 1
                 rule.hits += 1
+                rule.met.append(time.monotonic())
                 return rule
         return None
 
@@ -191,9 +192,9 @@ class Proxy:
         return frame
 
 
-# Where the error code stands: AddOffsetsToTxn 0 is size, correlation, time, code; TxnOffsetCommit 3
-# ends with the last partition's code and three empty lists of tags.
-_ERROR_AT = {ADD_OFFSETS_TO_TXN: 12, TXN_OFFSET_COMMIT: -5}
+# Where the error code stands: AddOffsetsToTxn 0 is size, correlation, time, code; OffsetCommit 9 and
+# TxnOffsetCommit 3 end with the last partition's code and three empty lists of tags.
+_ERROR_AT = {ADD_OFFSETS_TO_TXN: 12, OFFSET_COMMIT: -5, TXN_OFFSET_COMMIT: -5}
 
 
 def _frame(source):

@@ -10,6 +10,8 @@
 
 #include "base/assert.h"
 
+enum { REFUSED_PAUSE_MS = 100 };
+
 void kafka_commit_init(struct kafka_commit *self, rd_kafka_t *rk, struct weir_ctx *ctx)
 {
     const uint64_t one = 1;
@@ -84,6 +86,7 @@ commit_judge(struct kafka_commit *self, rd_kafka_resp_err_t code, struct weir_er
         return status;
     }
     /* A rebalance is under way, or nobody answers: the outputs are safe, the positions wait. */
+    self->not_before_ms = kafka_now_ms() + REFUSED_PAUSE_MS;
     WEIR_LOG_WARN(self->log, "positions not committed yet",
                   WEIR_F("detail", (const char *)rd_kafka_err2str(code)));
     return WEIR_AGAIN;
@@ -111,6 +114,9 @@ weir_status kafka_commit_positions(struct kafka_commit *self,
         return WEIR_OK;
     }
     self->stands = false;
+    if (kafka_now_ms() < self->not_before_ms) {
+        return WEIR_AGAIN;
+    }
     rd_kafka_resp_err_t code = commit_send(self, items, count);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR ? WEIR_AGAIN : commit_judge(self, code, err);
 }

@@ -15,6 +15,7 @@ struct kafka_commit {
     rd_kafka_topic_partition_list_t *asked; /* the last request's; NULL: there was none */
     bool is_under_way;                      /* it is not answered yet */
     bool stands;                            /* it is, and well */
+    int64_t not_before_ms;                  /* one was refused: when the next may be made */
 };
 
 void kafka_commit_init(struct kafka_commit *self, rd_kafka_t *rk, struct weir_ctx *ctx);

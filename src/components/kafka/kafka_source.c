@@ -75,13 +75,14 @@ static const struct weir_rule kafka_source_rules[] = {
     WEIR_RULES_END,
 };
 
-/* Partitions that the group has taken away. librdkafka fetches nothing for the source until it is told
- * that they are given back. */
+/* Partitions that the group has taken away, or one that is to begin elsewhere. librdkafka fetches
+ * nothing for the source until it is told that they are given back. */
 struct kafka_leaving {
     rd_kafka_topic_partition_list_t *list; /* NULL: none */
     struct kafka_partition **items;
     struct weir_partition **parts;
     size_t count;
+    bool returns; /* after data loss: taken over again, at the list's offset */
 };
 
 struct kafka_source {
@@ -235,14 +236,14 @@ static void leaving_end(struct kafka_leaving *leaving)
     *leaving = (struct kafka_leaving){0};
 }
 
-/* At once, however long that takes. */
-static void source_give_back(struct kafka_source *self, struct kafka_partition *item, bool lost)
+/* The one partition of the list, at its offset, before or behind where it was. */
+static void source_take_again(struct kafka_source *self, rd_kafka_topic_partition_list_t *list)
 {
-    struct kafka_leaving *leaving = &self->leaving;
-    leaving_begin(leaving, 1);
-    leaving_add(self, item);
-    weir_source_revoke(self->ctx, leaving->parts, 1, lost);
-    leaving_end(leaving);
+    source_take(self, list);
+    struct kafka_partition *item = find_part(self, list->elems[0].topic, list->elems[0].partition);
+    WEIR_ASSERT(item != NULL);
+    item->begun_anew = true;
+    item->forward_again = FORWARD_AGAIN_POLLS;
 }
 
 /* True: all that was taken away is given back, and the group told. */
@@ -263,10 +264,18 @@ static bool source_leave(struct kafka_source *self)
     if (leaving->count > 0 || !self->refused) { /* else the group may have ended, and nobody answers */
         error = rd_kafka_incremental_unassign(self->rk, leaving->list);
     }
+    rd_kafka_topic_partition_list_t *again = NULL;
+    if (leaving->returns && error == NULL && !self->stopping) {
+        again = rd_kafka_topic_partition_list_copy(leaving->list);
+    }
     leaving_end(leaving);
     if (error != NULL) {
         (void)!kafka_fail(&self->failure, "cannot give partitions back", error);
         self->failure.status = WEIR_FENCED;
+    }
+    if (again != NULL) {
+        source_take_again(self, again);
+        rd_kafka_topic_partition_list_destroy(again);
     }
     return true;
 }
@@ -422,7 +431,10 @@ static void kafka_source_stop(void *instance)
     /* A consumer that failed for good closes without calling back. */
     for (unsigned i = 0; self->lanes != NULL && i < self->ctx->lanes; i++) {
         while (self->lanes[i].count > 0) {
-            source_give_back(self, self->lanes[i].parts[0], true);
+            leaving_begin(&self->leaving, 1);
+            leaving_add(self, self->lanes[i].parts[0]);
+            weir_source_revoke(self->ctx, self->leaving.parts, 1, true);
+            leaving_end(&self->leaving);
         }
     }
 }
@@ -484,26 +496,16 @@ static void source_forward_again(struct kafka_source *self, struct kafka_partiti
     }
 }
 
-/* Data loss: the partition is given back and taken over again at another offset, before or behind
- * where it was. librdkafka stopped fetching it: a seek would be refused. */
-static void source_restart_part(struct kafka_source *self, struct kafka_partition *item)
+/* Data loss: the partition is given back and taken over again at another offset. librdkafka stopped
+ * fetching it: a seek would be refused. False: it is not given back yet. */
+static bool source_restart_part(struct kafka_source *self, struct kafka_partition *item)
 {
-    int64_t offset = atomic_load_explicit(&item->restart_at, memory_order_relaxed);
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, item->topic, item->index)->offset = offset;
-    source_give_back(self, item, false);
-    rd_kafka_error_t *error = rd_kafka_incremental_unassign(self->rk, list);
-    if (error == NULL) {
-        source_take(self, list);
-        item = find_part(self, list->elems[0].topic, list->elems[0].partition);
-        WEIR_ASSERT(item != NULL);
-        item->begun_anew = true;
-        item->forward_again = FORWARD_AGAIN_POLLS;
-    } else {
-        (void)!kafka_fail(&self->failure, "cannot go on with the oldest record", error);
-        self->failure.status = WEIR_FENCED;
-    }
-    rd_kafka_topic_partition_list_destroy(list);
+    leaving_begin(&self->leaving, 1);
+    leaving_add(self, item);
+    self->leaving.returns = true;
+    self->leaving.list->elems[0].offset =
+        atomic_load_explicit(&item->restart_at, memory_order_relaxed);
+    return source_leave(self);
 }
 
 static struct kafka_partition *find_part_to_restart(struct kafka_source *self)
@@ -523,7 +525,9 @@ static void source_restart_parts(struct kafka_source *self)
 {
     struct kafka_partition *item;
     while (self->failure.status == WEIR_OK && (item = find_part_to_restart(self)) != NULL) {
-        source_restart_part(self, item);
+        if (!source_restart_part(self, item)) {
+            return;
+        }
     }
     for (unsigned i = 0; i < self->ctx->lanes; i++) {
         for (size_t k = 0; k < self->lanes[i].count; k++) {

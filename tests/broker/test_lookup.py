@@ -136,17 +136,25 @@ class Held:
         self.rule = self.proxy.add(api, "hold", times=1_000_000)
         wait.until(lambda: self.first.expect_running() or self.rule.hits > 0, 60, "an answer is held")
 
-    def lose_records(self):
+    def lose_records(self, partitions=range(4)):
         """Deletes what is in the topic behind the answer to a fetch that is held."""
         fetch = self.proxy.add(kafka_proxy.FETCH, "hold", times=1_000_000)
         wait.until(lambda: self.first.expect_running() or fetch.hits >= 2, 60, "both sources' fetches are held")
         goal = self.kafka.end_sum(self.load.source) + 1000
         wait.until(lambda: self.kafka.end_sum(self.load.source) >= goal, 60, "more records lie in the topic")
-        self.kafka.delete_records(self.load.source, self.kafka.ends(self.load.source))
+        ends = self.kafka.ends(self.load.source)
+        self.kafka.delete_records(self.load.source, {one: ends[one] for one in partitions})
+        fetched = self.proxy.counts["answer", kafka_proxy.FETCH]
         fetch.left = 0
         fetch.release()
-        wait.until(lambda: self.first.expect_running() or "going on with the oldest" in self.first.text(), 60,
-                   "the loss is noticed")
+        wait.until(lambda: self.proxy.counts["answer", kafka_proxy.FETCH] >= fetched + 4, 60,
+                   "it hears that they are gone")
+
+    def end_with_loss(self):
+        self.end()
+        assert "going on with the oldest" in self.first.text()
+        values = [message.value() for message in self.kafka.read(self.load.sink)]
+        assert len(values) == len(set(values))
 
     def shown(self, topic):
         partitions = json.loads(self.first.get("/status")[1])["partitions"]
@@ -221,9 +229,19 @@ def begun_anew_while_a_commit_is_not_answered(context):
     held.hold(kafka_proxy.END_TXN)
     held.lose_records()
     held.others_move()
-    held.end()
-    values = [message.value() for message in held.kafka.read(held.load.sink)]
-    assert len(values) == len(set(values))
+    held.end_with_loss()
+
+
+@case
+def lost_records_that_nobody_counts(context):
+    """Where the oldest record is nobody says: that holds up the partition that lost records, no other."""
+    held = Held(context, "exactly-once", on_data_loss="earliest")
+    held.rule = held.proxy.add(kafka_proxy.LIST_OFFSETS, "drop", times=1_000_000)
+    held.lose_records([0])
+    wait.until(lambda: "positions of 1 of its partitions are not known yet" in held.first.get("/readyz")[1], 60,
+               "what waits is told")
+    held.load.wait_progress(2000, alive=[held.first])
+    held.end_with_loss()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import time
 
 from kafka_cluster import Cluster
 
-PRODUCE, FETCH, METADATA, OFFSET_COMMIT, OFFSET_FETCH, TXN_OFFSET_COMMIT = 0, 1, 3, 8, 9, 28
+PRODUCE, FETCH, LIST_OFFSETS, METADATA, OFFSET_COMMIT, OFFSET_FETCH, TXN_OFFSET_COMMIT = 0, 1, 2, 3, 8, 9, 28
 ADD_PARTITIONS_TO_TXN, ADD_OFFSETS_TO_TXN, END_TXN, INIT_PRODUCER_ID = 24, 25, 26, 22
 WRITE_TXN_MARKERS = 27  # from the coordinator to leaders, where brokers talk through here too
 API_NAMES = {0: "Produce", 8: "OffsetCommit", 24: "AddPartitionsToTxn", 25: "AddOffsetsToTxn", 26: "EndTxn",

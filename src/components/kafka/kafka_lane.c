@@ -11,18 +11,11 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 
-enum { OFFSETS_TIMEOUT_MS = 5000 };
-
-void kafka_lane_init(struct kafka_lane *self,
-                     rd_kafka_t *rk,
-                     struct weir_ctx *ctx,
-                     unsigned index,
-                     bool skips_lost)
+void kafka_lane_init(struct kafka_lane *self, rd_kafka_t *rk, struct weir_ctx *ctx, unsigned index)
 {
     const uint64_t one = 1;
     self->rk = rk;
     self->log = ctx->log;
-    self->skips_lost = skips_lost;
     pthread_mutex_init(&self->lock, NULL);
     self->queue = rd_kafka_queue_new(rk);
     rd_kafka_queue_io_event_enable(self->queue, weir_lane_wake_fd(ctx, index), &one, sizeof(one));
@@ -107,40 +100,6 @@ static bool is_damage(rd_kafka_resp_err_t code)
            code == RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED || code == RD_KAFKA_RESP_ERR_INVALID_MSG;
 }
 
-/* Records are gone before they were read. */
-static void lane_data_loss(struct kafka_lane *self, struct kafka_partition *item)
-{
-    int64_t low = -1, high = -1;
-    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(self->rk, item->topic, item->index,
-                                                                &low, &high, OFFSETS_TIMEOUT_MS);
-    int64_t lost = low > item->next ? low - item->next : -1;
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) { /* how much is gone is not known: look again */
-        atomic_store_explicit(&item->restart_at, item->next, memory_order_relaxed);
-        return;
-    }
-    if (self->skips_lost) {
-        WEIR_LOG_ERROR(self->log,
-                       "records were deleted before they were read; going on with the oldest",
-                       WEIR_F("topic", (const char *)item->topic), WEIR_F("partition", item->index),
-                       WEIR_F("offset", item->next), WEIR_F("oldest", low), WEIR_F("lost", lost));
-        atomic_store_explicit(&item->restart_at, low, memory_order_relaxed);
-        return;
-    }
-    if (lost >= 0) {
-        (void)!weir_fail(&self->failure, WEIR_DATA_LOSS,
-                         "%s, partition %d: %lld records from offset %lld on were deleted before "
-                         "they were read",
-                         item->topic, item->index, (long long)lost, (long long)item->next);
-    } else {
-        (void)!weir_fail(&self->failure, WEIR_DATA_LOSS,
-                         "%s, partition %d: offset %lld does not exist (the topic has %lld to "
-                         "%lld); was the topic deleted and created again?",
-                         item->topic, item->index, (long long)item->next, (long long)low,
-                         (long long)high);
-    }
-    weir_err_hint(&self->failure, "To go on with what is there, set `on_data_loss: earliest`.");
-}
-
 static void lane_event(struct kafka_lane *self,
                        struct weir_intake *intake,
                        struct kafka_partition *item,
@@ -157,7 +116,7 @@ static void lane_event(struct kafka_lane *self,
         atomic_store_explicit(&item->part->end, message->offset, memory_order_relaxed);
     } else if (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET ||
                message->err == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE) {
-        lane_data_loss(self, item);
+        atomic_store_explicit(&item->lost_at, item->next, memory_order_relaxed);
     } else if (is_damage(message->err)) {
         (void)!weir_fail(&self->failure, WEIR_CORRUPT, "%s, partition %d, offset %lld: %s",
                          item->topic, item->index, (long long)message->offset,

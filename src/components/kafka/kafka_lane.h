@@ -24,14 +24,13 @@ struct kafka_partition {
     bool begun_anew;             /* control: after data loss */
     int64_t cut;                 /* control: what lies before it was deleted (an exchange) */
     unsigned forward_again;      /* control: for how many polls more */
-    _Atomic int64_t restart_at;  /* ≥ 0: control is to begin again there, after data loss */
+    _Atomic int64_t lost_at;     /* ≥ 0: the broker has not what is to be read next, which is this */
 };
 
 /* What one lane reads. */
 struct kafka_lane {
     rd_kafka_t *rk;
     const struct weir_log *log;
-    bool skips_lost; /* records that were deleted before they were read do not end the pipeline */
     pthread_mutex_t lock; /* guards the table against the rebalance callback */
     rd_kafka_queue_t *queue;
     struct kafka_partition **parts;
@@ -42,11 +41,7 @@ struct kafka_lane {
 };
 
 /* control, before the lanes start. */
-void kafka_lane_init(struct kafka_lane *self,
-                     rd_kafka_t *rk,
-                     struct weir_ctx *ctx,
-                     unsigned index,
-                     bool skips_lost);
+void kafka_lane_init(struct kafka_lane *self, rd_kafka_t *rk, struct weir_ctx *ctx, unsigned index);
 /* control, after they ended; it has no partition any more. */
 void kafka_lane_done(struct kafka_lane *self);
 /* control. */

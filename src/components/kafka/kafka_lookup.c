@@ -2,7 +2,8 @@
  *
  * A broker that is slow or gone must not hold control, which commits what other partitions have
  * done; so the assignment is accepted without its partitions, and each is taken when its position
- * is known. librdkafka would pause all others while an assignment waits for its answer.
+ * is known. librdkafka would pause all others while an assignment waits for its answer. One whose
+ * next record is gone is given back, and comes in the same way.
  *
  * A partition that leaves while it is asked about may be read by another member and come back: what
  * was asked before that counts no more, and all of it is asked for again.
@@ -55,16 +56,56 @@ lookup_fail(struct kafka_lookup *self, rd_kafka_resp_err_t code, const char *wha
                      what, rd_kafka_err2str(code));
 }
 
+/* Of a partition whose record at `next` was deleted before it was read: the oldest there is. */
+static weir_status
+resolve_lost(struct kafka_lookup *self, rd_kafka_topic_partition_t *item, int64_t next)
+{
+    int64_t low = -1, high = -1;
+    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
+        self->rk, item->topic, item->partition, &low, &high, ANSWER_MS);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return lookup_fail(self, code, "cannot find out which records are gone");
+    }
+    if (self->config->on_data_loss == KAFKA_LOSS_EARLIEST) {
+        item->offset = low;
+        item->opaque = self;
+        return WEIR_OK;
+    }
+    if (low > next) {
+        (void)!weir_fail(&self->err, WEIR_DATA_LOSS,
+                         "%s, partition %d: %lld records from offset %lld on were deleted before "
+                         "they were read",
+                         item->topic, item->partition, (long long)(low - next), (long long)next);
+    } else {
+        (void)!weir_fail(&self->err, WEIR_DATA_LOSS,
+                         "%s, partition %d: offset %lld does not exist (the topic has %lld to "
+                         "%lld); was the topic deleted and created again?",
+                         item->topic, item->partition, (long long)next, (long long)low,
+                         (long long)high);
+    }
+    weir_err_hint(&self->err, "To go on with what is there, set `on_data_loss: earliest`.");
+    return WEIR_DATA_LOSS;
+}
+
 /* Fills every offset with a number: the committed one, or where `start` points. */
 static weir_status resolve_offsets(struct kafka_lookup *self)
 {
-    rd_kafka_resp_err_t code = kafka_committed(self->rk, self->asked, kafka_now_ms() + ANSWER_MS);
+    if (self->found != NULL) {
+        rd_kafka_topic_partition_list_destroy(self->found);
+    }
+    self->found = rd_kafka_topic_partition_list_copy(self->asked);
+    rd_kafka_resp_err_t code = kafka_committed(self->rk, self->found, kafka_now_ms() + ANSWER_MS);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return lookup_fail(self, code, "cannot read the committed positions");
     }
-    for (int i = 0; i < self->asked->cnt; i++) {
-        rd_kafka_topic_partition_t *item = &self->asked->elems[i];
-        if (item->offset < 0 && (item->offset = start_offset(self, item, &code)) < 0) {
+    for (int i = 0; i < self->found->cnt; i++) {
+        rd_kafka_topic_partition_t *item = &self->found->elems[i];
+        int64_t next = self->asked->elems[i].offset;
+        if (next >= 0) {
+            if (resolve_lost(self, item, next) != WEIR_OK) {
+                return self->err.status;
+            }
+        } else if (item->offset < 0 && (item->offset = start_offset(self, item, &code)) < 0) {
             return lookup_fail(self, code, "cannot find out where a partition begins");
         }
         if (atomic_load_explicit(&self->stop, memory_order_relaxed)) {
@@ -120,6 +161,34 @@ static void lookup_end(struct kafka_lookup *self)
     self->running = false;
 }
 
+static void lookup_forget(struct kafka_lookup *self)
+{
+    rd_kafka_topic_partition_list_destroy(self->asked);
+    if (self->found != NULL) {
+        rd_kafka_topic_partition_list_destroy(self->found);
+    }
+    self->asked = self->found = NULL;
+}
+
+static rd_kafka_topic_partition_list_t *lookup_hand_over(struct kafka_lookup *self)
+{
+    for (int i = 0; i < self->asked->cnt; i++) {
+        const rd_kafka_topic_partition_t *item = &self->asked->elems[i];
+        if (item->offset >= 0) {
+            int64_t low = self->found->elems[i].offset;
+            WEIR_LOG_ERROR(self->ctx->log,
+                           "records were deleted before they were read; going on with the oldest",
+                           WEIR_F("topic", (const char *)item->topic),
+                           WEIR_F("partition", item->partition), WEIR_F("offset", item->offset),
+                           WEIR_F("oldest", low),
+                           WEIR_F("lost", low > item->offset ? low - item->offset : -1));
+        }
+    }
+    rd_kafka_topic_partition_list_t *list = self->found;
+    self->found = NULL;
+    return list;
+}
+
 void kafka_lookup_init(struct kafka_lookup *self,
                        rd_kafka_t *rk,
                        struct weir_ctx *ctx,
@@ -141,17 +210,20 @@ void kafka_lookup_done(struct kafka_lookup *self)
     atomic_store_explicit(&self->stop, true, memory_order_relaxed);
     if (self->running) {
         lookup_end(self);
-        rd_kafka_topic_partition_list_destroy(self->asked);
+        lookup_forget(self);
     }
     rd_kafka_topic_partition_list_destroy(self->wanted);
     self->wanted = NULL;
 }
 
-void kafka_lookup_add(struct kafka_lookup *self, const rd_kafka_topic_partition_list_t *list)
+void kafka_lookup_add(struct kafka_lookup *self,
+                      const rd_kafka_topic_partition_list_t *list,
+                      bool lost)
 {
     for (int i = 0; i < list->cnt; i++) {
         rd_kafka_topic_partition_list_add(self->wanted, list->elems[i].topic,
-                                          list->elems[i].partition);
+                                          list->elems[i].partition)
+            ->offset = lost ? list->elems[i].offset : RD_KAFKA_OFFSET_INVALID;
     }
 }
 
@@ -172,19 +244,19 @@ weir_status kafka_lookup_take(struct kafka_lookup *self,
     *ret_list = NULL;
     if (self->running && atomic_load_explicit(&self->done, memory_order_acquire)) {
         lookup_end(self);
-        if (self->err.status == WEIR_OK && !self->outdated) {
-            *ret_list = self->asked;
-            for (int i = 0; i < self->asked->cnt; i++) {
-                rd_kafka_topic_partition_list_del(self->wanted, self->asked->elems[i].topic,
-                                                  self->asked->elems[i].partition);
-            }
-        } else {
-            rd_kafka_topic_partition_list_destroy(self->asked);
+        bool settled = self->err.status != WEIR_AGAIN && !self->outdated;
+        for (int i = 0; i < self->asked->cnt && settled; i++) {
+            rd_kafka_topic_partition_list_del(self->wanted, self->asked->elems[i].topic,
+                                              self->asked->elems[i].partition);
         }
+        if (settled && self->err.status == WEIR_OK) {
+            *ret_list = lookup_hand_over(self);
+        }
+        lookup_forget(self);
         if (self->err.status == WEIR_AGAIN) {
             WEIR_LOG_WARN(self->ctx->log, "partitions wait for their positions",
                           WEIR_F("detail", (const char *)self->err.message));
-        } else if (self->err.status != WEIR_OK && !self->outdated) {
+        } else if (settled && self->err.status != WEIR_OK) {
             *err = self->err;
             return err->status;
         }

@@ -28,7 +28,6 @@
 #include "kafka_lease.h"
 #include "kafka_lookup.h"
 
-enum { LOSS_STOP, LOSS_EARLIEST };
 enum { SEEK_TIMEOUT_MS = 5000, LAG_EVERY_MS = 1000 };
 enum { FORWARD_AGAIN_POLLS = 100, QUEUED_MIN_KBYTES = 256 };
 
@@ -39,8 +38,8 @@ static const struct weir_choice start_choices[] = {
 };
 
 static const struct weir_choice loss_choices[] = {
-    {"stop", LOSS_STOP, "Ends the pipeline and says how many records are gone."},
-    {"earliest", LOSS_EARLIEST, "Logs the number and goes on with the oldest record there is."},
+    {"stop", KAFKA_LOSS_STOP, "Ends the pipeline and says how many records are gone."},
+    {"earliest", KAFKA_LOSS_EARLIEST, "Logs the number and goes on with the oldest record there is."},
     WEIR_CHOICES_END,
 };
 
@@ -82,7 +81,7 @@ struct kafka_leaving {
     struct kafka_partition **items;
     struct weir_partition **parts;
     size_t count;
-    bool returns; /* after data loss: taken over again, at the list's offset */
+    bool returns; /* after data loss: it is to begin elsewhere */
 };
 
 struct kafka_source {
@@ -136,7 +135,7 @@ static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list
         struct kafka_partition *item = weir_calloc(1, sizeof(*item));
         item->topic = weir_strdup(list->elems[i].topic);
         item->index = list->elems[i].partition;
-        atomic_init(&item->restart_at, -1);
+        atomic_init(&item->lost_at, -1);
         items[i] = (struct weir_assignment){.topic = item->topic,
                                             .index = item->index,
                                             .position = list->elems[i].offset,
@@ -150,6 +149,8 @@ static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list
         struct kafka_lane *lane = &self->lanes[parts[i]->lane];
         item->part = parts[i];
         item->next = parts[i]->read;
+        item->begun_anew = list->elems[i].opaque != NULL;
+        item->forward_again = item->begun_anew ? FORWARD_AGAIN_POLLS : 0;
         list->elems[i].offset = parts[i]->read;
         kafka_lane_add(lane, item);
         item->queue = rd_kafka_queue_get_partition(self->rk, item->topic, item->index);
@@ -163,7 +164,7 @@ static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list
 /* Accepts the assignment; its partitions come when their positions are known. */
 static void source_assign(struct kafka_source *self, rd_kafka_topic_partition_list_t *list)
 {
-    kafka_lookup_add(&self->lookup, list);
+    kafka_lookup_add(&self->lookup, list, false);
     if (self->lookup.wanted->cnt == 0) {
         source_take(self, list);
         return;
@@ -180,7 +181,8 @@ static void source_take_found(struct kafka_source *self)
     struct weir_err err = {0};
     if (kafka_lookup_take(&self->lookup, &list, &err) != WEIR_OK) {
         /* Nothing can be consumed without positions: leave and join anew. */
-        (void)!weir_fail(&self->failure, WEIR_FENCED, "%s", err.message);
+        self->failure = err;
+        self->failure.status = err.status == WEIR_DATA_LOSS ? WEIR_DATA_LOSS : WEIR_FENCED;
     } else if (list != NULL) {
         self->partition_count = self->lookup.partition_count;
         self->total = self->lookup.total;
@@ -236,16 +238,6 @@ static void leaving_end(struct kafka_leaving *leaving)
     *leaving = (struct kafka_leaving){0};
 }
 
-/* The one partition of the list, at its offset, before or behind where it was. */
-static void source_take_again(struct kafka_source *self, rd_kafka_topic_partition_list_t *list)
-{
-    source_take(self, list);
-    struct kafka_partition *item = find_part(self, list->elems[0].topic, list->elems[0].partition);
-    WEIR_ASSERT(item != NULL);
-    item->begun_anew = true;
-    item->forward_again = FORWARD_AGAIN_POLLS;
-}
-
 /* True: all that was taken away is given back, and the group told. */
 static bool source_leave(struct kafka_source *self)
 {
@@ -264,18 +256,13 @@ static bool source_leave(struct kafka_source *self)
     if (leaving->count > 0 || !self->refused) { /* else the group may have ended, and nobody answers */
         error = rd_kafka_incremental_unassign(self->rk, leaving->list);
     }
-    rd_kafka_topic_partition_list_t *again = NULL;
     if (leaving->returns && error == NULL && !self->stopping) {
-        again = rd_kafka_topic_partition_list_copy(leaving->list);
+        kafka_lookup_add(&self->lookup, leaving->list, true);
     }
     leaving_end(leaving);
     if (error != NULL) {
         (void)!kafka_fail(&self->failure, "cannot give partitions back", error);
         self->failure.status = WEIR_FENCED;
-    }
-    if (again != NULL) {
-        source_take_again(self, again);
-        rd_kafka_topic_partition_list_destroy(again);
     }
     return true;
 }
@@ -412,8 +399,7 @@ kafka_source_open(void *instance, const void *config, struct weir_ctx *ctx, stru
     rd_kafka_queue_io_event_enable(self->events, weir_control_wake_fd(ctx), &one, sizeof(one));
     self->lanes = weir_calloc(ctx->lanes, sizeof(*self->lanes));
     for (unsigned i = 0; i < ctx->lanes; i++) {
-        kafka_lane_init(&self->lanes[i], self->rk, ctx, i,
-                        self->config->on_data_loss == LOSS_EARLIEST);
+        kafka_lane_init(&self->lanes[i], self->rk, ctx, i);
     }
     return WEIR_OK;
 }
@@ -496,15 +482,15 @@ static void source_forward_again(struct kafka_source *self, struct kafka_partiti
     }
 }
 
-/* Data loss: the partition is given back and taken over again at another offset. librdkafka stopped
- * fetching it: a seek would be refused. False: it is not given back yet. */
+/* Data loss: the partition is given back, and taken over again when it is known where there is
+ * something. librdkafka stopped fetching it: a seek would be refused. False: it is not given back yet. */
 static bool source_restart_part(struct kafka_source *self, struct kafka_partition *item)
 {
     leaving_begin(&self->leaving, 1);
     leaving_add(self, item);
     self->leaving.returns = true;
     self->leaving.list->elems[0].offset =
-        atomic_load_explicit(&item->restart_at, memory_order_relaxed);
+        atomic_load_explicit(&item->lost_at, memory_order_relaxed);
     return source_leave(self);
 }
 
@@ -513,7 +499,7 @@ static struct kafka_partition *find_part_to_restart(struct kafka_source *self)
     for (unsigned i = 0; i < self->ctx->lanes; i++) {
         for (size_t k = 0; k < self->lanes[i].count; k++) {
             struct kafka_partition *item = self->lanes[i].parts[k];
-            if (atomic_load_explicit(&item->restart_at, memory_order_relaxed) >= 0) {
+            if (atomic_load_explicit(&item->lost_at, memory_order_relaxed) >= 0) {
                 return item;
             }
         }

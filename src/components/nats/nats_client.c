@@ -348,3 +348,39 @@ void nats_client_free(struct nats_client *client)
     pthread_mutex_destroy(&client->lock);
     weir_free(client);
 }
+
+/* --- lines -------------------------------------------------------------------------------------*/
+
+void nats_line_init(struct nats_line *line)
+{
+    *line = (struct nats_line){0};
+    pthread_mutex_init(&line->lock, NULL);
+}
+
+void nats_line_set(struct nats_line *line, struct nats_client *client)
+{
+    pthread_mutex_lock(&line->lock);
+    struct nats_client *before = line->client;
+    line->client = client;
+    if (line->is_cut && client != NULL) {
+        nats_client_close(client);
+    }
+    pthread_mutex_unlock(&line->lock);
+    nats_client_free(before);
+}
+
+void nats_line_cut(struct nats_line *line)
+{
+    pthread_mutex_lock(&line->lock);
+    line->is_cut = true;
+    if (line->client != NULL) {
+        nats_client_close(line->client);
+    }
+    pthread_mutex_unlock(&line->lock);
+}
+
+void nats_line_done(struct nats_line *line)
+{
+    nats_client_free(line->client);
+    pthread_mutex_destroy(&line->lock);
+}

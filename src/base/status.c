@@ -65,8 +65,3 @@ void weir_err_path(struct weir_err *err, const char *part)
     memcpy(rest, err->path, sizeof(rest));
     snprintf(err->path, sizeof(err->path), "%s%s%.100s", part, rest[0] == '\0' ? "" : ".", rest);
 }
-
-void weir_err_clear(struct weir_err *err)
-{
-    *err = (struct weir_err){0};
-}

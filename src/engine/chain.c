@@ -295,7 +295,8 @@ static void chain_pass_stage(struct chain_pass *pass,
             continue;
         }
         run->absorbed = run->late = false;
-        struct weir_err err = {0};
+        struct weir_err err;
+        weir_err_clear(&err);
         weir_status status =
             asking == NULL ? WEIR_OK : weir_asking_answer(asking, i, &run->answer, &err);
         run->ahead = chain_look_ahead(pass, stage, &ahead, *records, *count, i);
@@ -337,7 +338,8 @@ static void chain_deliver(struct chain_pass *pass, unsigned index, struct weir_r
         *copy = *record;
         record = copy;
     }
-    struct weir_err err = {0};
+    struct weir_err err;
+    weir_err_clear(&err);
     weir_status status = WEIR_OK;
     if (sink->component->ops.sink->prepare != NULL) {
         status = sink->component->ops.sink->prepare(sink->self, &pass->lane->run, record, &err);
@@ -383,7 +385,8 @@ static bool chain_select(struct chain_pass *pass,
             continue;
         }
         bool holds = false;
-        struct weir_err err = {0};
+        struct weir_err err;
+        weir_err_clear(&err);
         weir_status status = weir_expr_test(&pass->lane->run, when, records[i], &holds, &err);
         if (status != WEIR_OK) {
             chain_failed(pass, records[i], path, &err);

@@ -116,7 +116,8 @@ static void aggregate_emit(const struct aggregate_step *self,
     record.raw = weir_arena_copy(arena, weir_strbuf_view(&text));
     record.json = (struct weir_value){0};
     record.flags = (uint8_t)(WEIR_RECORD_RAW | (input->flags & WEIR_RECORD_NO_TIME));
-    struct weir_err err = {0};
+    struct weir_err err;
+    weir_err_clear(&err);
     weir_status status = WEIR_OK;
     bool wanted = true;
     if (text.failed || record.raw.data == NULL) {

@@ -157,7 +157,8 @@ struct weir_slice aggregate_slot_text(const struct aggregate *self,
 struct weir_value aggregate_value_of(struct weir_run *run, struct weir_slice text)
 {
     struct weir_value value = {0};
-    struct weir_err err = {0};
+    struct weir_err err;
+    weir_err_clear(&err);
     weir_status status =
         weir_json_parse(weir_batch_arena(weir_run_batch(run)), text, NULL, &value, &err);
     WEIR_ASSERT(status == WEIR_OK || status == WEIR_TOO_LARGE);
@@ -279,7 +280,8 @@ void aggregate_reduce_add(const struct aggregate *self,
 {
     const char *names[] = {"state", "value"};
     struct weir_slice bytes;
-    struct weir_err err = {0};
+    struct weir_err err;
+    weir_err_clear(&err);
     if (weir_record_bytes(weir_run_batch(run), record, &bytes, &err) != WEIR_OK) {
         weir_run_result_failed(run, record, &err);
         return;

@@ -388,7 +388,8 @@ static bool window_ahead(const void *instance,
         return false;
     }
     for (size_t i = 0; i < count; i++) {
-        struct weir_err ignored = {0}; /* apply() will find it too */
+        struct weir_err ignored; /* apply() will find it too */
+        weir_err_clear(&ignored);
         if (window_read(self, run, records[i], &in[i], &ignored) == WEIR_OK) {
             char room[PANE_KEY_MAX];
             int64_t id = window_tumbling_id(self, in[i].time_ms);

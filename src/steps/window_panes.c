@@ -151,7 +151,8 @@ void window_emit(const struct window *self,
     record.headers = NULL;
     record.header_count = 0;
     record.headers_read = true;
-    struct weir_err err = {0};
+    struct weir_err err;
+    weir_err_clear(&err);
     weir_status status = WEIR_OK;
     bool wanted = true;
     if (is_large || record.raw.data == NULL) {

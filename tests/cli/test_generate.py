@@ -62,6 +62,22 @@ def the_seed_decides(context):
 
 
 @case
+def numbers_of_any_length_are_those_of_splitmix64(context):
+    """Digits are exchanged where they stand, in a document that is parsed when their number changes."""
+    def random_of(n, seed, mask=(1 << 64) - 1):
+        bits = (seed * 0xd1342543de82ef95 + n * 0x9e3779b97f4a7c15) & mask
+        bits = (bits ^ bits >> 30) * 0xbf58476d1ce4e5b9 & mask
+        bits = (bits ^ bits >> 27) * 0x94d049bb133111eb & mask
+        return ((bits ^ bits >> 31) >> 32) * 1000000000 >> 32
+
+    have, _ = made(context, {"count": 11000, "partitions": 12, "seed": 3, "key": ".n | tostring",
+                             "template": "[.n, .partition, .random]"},
+                   steps=[{"map": ". + [$record.key]"}], lanes=1)
+    rows = [json.loads(line) for line in have.splitlines()]
+    expect_equal(sorted(rows), [[n, n % 12, random_of(n, 3) / 1e9, str(n)] for n in range(11000)])
+
+
+@case
 def constant_and_distinct_templates(context):
     have, _ = made(context, {"count": 5000, "template": '{"a": [1, "x"]}'})
     expect_equal(have, b'{"a":[1,"x"]}\n' * 5000)

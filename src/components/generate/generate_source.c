@@ -26,6 +26,7 @@
 enum {
     BLOCK_BYTES = 256 * 1024,
     INPUT_BYTES = 160, /* of the document a template sees */
+    NUMBER_BYTES = 20, /* of a number in it */
     TICK_MS_MAX = 100, /* how often a limited rate is looked at, at least */
     JQ_RESET_EVERY = 64,
 };
@@ -73,12 +74,22 @@ struct generate_part {
     bool based, told;
 };
 
+/* A number of the document that templates see. */
+struct generate_number {
+    int64_t value;
+    char *text;
+    size_t size;
+};
+
 /* One lane's tools. */
 struct generate_lane {
     struct generate_part **parts;
     size_t count, turn;
     struct weir_jq_run *jq;
-    struct weir_arena arena; /* inputs of templates */
+    struct weir_arena arena; /* the parsed input */
+    struct weir_value input; /* what templates see; absent before the first */
+    struct generate_number numbers[4];
+    char input_text[INPUT_BYTES];
     struct weir_strbuf text, key_text;
     char plain[32]; /* without a template */
     unsigned used;  /* evaluations since the last reset */
@@ -99,29 +110,14 @@ struct generate_source {
 
 /* --- making one --------------------------------------------------------------------------------*/
 
-static size_t print_number(char *out, uint64_t number)
+/* Up to `end`; returns where it begins. */
+static char *print_number(char *end, uint64_t number)
 {
-    char digits[20];
-    size_t count = 0;
     do {
-        digits[count++] = (char)('0' + number % 10);
+        *--end = (char)('0' + number % 10);
         number /= 10;
     } while (number > 0);
-    for (size_t i = 0; i < count; i++) {
-        out[i] = digits[count - 1 - i];
-    }
-    return count;
-}
-
-static char *put_member(char *at, const char *name, int64_t number)
-{
-    size_t size = strlen(name);
-    memcpy(at, name, size);
-    at += size;
-    if (number < 0) {
-        *at++ = '-';
-    }
-    return at + print_number(at, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
+    return end;
 }
 
 /* splitmix64 (Steele, Lea, Flood 2014) of the seed and n. */
@@ -133,13 +129,49 @@ static uint64_t mix(uint64_t seed, uint64_t n)
     return bits ^ (bits >> 31);
 }
 
-static void lane_reset(struct generate_lane *lane)
+/* The numbers a template sees, each as long as its last text still stands for it. */
+enum { NUMBER_N, NUMBER_PARTITION, NUMBER_RANDOM, NUMBER_TIME, NUMBER_COUNT };
+
+static const char *const number_names[NUMBER_COUNT] = {
+    "{\"n\":", ",\"partition\":", ",\"random\":0", ",\"time\":"};
+
+/* The text of a number; behind the 0 of `random` ten digits, of which the first one, that keeps
+ * the zeros behind it, gives way to the point. */
+static struct weir_slice number_text(unsigned which, int64_t number, char room[NUMBER_BYTES])
 {
-    weir_jq_run_reset(lane->jq);
-    weir_arena_reset(&lane->arena);
-    lane->used = 0;
+    char *end = room + NUMBER_BYTES;
+    char *at = print_number(end, number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
+    if (number < 0) {
+        *--at = '-';
+    } else if (which == NUMBER_RANDOM) {
+        *at = '.';
+    }
+    return (struct weir_slice){at, (size_t)(end - at)};
 }
 
+/* The whole document anew. */
+static weir_status render_input(struct generate_lane *lane, struct weir_err *err)
+{
+    char *at = lane->input_text;
+    for (unsigned i = 0; i < NUMBER_COUNT; i++) {
+        char room[NUMBER_BYTES];
+        struct weir_slice text = number_text(i, lane->numbers[i].value, room);
+        size_t size = strlen(number_names[i]);
+        memcpy(at, number_names[i], size);
+        at += size;
+        lane->numbers[i].text = at;
+        lane->numbers[i].size = text.size;
+        memcpy(at, text.data, text.size);
+        at += text.size;
+    }
+    *at++ = '}';
+    weir_arena_reset(&lane->arena);
+    struct weir_slice whole = {lane->input_text, (size_t)(at - lane->input_text)};
+    return weir_json_parse_in_place(&lane->arena, whole, NULL, &lane->input, err);
+}
+
+/* A parsed document points at its numbers' digits, so others of as many digits are written over
+ * them. What an evaluation has made of the last ones is text by now. */
 static weir_status make_input(const struct generate_source *self,
                               struct generate_lane *lane,
                               int64_t n,
@@ -148,21 +180,29 @@ static weir_status make_input(const struct generate_source *self,
                               struct weir_err *err)
 {
     if (++lane->used > JQ_RESET_EVERY) {
-        lane_reset(lane);
+        weir_jq_run_reset(lane->jq);
+        lane->used = 0;
     }
     uint64_t bits = mix((uint64_t)self->config->seed, (uint64_t)n);
     uint64_t billionths = (bits >> 32) * UINT64_C(1000000000) >> 32;
-    char text[INPUT_BYTES], *at = text;
-    at = put_member(at, "{\"n\":", n);
-    at = put_member(at, ",\"partition\":", n % self->config->partitions);
-    /* Ten digits: the 1 in front keeps the zeros behind it, and gives way to the point. */
-    at = put_member(at, ",\"random\":0", (int64_t)(billionths + UINT64_C(1000000000)));
-    at[-10] = '.';
-    at = put_member(at, ",\"time\":", time_ms);
-    *at++ = '}';
-    size_t size = (size_t)(at - text);
-    WEIR_ASSERT(size < INPUT_BYTES);
-    return weir_json_parse(&lane->arena, (struct weir_slice){text, size}, NULL, ret_input, err);
+    const int64_t values[NUMBER_COUNT] = {n, n % self->config->partitions,
+                                          (int64_t)(billionths + UINT64_C(1000000000)), time_ms};
+    bool fits = !weir_value_is_absent(lane->input);
+    for (unsigned i = 0; i < NUMBER_COUNT; i++) {
+        struct generate_number *number = &lane->numbers[i];
+        if (number->value != values[i]) {
+            char room[NUMBER_BYTES];
+            struct weir_slice text = number_text(i, values[i], room);
+            number->value = values[i];
+            fits = fits && text.size == number->size;
+            if (fits) {
+                memcpy(number->text, text.data, text.size);
+            }
+        }
+    }
+    weir_status status = fits ? WEIR_OK : render_input(lane, err);
+    *ret_input = lane->input;
+    return status;
 }
 
 /* The text lives until the next call. */
@@ -437,10 +477,11 @@ static weir_status make_record(struct generate_source *self,
     if (status == WEIR_OK && config->template.program != NULL) {
         status = make_value(self, lane, input, &made->value, err);
     } else if (status == WEIR_OK) {
-        memcpy(lane->plain, "{\"n\":", 5);
-        size_t size = 5 + print_number(lane->plain + 5, (uint64_t)n);
-        lane->plain[size++] = '}';
-        made->value = (struct weir_slice){lane->plain, size};
+        char *end = lane->plain + sizeof(lane->plain), *at = end;
+        *--at = '}';
+        at = print_number(at, (uint64_t)n) - 5;
+        memcpy(at, "{\"n\":", 5);
+        made->value = (struct weir_slice){at, (size_t)(end - at)};
     }
     if (status == WEIR_OK) {
         lane_keep(self, lane, made);

@@ -2,8 +2,9 @@
  *
  * The medium `file` of the state log. The file grows by one entry an epoch. When it passes a
  * megabyte it is rewritten with what is still needed (its last entry alone, or all from the oldest
- * snapshot on), over some commits if it is much. What the log knows is here; how its bytes are read
- * in log_entry.c, how its files take each other's place in state_log_file.c.
+ * snapshot on), which goes on beside commits if it is much. What the log knows is here; how its
+ * bytes are read in log_entry.c, how its files take each other's place in state_log_file.c, how a
+ * large one is copied in log_mover.c.
  */
 #include "state/state_log.h"
 
@@ -572,6 +573,10 @@ weir_status weir_state_log_commit(struct weir_state_log *log, uint64_t epoch, st
         weir_strbuf_clear(&log->frames);
         return WEIR_OK;
     }
+    weir_status status = weir_state_log_end_move(log, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
     entry_write(log, epoch);
     if (log->entry.failed || log->frames.failed) {
         return weir_fail(err, WEIR_FATAL, "an entry of the state log is too large");
@@ -581,7 +586,7 @@ weir_status weir_state_log_commit(struct weir_state_log *log, uint64_t epoch, st
     bool much = log->size_bytes + (int64_t)entry.size > WEIR_LOG_BYTES_MAX;
     log->has_frames = log->has_frames || log->frames.size > 0;
     if (log->drops_frames || (much && !log->has_frames)) {
-        weir_status status = weir_state_log_rewrite(log, entry, err);
+        status = weir_state_log_rewrite(log, entry, err);
         if (status != WEIR_OK) {
             return status;
         }
@@ -598,5 +603,5 @@ weir_status weir_state_log_commit(struct weir_state_log *log, uint64_t epoch, st
     weir_strbuf_clear(&log->frames);
     weir_failpoint(WEIR_FAILPOINT_AFTER_LOG_SYNC);
     bool moves = log->next_fd >= 0 || log->keep_from > log->size_bytes / 2;
-    return much && log->has_frames && moves ? weir_state_log_move(log, entry.size, err) : WEIR_OK;
+    return much && log->has_frames && moves ? weir_state_log_move(log, err) : WEIR_OK;
 }

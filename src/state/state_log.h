@@ -18,7 +18,8 @@
  * sound entry is refused, never used. An entry is committed when fdatasync returned; after a failed
  * sync the log answers nothing but that failure (the kernel may have dropped the pages).
  *
- * One process at a time: the directory is locked. Owned by the control thread.
+ * One process at a time: the directory is locked. Owned by the control thread; a thread of its own
+ * copies a large log when it is rewritten.
  */
 #ifndef WEIR_STATE_STATE_LOG_H
 #define WEIR_STATE_STATE_LOG_H
@@ -100,6 +101,9 @@ void weir_state_log_put_position(struct weir_state_log *log,
                                  int32_t partition,
                                  int64_t position);
 void weir_state_log_put_mark(struct weir_state_log *log, const char *sink, struct weir_slice mark);
+/* False: the log is being rewritten, and grows faster than that goes. Whoever commits over and over
+ * waits until it is not so. */
+bool weir_state_log_keeps_up(const struct weir_state_log *log);
 /* Epochs grow. One that is committed already, because what followed could not be done yet, is not
  * written again: frames must not come twice. */
 WEIR_MUST_USE weir_status weir_state_log_commit(struct weir_state_log *log,

@@ -15,8 +15,6 @@
 #include "base/assert.h"
 #include "state/state_log_priv.h"
 
-enum { MOVE_BYTES = 64 << 20 }; /* with each commit, or three times what it adds */
-
 const char weir_log_new_name[] = "state.log.new";
 
 static void header_write(const struct weir_state_log *log, struct weir_strbuf *out)
@@ -101,28 +99,25 @@ static int log_create(const struct weir_state_log *log, int64_t *ret_size)
     return fd;
 }
 
-/* What was made takes the place of the log, at once and for good. */
+/* What was made takes the place of the log, at once and for good; whose file the caller closes. */
 static weir_status log_replace(struct weir_state_log *log, int fd, struct weir_err *err)
 {
     if (fdatasync(fd) != 0 ||
         renameat(log->dir_fd, weir_log_new_name, log->dir_fd, "state.log") != 0 ||
         fsync(log->dir_fd) != 0) {
-        weir_status status = weir_state_log_io(log, "write", err);
-        close(fd);
-        return status;
+        return weir_state_log_io(log, "write", err);
     }
     /* Room for the next entries, so that a disk that others fill does not end the pipeline. Not
      * every file system can; then entries are written without. */
     (void)!fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, WEIR_LOG_BYTES_MAX);
-    if (log->fd >= 0) {
-        close(log->fd);
-    }
     log->fd = fd;
     return WEIR_OK;
 }
 
 void weir_state_log_forget_move(struct weir_state_log *log)
 {
+    weir_log_mover_free(log->mover);
+    log->mover = NULL;
     if (log->next_fd >= 0) {
         close(log->next_fd);
         (void)unlinkat(log->dir_fd, weir_log_new_name, 0);
@@ -135,50 +130,68 @@ weir_state_log_rewrite(struct weir_state_log *log, struct weir_slice entry, stru
 {
     int64_t header;
     weir_state_log_forget_move(log);
-    int fd = log_create(log, &header);
+    int fd = log_create(log, &header), old = log->fd;
+    weir_status status = WEIR_OK;
     if (fd < 0 || weir_state_log_write(fd, entry.data, entry.size, header) != WEIR_OK) {
-        weir_status status = weir_state_log_io(log, "write", err);
-        if (fd >= 0) {
-            close(fd);
-        }
-        return status;
+        status = weir_state_log_io(log, "write", err);
     }
-    log->keep_from = header;
-    log->size_bytes = header + (int64_t)entry.size;
-    return log_replace(log, fd, err);
+    status = status == WEIR_OK ? log_replace(log, fd, err) : status;
+    if (status == WEIR_OK) {
+        log->keep_from = header;
+        log->size_bytes = header + (int64_t)entry.size;
+        fd = old;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return status;
 }
 
-weir_status weir_state_log_move(struct weir_state_log *log, size_t added, struct weir_err *err)
+weir_status weir_state_log_move(struct weir_state_log *log, struct weir_err *err)
 {
-    if (log->next_fd < 0) {
-        int64_t header;
-        log->next_fd = log_create(log, &header);
-        log->moved = log->keep_from;
-        log->shift = header - log->keep_from;
-    }
-    struct weir_slice old;
-    if (log->next_fd < 0 || weir_state_log_map(log, &old) != WEIR_OK) {
-        return weir_state_log_io(log, "rewrite", err);
-    }
-    int64_t left = log->size_bytes - log->moved;
-    int64_t some = added * 3 > MOVE_BYTES ? (int64_t)added * 3 : MOVE_BYTES;
-    some = some < left ? some : left;
-    weir_status status = weir_state_log_write(log->next_fd, old.data + log->moved, (size_t)some,
-                                              log->moved + log->shift);
-    weir_state_log_unmap(old);
-    if (status != WEIR_OK || fdatasync(log->next_fd) != 0) {
-        return weir_state_log_io(log, "rewrite", err);
-    }
-    log->moved += some;
-    if (log->moved < log->size_bytes) {
+    if (log->next_fd >= 0) {
+        weir_log_mover_tell(log->mover, log->size_bytes);
         return WEIR_OK;
     }
-    int fd = log->next_fd;
-    log->next_fd = -1;
-    for (size_t i = 0; i < log->place_count; i++) {
-        log->places[i].at += log->shift;
+    int64_t header;
+    weir_state_log_forget_move(log); /* the last one has long let go */
+    log->next_fd = log_create(log, &header);
+    if (log->next_fd < 0) {
+        return weir_state_log_io(log, "rewrite", err);
     }
-    log->keep_from += log->shift;
-    log->size_bytes += log->shift;
-    return log_replace(log, fd, err);
+    log->shift = header - log->keep_from;
+    log->mover = weir_log_mover_start(log->fd, log->next_fd, log->keep_from, log->size_bytes,
+                                      log->shift, err);
+    log->broken = log->mover == NULL;
+    return log->broken ? err->status : WEIR_OK;
+}
+
+weir_status weir_state_log_end_move(struct weir_state_log *log, struct weir_err *err)
+{
+    int64_t moved;
+    if (log->next_fd < 0) {
+        return WEIR_OK;
+    }
+    if (weir_log_mover_at(log->mover, &moved) != WEIR_OK) {
+        return weir_state_log_io(log, "rewrite", err);
+    }
+    if (moved < log->size_bytes) {
+        return WEIR_OK;
+    }
+    weir_status status = log_replace(log, log->next_fd, err);
+    if (status == WEIR_OK) {
+        log->next_fd = -1;
+        weir_log_mover_let_go(log->mover);
+        for (size_t i = 0; i < log->place_count; i++) {
+            log->places[i].at += log->shift;
+        }
+        log->keep_from += log->shift;
+        log->size_bytes += log->shift;
+    }
+    return status;
+}
+
+bool weir_state_log_keeps_up(const struct weir_state_log *log)
+{
+    return log->next_fd < 0 || weir_log_mover_gains(log->mover);
 }

@@ -9,6 +9,7 @@
 #include <weir/strbuf.h>
 
 #include "state/log_entry.h"
+#include "state/log_mover.h"
 #include "state/state_log.h"
 
 enum { WEIR_LOG_BYTES_MAX = 1 << 20 }; /* rewritten beyond this */
@@ -42,7 +43,8 @@ struct weir_state_log {
     bool drops_frames;                /* the next entry is written without those before it */
     int64_t keep_from;                /* where the first entry that is needed begins */
     int next_fd;                      /* a file that will take the log's place; -1: none */
-    int64_t moved, shift;             /* how far it is there, and by how much it lies elsewhere */
+    struct weir_log_mover *mover;     /* fills it, or lets go of the one that it replaced */
+    int64_t shift;                    /* by how much things lie elsewhere there */
     struct log_place {
         uint64_t epoch;
         int64_t at;
@@ -62,10 +64,11 @@ void weir_state_log_unmap(struct weir_slice text);
 /* A log of the header and the entry, if there is one. */
 weir_status
 weir_state_log_rewrite(struct weir_state_log *log, struct weir_slice entry, struct weir_err *err);
-/* Some more of what is still needed goes into the next file, with each commit (which added so many
- * bytes); with the last of it that becomes the log. All at once, a large log would hold its commit
- * up for seconds. */
-weir_status weir_state_log_move(struct weir_state_log *log, size_t added, struct weir_err *err);
+/* What is still needed goes into the next file, beside the commits: begins that, or says that there
+ * is more. */
+weir_status weir_state_log_move(struct weir_state_log *log, struct weir_err *err);
+/* If everything is there, that file becomes the log. */
+weir_status weir_state_log_end_move(struct weir_state_log *log, struct weir_err *err);
 /* A rewrite under way is stopped. */
 void weir_state_log_forget_move(struct weir_state_log *log);
 extern const char weir_log_new_name[];

@@ -603,6 +603,13 @@ static unsigned plan_lanes(const struct weir_pipeline_config *config)
     return count > WEIR_LANES_MAX ? WEIR_LANES_MAX : (unsigned)count;
 }
 
+/* A transaction must be over before the broker gives it up. */
+static int64_t plan_backlog_interval_ms(const struct weir_pipeline_config *config)
+{
+    int64_t patience_ms = weir_plan_patience_ms(config);
+    return patience_ms < BACKLOG_INTERVAL_MS ? patience_ms : BACKLOG_INTERVAL_MS;
+}
+
 weir_status weir_plan_make(struct weir_plan *plan,
                            const struct weir_pipeline_config *config,
                            struct weir_arena *arena,
@@ -676,6 +683,6 @@ weir_status weir_plan_make(struct weir_plan *plan,
         brief = brief || !plan->sources[i].positioned; /* commits acknowledge records one by one */
     }
     plan->commit_interval_ms = !is_free ? config->commit_interval : brief ? 100 : 1000;
-    plan->backlog_interval_ms = grows ? BACKLOG_INTERVAL_MS : plan->commit_interval_ms;
+    plan->backlog_interval_ms = grows ? plan_backlog_interval_ms(config) : plan->commit_interval_ms;
     return weir_guarantee_grant(plan, config, err);
 }

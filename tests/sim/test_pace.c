@@ -15,7 +15,7 @@
 #include "pipelines.h"
 
 /* Ten records of a partition a round of 5 ms: a second has 2,000. */
-enum { PARTITION_RECORDS = 8000, ROUNDS_MAX = 2000 };
+enum { PARTITION_RECORDS = 8000, ROUNDS_MAX = 2000, BEHIND_MS = 1000 };
 
 static struct sim_spec passing(size_t records)
 {
@@ -61,9 +61,21 @@ static void test_backlog(void **state)
     int64_t longest_ms, last_ms;
     struct sim_spec spec = passing(PARTITION_RECORDS);
     spec.own_pace = true;
+    spec.transaction_ms = 10000;
     measure(&spec, &longest_ms, &last_ms);
-    assert_in_range(longest_ms, 1000, 1000 + 4 * SIM_STEP_MS);
+    assert_in_range(longest_ms, BEHIND_MS, BEHIND_MS + 4 * SIM_STEP_MS);
     assert_in_range(last_ms, 100, 100 + 4 * SIM_STEP_MS);
+}
+
+/* A third of the transaction's time-out, which is a second. */
+static void test_backlog_in_short_transactions(void **state)
+{
+    (void)state;
+    int64_t longest_ms, last_ms;
+    struct sim_spec spec = passing(PARTITION_RECORDS);
+    spec.own_pace = true;
+    measure(&spec, &longest_ms, &last_ms);
+    assert_in_range(longest_ms, 333, 333 + 4 * SIM_STEP_MS);
 }
 
 static void test_small_backlog(void **state)
@@ -72,6 +84,7 @@ static void test_small_backlog(void **state)
     int64_t longest_ms, last_ms;
     struct sim_spec spec = passing(PARTITION_RECORDS / 8);
     spec.own_pace = true;
+    spec.transaction_ms = 10000;
     measure(&spec, &longest_ms, &last_ms);
     assert_in_range(longest_ms, 100, 100 + 4 * SIM_STEP_MS);
 }
@@ -114,6 +127,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_backlog),
+        cmocka_unit_test(test_backlog_in_short_transactions),
         cmocka_unit_test(test_small_backlog),
         cmocka_unit_test(test_chosen_interval),
         cmocka_unit_test(test_full_sink),

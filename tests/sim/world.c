@@ -25,6 +25,11 @@
 
 enum { ROUNDS_MAX = 4000, STARTS_MAX = 60, RESTART_MS = 1000, TRANSACTION_MS = 1000 };
 
+static int transaction_ms(const struct sim_spec *spec)
+{
+    return spec->transaction_ms == 0 ? TRANSACTION_MS : spec->transaction_ms;
+}
+
 /* --- reports -----------------------------------------------------------------------------------*/
 
 static char scenario[400];
@@ -310,7 +315,7 @@ static bool is_drained(const struct sim_world *world)
 
 void sim_world_check_end(struct sim_world *world)
 {
-    sim_world_advance(world, 2 * TRANSACTION_MS); /* what a dead process left open times out */
+    sim_world_advance(world, 2 * transaction_ms(world->spec)); /* what a dead process left open times out */
     check_all(world, true);
     const struct sim_spec *spec = world->spec;
     if (spec->exchange && !is_drained(world)) {
@@ -376,7 +381,7 @@ struct weir_loaded *sim_world_load(struct sim_world *world, size_t slot)
     weir_strbuf_printf(&yaml,
                        "name: sim\nlanes: %u\nbatch_size: %zu\n"
                        "transaction_timeout: %dms\non_error: %s\nhttp: off\n",
-                       spec->lanes, spec->batch_size, TRANSACTION_MS, spec->skip ? "skip" : "stop");
+                       spec->lanes, spec->batch_size, transaction_ms(spec), spec->skip ? "skip" : "stop");
     if (!spec->own_pace) {
         weir_strbuf_text(&yaml, "commit_interval: 20ms\n");
     }

@@ -43,6 +43,7 @@ struct sim_spec {
     size_t batch_size, chunk, room;
     bool at_least_once; /* no transaction */
     bool own_pace;      /* without a commit_interval of 20 ms */
+    int transaction_ms; /* its time-out; 0: a second */
     bool instance;      /* static members and transactional ids */
     bool skip;          /* on_error */
     bool poison_in_commit;

@@ -369,6 +369,22 @@ void nats_line_set(struct nats_line *line, struct nats_client *client)
     nats_client_free(before);
 }
 
+weir_status nats_line_open(struct nats_line *line,
+                           const struct nats_address *address,
+                           const char *name,
+                           struct weir_err *err)
+{
+    pthread_mutex_lock(&line->lock);
+    bool is_cut = line->is_cut;
+    pthread_mutex_unlock(&line->lock);
+    if (is_cut) {
+        return weir_fail(err, WEIR_UNAVAILABLE, "the process ends");
+    }
+    struct nats_client *client = nats_client_open(address, name, err);
+    nats_line_set(line, client);
+    return client == NULL ? err->status : WEIR_OK;
+}
+
 void nats_line_cut(struct nats_line *line)
 {
     pthread_mutex_lock(&line->lock);

@@ -81,6 +81,11 @@ struct nats_line {
 void nats_line_init(struct nats_line *line);
 /* The connection from now on, or NULL; the one before is closed and freed. The thread. */
 void nats_line_set(struct nats_line *line, struct nats_client *client);
+/* Sets a new connection. A line that was cut is not tried. The thread. */
+WEIR_MUST_USE weir_status nats_line_open(struct nats_line *line,
+                                         const struct nats_address *address,
+                                         const char *name,
+                                         struct weir_err *err);
 /* What is waited for on the line fails at once, now and whenever it is set anew. Any thread. */
 void nats_line_cut(struct nats_line *line);
 /* Accepts a zeroed one. */

@@ -220,9 +220,9 @@ static weir_status medium_connect(struct nats_lease_medium *self, struct weir_er
     if (self->line.client != NULL) {
         return WEIR_OK;
     }
-    nats_line_set(&self->line, nats_client_open(self->address, "weir leases", err));
-    if (self->line.client == NULL) {
-        return err->status;
+    weir_status status = nats_line_open(&self->line, self->address, "weir leases", err);
+    if (status != WEIR_OK) {
+        return status;
     }
     struct weir_arena arena;
     struct weir_value info;
@@ -233,7 +233,7 @@ static weir_status medium_connect(struct nats_lease_medium *self, struct weir_er
                                           .is_direct = true,
                                           .history = 1};
     weir_arena_init(&arena, 0);
-    weir_status status = nats_stream_ensure(self->line.client, &spec, &arena, &info, err);
+    status = nats_stream_ensure(self->line.client, &spec, &arena, &info, err);
     weir_arena_done(&arena);
     return status;
 }

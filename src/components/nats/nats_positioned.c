@@ -59,6 +59,7 @@ struct share {
     struct nats_part *part;
     int64_t closing;
     size_t messages, timed; /* what went with it */
+    bool has_left;          /* control: whoever has the partition now is another tenure */
     weir_status status;
     struct weir_err err;
 };
@@ -197,7 +198,7 @@ static struct nats_client *positioned_client(struct nats_positioned *self, struc
         sigset_t all, before; /* the library starts threads */
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        nats_line_set(line, nats_client_open(&self->config->address, "weir positions", err));
+        (void)!nats_line_open(line, &self->config->address, "weir positions", err);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         char subject[NATS_SUBJECT_MAX];
         snprintf(subject, sizeof(subject), "weir.%s.task", self->name);
@@ -475,10 +476,11 @@ static void part_pause(void *instance, struct weir_leased_part *base)
     }
 }
 
+/* A log that is being adopted or committed is the desk's, and an adoption forgets it anyway. */
 static void part_forget(void *instance, struct weir_leased_part *base)
 {
-    (void)instance;
-    if (base->part != NULL) { /* else it may be being adopted */
+    const struct nats_positioned *self = instance;
+    if (base->part != NULL && !self->commit.is_asked) {
         nats_log_forget(&((struct nats_part *)base)->log);
     }
 }
@@ -489,7 +491,12 @@ static void part_end(void *instance, struct weir_leased_part *base)
 {
     struct nats_positioned *self = instance;
     struct nats_part *part = (struct nats_part *)base;
-    self->commit.is_void = self->commit.is_asked;
+    struct commit *commit = &self->commit;
+    commit->is_void = commit->is_asked;
+    for (size_t i = 0; i < commit->count; i++) {
+        struct share *share = &commit->shares[i];
+        share->has_left = share->has_left || share->part == part;
+    }
     if (part->reader != NULL) {
         nats_reader_leave(part->reader);
         part->reader->next_leaving = self->leaving;
@@ -502,6 +509,9 @@ static weir_status part_serve(void *instance, struct weir_leased_part *base, str
 {
     (void)instance;
     struct nats_reader *reader = ((struct nats_part *)base)->reader;
+    if (reader == NULL) { /* its state is not of its position, and this is the end */
+        return WEIR_OK;
+    }
     int64_t behind = atomic_load_explicit(&reader->behind, memory_order_relaxed);
     atomic_store_explicit(&base->part->end, behind, memory_order_relaxed);
     return nats_reader_failed(reader, err);
@@ -603,10 +613,17 @@ static void run_commit(struct weir_errand *errand)
 {
     struct commit *commit = (struct commit *)errand;
     struct nats_positioned *self = commit->source;
+    const struct share *unsent = NULL; /* nobody was reached: the others need not find that out */
     for (size_t i = 0; i < commit->count; i++) {
         struct share *share = &commit->shares[i];
         struct nats_log *log = &share->part->log;
+        if (unsent != NULL) {
+            share->status = unsent->status;
+            share->err = unsent->err;
+            continue;
+        }
         struct nats_client *client = positioned_client(self, &share->err);
+        unsent = client == NULL ? share : NULL;
         share->status = client == NULL ? share->err.status
                                        : nats_log_commit(log, client, share->closing, &share->err);
         if (share->status == WEIR_OK) {
@@ -653,7 +670,8 @@ static weir_status commit_await(struct commit *commit)
     commit->is_asked = false;
     for (size_t i = 0; i < commit->count && commit->is_void; i++) {
         struct share *share = &commit->shares[i];
-        share->part->base.is_over = share->part->base.is_over || share->status != WEIR_OK;
+        share->part->base.is_over =
+            share->part->base.is_over || (share->status != WEIR_OK && !share->has_left);
     }
     return WEIR_OK;
 }
@@ -706,6 +724,9 @@ static weir_status parts_commit(void *instance,
     struct nats_positioned *self = instance;
     struct commit *commit = &self->commit;
     bool was_asked = commit->is_asked;
+    if (was_asked && commit->is_void && count == 0) {
+        return WEIR_OK; /* what is under way is nobody's any more */
+    }
     if (was_asked && commit_await(commit) != WEIR_OK) {
         return WEIR_AGAIN;
     }

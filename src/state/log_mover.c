@@ -62,7 +62,7 @@ static void *mover_main(void *argument)
         }
         pthread_mutex_unlock(&self->lock);
         int64_t size = left < PART_BYTES ? left : PART_BYTES;
-        int failure = move_part(self, at, size, buffer) ? 0 : errno;
+        int failure = move_part(self, at, size, buffer) ? 0 : errno != 0 ? errno : EIO;
         pthread_mutex_lock(&self->lock);
         self->failure = failure;
         self->at += failure == 0 ? size : 0;

@@ -162,8 +162,12 @@ weir_status weir_state_log_move(struct weir_state_log *log, struct weir_err *err
     log->shift = header - log->keep_from;
     log->mover = weir_log_mover_start(log->fd, log->next_fd, log->keep_from, log->size_bytes,
                                       log->shift, err);
-    log->broken = log->mover == NULL;
-    return log->broken ? err->status : WEIR_OK;
+    if (log->mover == NULL) {
+        weir_state_log_forget_move(log);
+        log->broken = true;
+        return err->status;
+    }
+    return WEIR_OK;
 }
 
 weir_status weir_state_log_end_move(struct weir_state_log *log, struct weir_err *err)

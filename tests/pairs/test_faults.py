@@ -53,10 +53,10 @@ def planted(context, fault, source, sink, trouble):
 
 
 def crashes(pair, weir):
-    """Right after a commit, in front of what it skipped; then the rest."""
+    """Right after a commit, in front of what it skipped; then the rest. There is more to do than two commits have."""
     weir.kill()
     for _ in range(3):
-        pair.source.feed(30)
+        pair.source.feed(150)
         weir.start(env={"WEIR_FAILPOINT": "after_commit:2"})
         weir.wait_exit(60)
     weir.start()

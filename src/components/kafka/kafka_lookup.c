@@ -64,7 +64,8 @@ resolve_lost(struct kafka_lookup *self, rd_kafka_topic_partition_t *item, int64_
     rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
         self->rk, item->topic, item->partition, &low, &high, ANSWER_MS);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return lookup_fail(self, code, "cannot find out which records are gone");
+        return weir_fail(&self->err, WEIR_AGAIN, "cannot find out which records are gone: %s",
+                         rd_kafka_err2str(code));
     }
     if (self->config->on_data_loss == KAFKA_LOSS_EARLIEST) {
         item->offset = low;

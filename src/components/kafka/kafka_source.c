@@ -494,12 +494,19 @@ static bool source_restart_part(struct kafka_source *self, struct kafka_partitio
     return source_leave(self);
 }
 
+/* What was read before the loss is written and committed first. */
+static bool is_to_restart(const struct kafka_partition *item)
+{
+    int64_t lost_at = atomic_load_explicit(&item->lost_at, memory_order_relaxed);
+    return lost_at >= 0 && item->part->committed >= lost_at;
+}
+
 static struct kafka_partition *find_part_to_restart(struct kafka_source *self)
 {
     for (unsigned i = 0; i < self->ctx->lanes; i++) {
         for (size_t k = 0; k < self->lanes[i].count; k++) {
             struct kafka_partition *item = self->lanes[i].parts[k];
-            if (atomic_load_explicit(&item->lost_at, memory_order_relaxed) >= 0) {
+            if (is_to_restart(item)) {
                 return item;
             }
         }

@@ -516,7 +516,7 @@ static bool epoch_close(struct weir_engine *engine, int64_t deadline_ns)
         return true;
     }
     epoch_seal(engine);
-    if (engine->domain != NULL || weir_fault_is(WEIR_FAULT_COMMIT_EARLY)) { /* or it may come true */
+    if (engine->domain != NULL) {
         atomic_store_explicit(&engine->writable, false, memory_order_release);
     }
     if (engine->domain != NULL && !engine->has_outside) {

@@ -67,7 +67,7 @@ def ended_while_a_batch_is_not_answered(context):
         flow.wait_out(flow.total() * number // scale(4, 21) + 1)
         flow.server.pause()
         weir.signal(signal.SIGTERM)
-        assert weir.wait_exit(10) in (0, 1), weir.tail()
+        assert weir.wait_exit(30) in (0, 1), weir.tail()
         flow.server.resume()
         weir.start()
     flow.wait_out(flow.total())

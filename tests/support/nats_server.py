@@ -206,10 +206,10 @@ class Server:
         self.start()
 
     def start(self):
-        self.process = subprocess.Popen([self.binary, "-c", str(self.config)],
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                        stderr=subprocess.DEVNULL,
-                                        preexec_fn=harness.die_with_parent)
+        with open(self.dir / "nats.err", "ab") as err:  # where it would say why it crashed
+            self.process = subprocess.Popen([self.binary, "-c", str(self.config)],
+                                            stdin=subprocess.DEVNULL, stdout=err, stderr=err,
+                                            preexec_fn=harness.die_with_parent)
 
         def answers():
             try:

@@ -74,7 +74,10 @@ struct generate_part {
     bool based, told;
 };
 
-/* A number of the document that templates see. */
+/* The numbers of the document that templates see. */
+enum { NUMBER_N, NUMBER_PARTITION, NUMBER_RANDOM, NUMBER_TIME, NUMBER_COUNT };
+
+/* One of them, and where it stands in the document. */
 struct generate_number {
     int64_t value;
     char *text;
@@ -88,7 +91,7 @@ struct generate_lane {
     struct weir_jq_run *jq;
     struct weir_arena arena; /* the parsed input */
     struct weir_value input; /* what templates see; absent before the first */
-    struct generate_number numbers[4];
+    struct generate_number numbers[NUMBER_COUNT];
     char input_text[INPUT_BYTES];
     struct weir_strbuf text, key_text;
     char plain[32]; /* without a template */
@@ -129,9 +132,7 @@ static uint64_t mix(uint64_t seed, uint64_t n)
     return bits ^ (bits >> 31);
 }
 
-/* The numbers a template sees, each as long as its last text still stands for it. */
-enum { NUMBER_N, NUMBER_PARTITION, NUMBER_RANDOM, NUMBER_TIME, NUMBER_COUNT };
-
+/* What stands in front of each. */
 static const char *const number_names[NUMBER_COUNT] = {
     "{\"n\":", ",\"partition\":", ",\"random\":0", ",\"time\":"};
 
@@ -167,6 +168,7 @@ static weir_status render_input(struct generate_lane *lane, struct weir_err *err
     *at++ = '}';
     weir_arena_reset(&lane->arena);
     struct weir_slice whole = {lane->input_text, (size_t)(at - lane->input_text)};
+    WEIR_ASSERT(whole.size < INPUT_BYTES);
     return weir_json_parse_in_place(&lane->arena, whole, NULL, &lane->input, err);
 }
 

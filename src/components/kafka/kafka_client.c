@@ -19,7 +19,7 @@
 
 #include "base/alloc.h"
 
-enum { PAUSE_MS = 100, ANSWER_MS = 10000, LOOK_EVERY_MS = 5000, LOOK_MS = 1 };
+enum { ANSWER_MS = 10000, LOOK_EVERY_MS = 5000, LOOK_MS = 1 };
 static const struct {
     const char *name, *reason;
 } kept[] = {
@@ -363,7 +363,7 @@ char *kafka_cluster_id(struct kafka_client *client, rd_kafka_t *rk, struct weir_
                                "them.");
             break;
         }
-        id = rd_kafka_clusterid(rk, PAUSE_MS);
+        id = rd_kafka_clusterid(rk, KAFKA_PAUSE_MS);
         rd_kafka_poll(rk, 0); /* errors */
     }
     return id;
@@ -540,7 +540,7 @@ bool kafka_ask_again(rd_kafka_resp_err_t code, int64_t until_ms)
     if (!kafka_is_passing(code) || kafka_now_ms() >= until_ms) {
         return false;
     }
-    (void)!poll(NULL, 0, PAUSE_MS); /* nothing tells when the answer will be another */
+    (void)!poll(NULL, 0, KAFKA_PAUSE_MS);
     return true;
 }
 

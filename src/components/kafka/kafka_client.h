@@ -95,6 +95,8 @@ kafka_client_refused(const struct kafka_client *client, rd_kafka_t *rk, struct w
 void kafka_hint(struct weir_err *err, rd_kafka_resp_err_t code);
 /* The status of a librdkafka error that concerns a request, not a record. */
 weir_status kafka_status(rd_kafka_resp_err_t code);
+/* Between two questions of a kind: nothing tells when the answer will be another. */
+enum { KAFKA_PAUSE_MS = 100 };
 /* A leader or coordinator on the move, a broker that is gone for the moment: worth asking again. */
 bool kafka_is_passing(rd_kafka_resp_err_t code);
 /* For questions that are asked again at once. Pauses; false: the answer is final, or it is later

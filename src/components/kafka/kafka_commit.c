@@ -10,8 +10,6 @@
 
 #include "base/assert.h"
 
-enum { REFUSED_PAUSE_MS = 100 };
-
 void kafka_commit_init(struct kafka_commit *self, rd_kafka_t *rk, struct weir_ctx *ctx)
 {
     const uint64_t one = 1;
@@ -86,7 +84,7 @@ commit_judge(struct kafka_commit *self, rd_kafka_resp_err_t code, struct weir_er
         return status;
     }
     /* A rebalance is under way, or nobody answers: the outputs are safe, the positions wait. */
-    self->not_before_ms = kafka_now_ms() + REFUSED_PAUSE_MS;
+    self->not_before_ms = kafka_now_ms() + KAFKA_PAUSE_MS;
     WEIR_LOG_WARN(self->log, "positions not committed yet",
                   WEIR_F("detail", (const char *)rd_kafka_err2str(code)));
     return WEIR_AGAIN;

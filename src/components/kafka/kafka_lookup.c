@@ -88,12 +88,18 @@ resolve_lost(struct kafka_lookup *self, rd_kafka_topic_partition_t *item, int64_
     return WEIR_DATA_LOSS;
 }
 
-/* Fills every offset with a number: the committed one, or where `start` points. */
-static weir_status resolve_offsets(struct kafka_lookup *self)
+static void lookup_forget_found(struct kafka_lookup *self)
 {
     if (self->found != NULL) {
         rd_kafka_topic_partition_list_destroy(self->found);
+        self->found = NULL;
     }
+}
+
+/* Fills every offset with a number: the committed one, or where `start` points. */
+static weir_status resolve_offsets(struct kafka_lookup *self)
+{
+    lookup_forget_found(self); /* of the last try */
     self->found = rd_kafka_topic_partition_list_copy(self->asked);
     rd_kafka_resp_err_t code = kafka_committed(self->rk, self->found, kafka_now_ms() + ANSWER_MS);
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -165,10 +171,8 @@ static void lookup_end(struct kafka_lookup *self)
 static void lookup_forget(struct kafka_lookup *self)
 {
     rd_kafka_topic_partition_list_destroy(self->asked);
-    if (self->found != NULL) {
-        rd_kafka_topic_partition_list_destroy(self->found);
-    }
-    self->asked = self->found = NULL;
+    self->asked = NULL;
+    lookup_forget_found(self);
 }
 
 static rd_kafka_topic_partition_list_t *lookup_hand_over(struct kafka_lookup *self)

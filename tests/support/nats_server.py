@@ -38,6 +38,7 @@ def time_of(message):
 class Client:
     def __init__(self, port, timeout=20, tls=None, **login):
         self._early = collections.deque()
+        self._pongs = 0
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         if tls is None:
             self._file = self._socket.makefile("rb")
@@ -97,6 +98,8 @@ class Client:
         words = line[:-2].decode().split(" ")
         if words[0] == "PING":
             self._write(b"PONG\r\n")
+        elif words[0] == "PONG":
+            self._pongs += 1
         elif words[0] == "-ERR":
             raise ConnectionError(line.decode())
         elif words[0] in ("MSG", "HMSG"):
@@ -129,6 +132,14 @@ class Client:
             return True
         except OSError:
             return False
+
+    def pending(self):
+        """How many messages the server has sent until now that next() has not given."""
+        pongs = self._pongs
+        self._write(b"PING\r\n")
+        while self._pongs == pongs:
+            self._early.append(self._read())
+        return sum(message is not None for message in self._early)
 
     def request(self, subject, data=b"", headers=None):
         self._number += 1

@@ -90,11 +90,10 @@ static void fail_everything(const struct sim_spec *spec)
     size_t count = 0;
     for (size_t i = 0; i < sizeof(failings) / sizeof(failings[0]); i++) {
         for (int also = 0; also < 2; also++) {
-            uint64_t nth = 1;
-            while (fail_once(spec, &failings[i], nth, also == 1)) {
-                nth++;
+            uint64_t nth = 1 + i % sim_stride();
+            for (; fail_once(spec, &failings[i], nth, also == 1); nth += sim_stride()) {
+                count++;
             }
-            count += nth - 1;
         }
     }
     print_message("%s: %zu failures\n", spec->name, count);

@@ -633,3 +633,13 @@ void sim_world_finish(struct sim_world *world)
     }
     sim_world_check_end(world);
 }
+
+unsigned sim_stride(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    const char *is_long = getenv("WEIR_LONG");
+    return is_long != NULL && *is_long == '1' ? 1 : 3;
+#else
+    return 1;
+#endif
+}

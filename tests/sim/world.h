@@ -122,6 +122,10 @@ void sim_world_check_end(struct sim_world *world);
 void sim_violate(struct sim_world *world, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* From one moment at which something is tried to the next. 3 with a sanitizer, which makes a run ten times
+ * slower, unless WEIR_LONG is 1: the release build has gone through every moment. */
+unsigned sim_stride(void);
+
 /* What the test is at, for the report of a failed assertion in the engine. */
 void sim_scenario(const char *format, ...) __attribute__((format(printf, 1, 2)));
 const char *sim_scenario_text(void);

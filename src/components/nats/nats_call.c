@@ -99,20 +99,21 @@ static bool call_listens(struct nats_call *self)
     return listens;
 }
 
-static weir_status call_listen(struct nats_call *self,
-                               struct nats_client *client,
-                               natsSubscription **ret,
-                               struct weir_err *err)
+static weir_status
+call_listen(struct nats_call *self, struct nats_client *client, struct weir_err *err)
 {
+    natsSubscription *inbox = NULL;
     char subject[NATS_INBOX_MAX + TOKEN_MAX];
     snprintf(subject, sizeof(subject), "%sq.*", client->prefix);
-    natsStatus code = natsConnection_Subscribe(ret, client->connection, subject, on_answer, self);
+    natsStatus code =
+        natsConnection_Subscribe(&inbox, client->connection, subject, on_answer, self);
     if (code == NATS_OK) { /* what comes is bounded by what is asked */
-        code = natsSubscription_SetPendingLimits(*ret, -1, -1);
+        nats_client_keep(client, inbox);
+        code = natsSubscription_SetPendingLimits(inbox, -1, -1);
     }
     if (code == NATS_OK) {
         call_set_listens(self, true);
-        code = natsSubscription_SetOnCompleteCB(*ret, on_closed, self);
+        code = natsSubscription_SetOnCompleteCB(inbox, on_closed, self);
         if (code != NATS_OK) {
             call_set_listens(self, false);
         }
@@ -196,8 +197,7 @@ static weir_status call_serve(struct nats_call *self,
     return status;
 }
 
-static void
-call_disconnect(struct nats_call *self, struct nats_client *client, natsSubscription *inbox)
+static void call_disconnect(struct nats_call *self, struct nats_client *client)
 {
     if (client != NULL) {
         nats_client_close(client);
@@ -206,7 +206,6 @@ call_disconnect(struct nats_call *self, struct nats_client *client, natsSubscrip
             (void)!poll(&wait, 1, LOOK_MS);
             weir_wake_take(self->wake_fd);
         }
-        natsSubscription_Destroy(inbox);
         nats_client_free(client);
     }
 }
@@ -221,14 +220,13 @@ static void *call_main(void *argument)
     weir_strbuf_init(&spare, QUEUE_BYTES_MAX + REQUEST_BYTES_MAX);
     do {
         struct weir_err err = {0}, none = {0};
-        natsSubscription *inbox = NULL;
         struct nats_client *client = nats_client_open(self->address, name, &err);
         weir_status status = err.status;
         if (client != NULL && self->ops->prepare != NULL) {
             status = self->ops->prepare(self, client, &err);
         }
         if (client != NULL && status == WEIR_OK) {
-            status = call_listen(self, client, &inbox, &err);
+            status = call_listen(self, client, &err);
         }
         if (client != NULL && status == WEIR_OK) {
             waited_ms = 0;
@@ -237,7 +235,7 @@ static void *call_main(void *argument)
         }
         call_set(self, false, &err);
         call_flush(self, NULL, &spare, &err);
-        call_disconnect(self, client, inbox);
+        call_disconnect(self, client);
         if (status == WEIR_OK) {
             break; /* to end */
         }

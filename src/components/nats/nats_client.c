@@ -291,6 +291,12 @@ static weir_status client_dial(struct nats_client *self,
     return WEIR_OK;
 }
 
+void nats_client_keep(struct nats_client *client, natsSubscription *subscription)
+{
+    WEIR_ASSERT(client->kept_count < NATS_SUBSCRIPTIONS_MAX);
+    client->kept[client->kept_count++] = subscription;
+}
+
 static weir_status client_make_inbox(struct nats_client *self, struct weir_err *err)
 {
     natsInbox *inbox = NULL;
@@ -301,6 +307,9 @@ static weir_status client_make_inbox(struct nats_client *self, struct weir_err *
         WEIR_ASSERT(size > 0 && (size_t)size < sizeof(self->prefix));
         snprintf(subject, sizeof(subject), "%s*", self->prefix);
         status = natsConnection_SubscribeSync(&self->inbox, self->connection, subject);
+    }
+    if (status == NATS_OK) {
+        nats_client_keep(self, self->inbox);
     }
     natsInbox_Destroy(inbox);
     if (status == NATS_OK) { /* what comes is bounded by what we ask for */
@@ -343,7 +352,10 @@ void nats_client_free(struct nats_client *client)
     if (client == NULL) {
         return;
     }
-    natsSubscription_Destroy(client->inbox);
+    nats_client_close(client);
+    for (size_t i = 0; i < client->kept_count; i++) {
+        natsSubscription_Destroy(client->kept[i]);
+    }
     natsConnection_Destroy(client->connection);
     pthread_mutex_destroy(&client->lock);
     weir_free(client);

@@ -14,6 +14,7 @@
 #include <weir/connection.h>
 
 enum { NATS_NAME_MAX = 255, NATS_SUBJECT_MAX = 1024, NATS_INBOX_MAX = 64 };
+enum { NATS_SUBSCRIPTIONS_MAX = 3 };
 
 struct nats_auth {
     const char *user, *password, *token, *nkey, *nkey_seed, *credentials; /* may be NULL */
@@ -57,6 +58,10 @@ weir_status nats_address_check(const struct nats_address *address, struct weir_e
 struct nats_client {
     natsConnection *connection;
     natsSubscription *inbox; /* what is sent to `prefix` + anything */
+    natsSubscription *pages; /* nats_scan's; NULL: not used yet */
+    uint64_t scans;          /* how often it was used */
+    natsSubscription *kept[NATS_SUBSCRIPTIONS_MAX]; /* all that the connection has */
+    size_t kept_count;
     char prefix[NATS_INBOX_MAX];
     atomic_bool is_denied;
     pthread_mutex_t lock; /* guards what follows */
@@ -70,6 +75,9 @@ nats_client_open(const struct nats_address *address, const char *name, struct we
 /* Wakes whoever waits for the connection; it stays allocated. Any thread. */
 void nats_client_close(struct nats_client *client);
 void nats_client_free(struct nats_client *client);
+/* A subscription of its connection is freed with the client, and not before: the library's thread
+ * may be at a message of it until the connection is closed (nats.c issue 637, before 3.5). */
+void nats_client_keep(struct nats_client *client, natsSubscription *subscription);
 /* The server refused a subject since the connection was made: WEIR_DENIED, else WEIR_OK. */
 weir_status nats_client_denied(struct nats_client *client, struct weir_err *err);
 /* Fills err from a status of the library. */

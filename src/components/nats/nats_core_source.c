@@ -71,6 +71,9 @@ static weir_status core_subscribe(struct nats_core_source *self,
             ? natsConnection_QueueSubscribeSync(ret, client->connection, config->subject,
                                                 config->queue)
             : natsConnection_SubscribeSync(ret, client->connection, config->subject);
+    if (code == NATS_OK) {
+        nats_client_keep(client, *ret);
+    }
     int limit = (int)(self->ctx->in_flight_bytes / 2);
     code = code == NATS_OK ? natsSubscription_SetPendingLimits(*ret, -1, limit) : code;
     /* What the server refuses it says before it answers. */
@@ -148,7 +151,6 @@ core_serve(struct nats_core_source *self, struct nats_client *client, struct wei
     }
     if (sub != NULL) {
         core_tell_lost(self, sub, true, &losses);
-        natsSubscription_Destroy(sub);
     }
     return status;
 }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reading what a stream has, once, in pages, into an inbox of its own: what comes too late is then
- * for nobody. The end is known by its sequence: what a server says of how much is left is wrong now
+ * Reading what a stream has, once, in pages, into an inbox that the client has for it. What comes
+ * too late, of a scan before, says so: messages by their consumer, the server's words by their
+ * subject. The end is known by its sequence: what a server says of how much is left is wrong now
  * and then with a filter (seen on 2.9). A page of which nothing comes in time is the end too: the
  * message of that sequence was deleted.
  */
+#include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "nats_api.h"
 
@@ -26,9 +29,25 @@ struct pages {
     nats_scan_take *take;
     void *context;
     char consumer[NATS_NAME_MAX + 1];
-    natsInbox *inbox;
-    natsSubscription *subscription;
+    char inbox[NATS_INBOX_MAX + 40];
 };
+
+static natsStatus pages_open(struct pages *pages)
+{
+    struct nats_client *client = pages->client;
+    natsStatus code = NATS_OK;
+    if (client->pages == NULL) {
+        snprintf(pages->inbox, sizeof(pages->inbox), "%spages.*", client->prefix);
+        code = natsConnection_SubscribeSync(&client->pages, client->connection, pages->inbox);
+        if (code == NATS_OK) { /* what comes is bounded by a page */
+            nats_client_keep(client, client->pages);
+            code = natsSubscription_SetPendingLimits(client->pages, -1, -1);
+        }
+    }
+    snprintf(pages->inbox, sizeof(pages->inbox), "%spages.%" PRIu64, client->prefix,
+             ++client->scans);
+    return code;
+}
 
 static weir_status read_pages(struct pages *pages, uint64_t last, struct weir_err *err)
 {
@@ -46,16 +65,17 @@ static weir_status read_pages(struct pages *pages, uint64_t last, struct weir_er
             taken = 0;
         }
         if (code == NATS_OK) {
-            code = natsSubscription_NextMsg(&message, pages->subscription, ANSWER_TIMEOUT_MS);
+            code = natsSubscription_NextMsg(&message, pages->client->pages, ANSWER_TIMEOUT_MS);
         }
         if (code != NATS_OK) {
             status = nats_fail(err, pages->spec->stream, code);
-        } else if (nats_delivery_parse(natsMsg_GetReply(message), &delivery)) {
+        } else if (nats_delivery_is_of(natsMsg_GetReply(message), pages->consumer) &&
+                   nats_delivery_parse(natsMsg_GetReply(message), &delivery)) {
             at = delivery.sequence;
             left--;
             taken++;
             status = pages->take(pages->context, message, at, err);
-        } else { /* the server's word that the page is over */
+        } else if (strcmp(natsMsg_GetSubject(message), pages->inbox) == 0) { /* the page is over */
             is_over = taken == 0;
             left = 0;
         }
@@ -75,10 +95,7 @@ weir_status nats_scan(struct nats_client *client,
         return WEIR_OK;
     }
     struct pages pages = {.client = client, .spec = spec, .take = take, .context = context};
-    natsStatus code = natsInbox_Create(&pages.inbox);
-    if (code == NATS_OK) {
-        code = natsConnection_SubscribeSync(&pages.subscription, client->connection, pages.inbox);
-    }
+    natsStatus code = pages_open(&pages);
     weir_status status = code == NATS_OK
                              ? nats_consumer_ordered(client, spec, pages.consumer, NULL, err)
                              : nats_fail(err, spec->stream, code);
@@ -90,7 +107,5 @@ weir_status nats_scan(struct nats_client *client,
         (void)!nats_consumer_delete(client, spec->stream, pages.consumer, &arena, &ignored);
         weir_arena_done(&arena);
     }
-    natsSubscription_Destroy(pages.subscription);
-    natsInbox_Destroy(pages.inbox);
     return status;
 }

@@ -34,7 +34,7 @@
 #include <weir/strbuf.h>
 
 #define WEIR_ABI                                                                                   \
-    6u /* any change of layout in include/weir raises it; the loader demands equality */
+    7u /* any change of layout in include/weir raises it; the loader demands equality */
 
 /* --- what the engine gives ---------------------------------------------------------------------*/
 
@@ -535,6 +535,9 @@ struct weir_component {
     /* any: finds what a table cannot know to be wrong (a property that does not exist), without
      * connecting. err->path: the field. May be NULL. */
     weir_status (*check)(const void *config, struct weir_err *err);
+    /* Steps: the name of a sink that it gives records to beside the chain (weir_ctx_sink); its path
+     * in the configuration goes to ret_path. NULL: none. May be NULL. */
+    const char *(*side_sink)(const void *config, const char **ret_path);
     /* any: tries what only the system knows, and changes nothing there: it answers, the login is
      * good, the topic is there and may be read or written. err->path: the field. May be NULL. */
     weir_status (*probe)(const void *config, const char *pipeline, struct weir_err *err);

@@ -50,8 +50,8 @@ weir_status weir_loading_listen(const struct weir_loaded *loaded,
     const struct weir_origin *origin = weir_binder_origin(&loaded->binder, &config->listen);
     return origin == NULL || origin->type == WEIR_ORIGIN_DEFAULT
                ? WEIR_OK
-               : weir_http_listen_parse(weir_slice_of(config->listen), config->token, config->tls, ret_listen,
-                                        err);
+               : weir_http_listen_parse(weir_slice_of(config->listen), config->token, config->tls,
+                                        ret_listen, err);
 }
 
 static void report_at(struct weir_loading *loading,
@@ -103,6 +103,30 @@ static void check_edge(struct weir_loading *loading, const struct weir_plan_edge
     }
 }
 
+/* What a step writes to beside the chain is there. */
+static void check_side_sink(struct weir_loading *loading,
+                            const struct weir_plan *plan,
+                            const struct weir_plan_edge *step)
+{
+    struct weir_err err = {0};
+    const char *path, *name = step->component->side_sink == NULL
+                                  ? NULL
+                                  : step->component->side_sink(step->config, &path);
+    for (size_t i = 0; name != NULL && i < plan->sink_count; i++) {
+        const struct weir_plan_edge *sink = &plan->sinks[i];
+        name = strcmp(sink->label != NULL ? sink->label : sink->name, name) == 0 ? NULL : name;
+    }
+    if (name != NULL) {
+        bool is_dead_letter = strcmp(name, "dead_letter") == 0;
+        (void)!weir_fail(&err, WEIR_CONFIG, "there is no sink \"%s\"", name);
+        weir_err_hint(&err, is_dead_letter
+                                ? "Write `dead_letter: {kafka: {topic: …}}` beside `steps`."
+                                : "Give one of `sinks` that `name`.");
+        weir_err_path(&err, path);
+        report_edge(loading, step, &err);
+    }
+}
+
 static void probe_edge(struct weir_loading *loading, const struct weir_plan_edge *edge)
 {
     struct weir_err err = {0};
@@ -118,6 +142,7 @@ static bool loading_finish(struct weir_loading *loading, struct weir_plan *ret_p
     if (loading->loaded == NULL) {
         return false;
     }
+    const size_t before = loading->diags.errors; /* of files before this one */
     if (loading->loaded->config.instance == NULL) {
         loading->loaded->config.instance = getenv("WEIR_INSTANCE");
     }
@@ -126,6 +151,10 @@ static bool loading_finish(struct weir_loading *loading, struct weir_plan *ret_p
         weir_plan_make(ret_plan, &loading->loaded->config, &loading->arena, false, &err);
     for (size_t i = 0; i < ret_plan->source_count; i++) {
         check_edge(loading, &ret_plan->sources[i]);
+    }
+    for (size_t i = 0; i < ret_plan->step_count; i++) {
+        check_edge(loading, &ret_plan->steps[i]);
+        check_side_sink(loading, ret_plan, &ret_plan->steps[i]);
     }
     for (size_t i = 0; i < ret_plan->sink_count; i++) {
         check_edge(loading, &ret_plan->sinks[i]);
@@ -143,14 +172,17 @@ static bool loading_finish(struct weir_loading *loading, struct weir_plan *ret_p
         weir_loading_fault(loading, &loading->loaded->config.http->listen, "http.listen",
                            &listen_err);
     }
-    size_t errors = loading->diags.errors;
-    for (size_t i = 0; loading->connects && errors == 0 && i < ret_plan->source_count; i++) {
+    bool connects = loading->connects && loading->diags.errors == before;
+    for (size_t i = 0; connects && i < ret_plan->source_count; i++) {
         probe_edge(loading, &ret_plan->sources[i]);
     }
-    for (size_t i = 0; loading->connects && errors == 0 && i < ret_plan->sink_count; i++) {
+    for (size_t i = 0; connects && i < ret_plan->step_count; i++) {
+        probe_edge(loading, &ret_plan->steps[i]);
+    }
+    for (size_t i = 0; connects && i < ret_plan->sink_count; i++) {
         probe_edge(loading, &ret_plan->sinks[i]);
     }
-    return loading->diags.errors == 0;
+    return loading->diags.errors == before;
 }
 
 bool weir_loading_pipeline(struct weir_loading *loading,

@@ -317,6 +317,13 @@ static void plan_add_steps(struct weir_plan *plan,
         const struct weir_step_config *step = WEIR_ITEMS_AT(struct weir_step_config, steps, i);
         const struct weir_component *component = component_of(step->component.described);
         const char *name = weir_plan_step_name(step, i, prefix, arena);
+        plan->steps[plan->step_count++] = (struct weir_plan_edge){
+            .component = component,
+            .config = step->component.config,
+            .name = name,
+            .label = step->name,
+            .place = step->component.place,
+        };
         if (step->exchange != NULL) {
             plan->stateful_steps[plan->stateful_step_count++] = (struct weir_plan_step){
                 &weir_exchange_reader, weir_arena_printf(arena, "%s.exchange", name),
@@ -340,9 +347,10 @@ static void plan_find_steps(struct weir_plan *plan,
     for (size_t i = 0; i < config->branches.count; i++) {
         count += WEIR_ITEMS_AT(struct weir_branch_config, &config->branches, i)->steps.count;
     }
+    plan->steps = weir_arena_calloc(arena, count + 1, sizeof(*plan->steps));
     plan->stateful_steps = weir_arena_calloc(arena, 2 * count + 1, sizeof(*plan->stateful_steps));
     plan->askers = weir_arena_calloc(arena, count + 1, sizeof(*plan->askers));
-    WEIR_ASSERT(plan->stateful_steps != NULL && plan->askers != NULL);
+    WEIR_ASSERT(plan->steps != NULL && plan->stateful_steps != NULL && plan->askers != NULL);
     plan_add_steps(plan, &config->steps, "", arena);
     size_t in_branches = plan->asker_count;
     for (size_t i = 0; i < config->branches.count; i++) {

@@ -17,7 +17,7 @@ enum weir_guarantee {
 
 const char *weir_guarantee_name(enum weir_guarantee guarantee); /* "exactly-once" */
 
-/* One side of the pipeline. */
+/* One side of the pipeline, or a step. */
 struct weir_plan_edge {
     const struct weir_component *component;
     const void *config;
@@ -64,6 +64,8 @@ struct weir_plan {
     struct weir_plan_edge *sources, *sinks;
     const struct weir_plan_edge *leases; /* keeps the lease of a singleton; NULL: it is none */
     size_t source_count, sink_count;
+    struct weir_plan_edge *steps; /* those of the branches, too: component, config, name, label */
+    size_t step_count;
     struct weir_plan_step *stateful_steps;
     size_t stateful_step_count;
     struct weir_plan_asker *askers;

@@ -549,6 +549,15 @@ static weir_status window_check(const void *config_, struct weir_err *err)
     return status;
 }
 
+static const char *window_side_sink(const void *config, const char **ret_path)
+{
+    const struct window_late *late = &((const struct window_config *)config)->late;
+    *ret_path = late->to != NULL ? "late.to" : "late";
+    return late->to != NULL                        ? late->to
+           : late->what == WINDOW_LATE_DEAD_LETTER ? "dead_letter"
+                                                   : NULL;
+}
+
 static void window_fix_kind(struct window *self)
 {
     const struct window_config *config = self->config;
@@ -593,16 +602,10 @@ window_open(void *instance, const void *config, struct weir_ctx *ctx, struct wei
     }
     self->emits_final = self->config->emit.close && self->config->emit.when != WINDOW_WHEN_UPDATE;
     self->emits_updates = self->config->emit.when != WINDOW_WHEN_CLOSE;
-    const struct window_late *late = &self->config->late;
-    if (late->to != NULL || late->what == WINDOW_LATE_DEAD_LETTER) {
-        const char *name = late->to != NULL ? late->to : "dead_letter";
-        self->has_late_sink = weir_ctx_sink(ctx, name, &self->late_sink);
-        if (!self->has_late_sink) {
-            weir_status status = weir_fail(err, WEIR_CONFIG, "late: there is no sink \"%s\"", name);
-            weir_err_hint(err, late->to != NULL ? "Name one of `sinks` so."
-                                                : "Write `dead_letter: {kafka: {topic: …}}`.");
-            return status;
-        }
+    const char *path, *late = window_side_sink(config, &path);
+    self->has_late_sink = late != NULL && weir_ctx_sink(ctx, late, &self->late_sink);
+    if (late != NULL && !self->has_late_sink) {
+        return weir_fail(err, WEIR_CONFIG, "late: there is no sink \"%s\"", late);
     }
     weir_status status = aggregates_open(&self->aggregates, &self->config->aggregate, err);
     self->folds = status == WEIR_OK && aggregates_are_fixed(&self->aggregates);
@@ -709,5 +712,6 @@ const struct weir_component weir_component_window_step = {
     .open = window_open,
     .close = window_close,
     .check = window_check,
+    .side_sink = window_side_sink,
     .ops = {.step = &window_ops},
 };

@@ -20,7 +20,7 @@ ROOT = HERE.parents[1]
 # Errors that need a compiler, a clock, the environment or the engine.
 BEYOND = re.compile(r"^(?:jq_(?!unquoted)|guarantee_(?!unknown)|variables_|duplicate_|same_|secret_file|exchange_(?!wrong)|"
                     r"credential_|http_no_token|http_tls_without_clients|kafka_property|kafka_bad_property|kafka_no_brokers|kafka_oauth|"
-                    r"kafka_token|kafka_login|kafka_batch|topics_into_state|sources_into_state|tls_suites|redis_login_in_url|redis_nowhere|redis_sentinel_|redis_cluster_|redis_two_|answers_too_late|nats_names_|nats_atomic_|tab$|bad_yaml|settings_out_of_range_)")
+                    r"kafka_token|kafka_login|kafka_batch|topics_into_state|sources_into_state|tls_suites|redis_login_in_url|redis_nowhere|redis_sentinel_|redis_cluster_|redis_two_|answers_too_late|nats_names_|nats_atomic_|window_(?:in|late|reduce|time|without)_|tab$|bad_yaml|settings_out_of_range_)")
 
 
 def load(path):

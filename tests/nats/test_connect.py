@@ -17,9 +17,9 @@ from harness import case, main
 from nats_server import Server
 
 
-def check(context, source, sink):
+def check(context, source, sink, **more):
     file = context.dir / "pipe.yaml"
-    file.write_text(json.dumps({"name": "pipe", "source": {"nats": source}, "sink": {"nats": sink}}))
+    file.write_text(json.dumps({"name": "pipe", "source": {"nats": source}, "sink": {"nats": sink}} | more))
     file.chmod(0o600)
     done = subprocess.run([str(harness.weir_binary()), "check", "--connect", "--format", "json", file.name],
                           cwd=context.dir, capture_output=True, text=True, timeout=60)
@@ -42,6 +42,9 @@ def what_the_server_says(context):
         "sink.nats.subject": "no stream keeps the subject nobody.keeps"}, found
     code, found = check(context, source | {"url": f"127.0.0.1:{ports.free()}"}, {"subject": "orders.out"})
     assert code == 78 and len(found) == 2, found
+    look = {"nats_kv": {"url": nats.address, "bucket": "none", "key": ".id", "result": "$answer"}}
+    code, found = check(context, source, {"subject": "orders.out"}, steps=[look])
+    assert code == 78 and list(found) == ["steps[0].nats_kv.bucket"], found
     assert nats.api("STREAM.NAMES")["streams"] == ["IN"]
 
 

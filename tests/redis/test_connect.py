@@ -51,5 +51,19 @@ def what_the_server_says(context):
     assert sorted(redis.call("KEYS", "*")) == keys and redis.call("XLEN", "in") == 1
 
 
+@case
+def each_file_is_tried(context):
+    """What is wrong with one says nothing about the next."""
+    nobody, files = f"127.0.0.1:{ports.free()}", []
+    for name in ("one", "two"):
+        files.append(f"{name}.yaml")
+        source = {"redis": {"url": nobody, "stream": "in"}}
+        (context.dir / files[-1]).write_text(json.dumps({"name": name, "source": source, "sink": "drop"}))
+    done = subprocess.run([str(harness.weir_binary()), "check", "--connect", *files], cwd=context.dir,
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 78 and done.stdout == "", done
+    assert all(f"{name}:1:" in done.stderr for name in files) and done.stderr.count("cannot connect") == 2, done.stderr
+
+
 if __name__ == "__main__":
     main()

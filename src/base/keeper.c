@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Waits for the time of the next round with poll(2), on one descriptor that ends it and one that
- * makes it look. A medium that did not answer last is not asked once more at the end: a server that
- * hangs must not hold up whoever stops.
+ * Waits for the time of the next round, on one descriptor that ends it and one that makes it look.
+ * A medium that did not answer last is not asked once more at the end: a server that hangs must not
+ * hold up whoever stops.
  */
 #include "base/keeper.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -20,13 +19,8 @@
 static bool keeper_wait(struct weir_keeper *self)
 {
     int64_t wait_ns = weir_leases_due_ns(self->leases) - weir_clock_monotonic_ns(self->clock);
-    struct pollfd wait[] = {{.fd = self->thread.stop_fd, .events = POLLIN},
-                            {.fd = self->look_fd, .events = POLLIN}};
-    (void)!poll(wait, 2, wait_ns <= 0 ? 0 : (int)(wait_ns / WEIR_NS_PER_MS) + 1);
-    if (wait[1].revents != 0) {
-        weir_wake_take(self->look_fd);
-    }
-    return wait[0].revents == 0;
+    return !weir_thread_wait(&self->thread, self->look_fd,
+                             wait_ns <= 0 ? 0 : (int)(wait_ns / WEIR_NS_PER_MS) + 1);
 }
 
 static void *keeper_main(void *argument)
@@ -49,6 +43,10 @@ static void *keeper_main(void *argument)
         }
         told = status != WEIR_OK;
         weir_wake(self->owner_fd);
+    }
+    struct weir_err ignored = {0};
+    if (weir_keeper_is_sound(self)) {
+        (void)!weir_leases_leave(self->leases, &ignored);
     }
     return NULL;
 }
@@ -87,15 +85,11 @@ weir_status weir_keeper_failed(struct weir_keeper *self, struct weir_err *err)
     return status;
 }
 
-void weir_keeper_stop(struct weir_keeper *self)
+void weir_keeper_stop(struct weir_keeper *self, int patience_ms)
 {
-    if (!self->thread.is_running) {
-        return;
-    }
-    weir_thread_stop(&self->thread);
-    struct weir_err ignored = {0};
-    if (weir_keeper_is_sound(self)) {
-        (void)!weir_leases_leave(self->leases, &ignored);
+    if (!weir_thread_stop_within(&self->thread, patience_ms)) {
+        weir_leases_cut(self->leases);
+        weir_thread_stop(&self->thread);
     }
 }
 

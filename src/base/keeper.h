@@ -40,9 +40,9 @@ void weir_keeper_look(struct weir_keeper *self);
 bool weir_keeper_is_sound(const struct weir_keeper *self);
 /* Why it gave up for good; else WEIR_OK. */
 WEIR_MUST_USE weir_status weir_keeper_failed(struct weir_keeper *self, struct weir_err *err);
-/* Ends the thread, and leaves: the owner has let go of every lease. What cannot be released ends by
- * itself. */
-void weir_keeper_stop(struct weir_keeper *self);
+/* Ends the thread, which leaves before: the owner has let go of every lease. What cannot be
+ * released so soon ends by itself. */
+void weir_keeper_stop(struct weir_keeper *self, int patience_ms);
 void weir_keeper_done(struct weir_keeper *self);
 
 #endif

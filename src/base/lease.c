@@ -284,6 +284,13 @@ weir_status weir_leases_leave(struct weir_leases *leases, struct weir_err *err)
     return status;
 }
 
+void weir_leases_cut(struct weir_leases *leases)
+{
+    if (leases->settings.medium->cut != NULL) {
+        leases->settings.medium->cut(leases->settings.medium_self);
+    }
+}
+
 int64_t weir_leases_due_ns(struct weir_leases *leases)
 {
     pthread_mutex_lock(&leases->lock);

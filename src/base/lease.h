@@ -54,6 +54,9 @@ struct weir_lease_medium {
     weir_status (*release)(void *self, uint32_t index, uint64_t token, struct weir_err *err);
     /* The member is no more. May be NULL. */
     weir_status (*leave)(void *self, struct weir_err *err);
+    /* Any thread: the call that is under way, and every later one, fails soon. May be NULL: no call
+     * takes long. */
+    void (*cut)(void *self);
 };
 
 struct weir_leases_settings {
@@ -92,6 +95,8 @@ void weir_leases_see(struct weir_leases *leases, uint64_t member);
 /* After the owner has let go of all and the last round is over, when the process ends: releases
  * whatever is held and leaves. */
 WEIR_MUST_USE weir_status weir_leases_leave(struct weir_leases *leases, struct weir_err *err);
+/* Any thread: whatever the keeper waits for, it waits no longer. */
+void weir_leases_cut(struct weir_leases *leases);
 
 /* --- owner; also the keeper ---*/
 

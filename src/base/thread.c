@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/wake.h"
@@ -38,20 +39,50 @@ weir_status weir_thread_start(struct weir_thread *self,
     return WEIR_OK;
 }
 
+static void thread_joined(struct weir_thread *self)
+{
+    close(self->stop_fd);
+    self->is_running = false;
+}
+
 void weir_thread_stop(struct weir_thread *self)
 {
     if (self->is_running) {
         weir_wake(self->stop_fd);
         pthread_join(self->id, NULL);
-        close(self->stop_fd);
-        self->is_running = false;
+        thread_joined(self);
     }
+}
+
+bool weir_thread_stop_within(struct weir_thread *self, int timeout_ms)
+{
+    if (self->is_running) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+        until.tv_sec += timeout_ms / 1000 + until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        weir_wake(self->stop_fd);
+        if (pthread_timedjoin_np(self->id, NULL, &until) != 0) {
+            return false;
+        }
+        thread_joined(self);
+    }
+    return true;
 }
 
 bool weir_thread_pause(const struct weir_thread *self, int timeout_ms)
 {
     struct pollfd wait = {.fd = self->stop_fd, .events = POLLIN};
     return poll(&wait, 1, timeout_ms) > 0;
+}
+
+bool weir_thread_wait(const struct weir_thread *self, int fd, int timeout_ms)
+{
+    struct pollfd wait[] = {{.fd = self->stop_fd, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
+    (void)!poll(wait, 2, timeout_ms);
+    weir_wake_take(fd);
+    return wait[0].revents != 0;
 }
 
 bool weir_thread_back_off(const struct weir_thread *self, int *ret_ms)

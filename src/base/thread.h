@@ -24,11 +24,15 @@ WEIR_MUST_USE weir_status weir_thread_start(struct weir_thread *self,
                                             struct weir_err *err);
 /* Tells it to end and waits until it has. A zeroed one, or one that has not started, is none. */
 void weir_thread_stop(struct weir_thread *self);
+/* The same, and waits no longer than that. False: it has not ended yet; call again. */
+bool weir_thread_stop_within(struct weir_thread *self, int timeout_ms);
 
 /* --- the thread itself ---*/
 
 /* Waits so long (-1: for ever). True: it is to end. */
 bool weir_thread_pause(const struct weir_thread *self, int timeout_ms);
+/* The same, until somebody wakes the descriptor, an eventfd, and takes what was signalled. */
+bool weir_thread_wait(const struct weir_thread *self, int fd, int timeout_ms);
 /* Waits before the next try: 100 ms, then twice as long each time, at most 5 s. *ret_ms: how long
  * it was, 0 before the first. True: it is to end. */
 bool weir_thread_back_off(const struct weir_thread *self, int *ret_ms);

@@ -10,6 +10,8 @@
 #include "base/keeper.h"
 #include "engine/engine_priv.h"
 
+enum { LEAVE_MS = 2000 };
+
 struct weir_leader {
     struct weir_engine *engine;
     const struct weir_lease_ops *ops;
@@ -61,7 +63,7 @@ void weir_leader_stop(struct weir_leader *self)
         return;
     }
     weir_leases_let_go(self->leases, 0, false);
-    weir_keeper_stop(&self->keeper);
+    weir_keeper_stop(&self->keeper, LEAVE_MS);
     weir_keeper_done(&self->keeper);
     self->ops->close(self->medium);
     weir_leases_free(self->leases);

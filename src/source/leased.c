@@ -9,7 +9,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 
-enum { RETRY_MS = 200 };
+enum { RETRY_MS = 200, LEAVE_MS = 2000, HURRY_MS = 200 };
 
 weir_status weir_leased_init(struct weir_leased *self,
                              const struct weir_leased_settings *settings,
@@ -55,16 +55,32 @@ weir_status weir_leased_start(void *instance, struct weir_err *err)
 
 /* --- ownership ---------------------------------------------------------------------------------*/
 
-static void give_back(struct weir_leased *self, struct weir_leased_part *part, bool lost)
+/* What this process has of the lease can be another's any moment. */
+static bool is_lost(const struct weir_leased *self, const struct weir_leased_part *part)
+{
+    enum weir_lease_state state = weir_leases_state(self->leases, (uint32_t)part->index, NULL);
+    return part->is_over || state == WEIR_LEASE_LOST || state == WEIR_LEASE_FREE;
+}
+
+/* False: not yet, for what it has in the open epoch is being committed. */
+static bool give_back(struct weir_leased *self, struct weir_leased_part *part)
 {
     const struct weir_leased_ops *ops = self->settings.ops;
-    ops->pause(self, part);
-    weir_source_revoke(self->settings.ctx, &part->part, 1, lost);
+    bool lost = is_lost(self, part);
+    if (!part->is_leaving) {
+        part->is_leaving = true;
+        ops->pause(self, part);
+    }
+    if (!weir_source_release(self->settings.ctx, &part->part, 1, lost)) {
+        return false;
+    }
+    part->is_leaving = false;
     /* The commit in it may have found out that it was lost. */
     weir_leases_let_go(self->leases, (uint32_t)part->index, lost || part->is_over);
     part->part = NULL;
     ops->end(self, part);
     weir_keeper_look(&self->keeper);
+    return true;
 }
 
 /* The state, if there is any, must be of the very position: they were committed together. */
@@ -100,6 +116,9 @@ static weir_status take_over(struct weir_leased *self,
     int64_t position = -1;
     part->is_over = false;
     weir_status status = self->settings.ops->adopt(self, part, token, &position, err);
+    if (status == WEIR_AGAIN) {
+        return WEIR_OK;
+    }
     if (status == WEIR_FENCED) {
         weir_leases_let_go(self->leases, (uint32_t)part->index, true);
         weir_err_clear(err);
@@ -115,11 +134,11 @@ part_poll(struct weir_leased *self, struct weir_leased_part *part, struct weir_e
     uint32_t index = (uint32_t)part->index;
     enum weir_lease_state state = weir_leases_state(self->leases, index, &token);
     bool ours = part->part != NULL;
-    if (ours && (part->is_over || state == WEIR_LEASE_LOST || state == WEIR_LEASE_FREE)) {
-        WEIR_LOG_WARN(self->settings.ctx->log, "lease lost", WEIR_F("partition", part->topic));
-        give_back(self, part, true);
-    } else if (ours && state == WEIR_LEASE_LEAVING) {
-        give_back(self, part, false);
+    if (ours && (part->is_leaving || is_lost(self, part) || state == WEIR_LEASE_LEAVING)) {
+        if (!part->is_leaving && is_lost(self, part)) {
+            WEIR_LOG_WARN(self->settings.ctx->log, "lease lost", WEIR_F("partition", part->topic));
+        }
+        (void)give_back(self, part);
     } else if (ours) {
         return self->settings.ops->serve(self, part, err);
     } else if (state == WEIR_LEASE_HELD) {
@@ -173,12 +192,11 @@ void weir_leased_stop(void *instance)
     for (uint32_t i = 0; i < self->settings.part_count; i++) {
         struct weir_leased_part *part = weir_leased_part(self, i);
         if (part->part != NULL) {
-            bool lost =
-                part->is_over || weir_leases_state(self->leases, i, NULL) == WEIR_LEASE_LOST;
-            give_back(self, part, lost);
+            while (!give_back(self, part)) {
+            }
         } else {
             weir_leases_let_go(self->leases, i, false);
         }
     }
-    weir_keeper_stop(&self->keeper);
+    weir_keeper_stop(&self->keeper, weir_ctx_must_hurry(self->settings.ctx) ? HURRY_MS : LEAVE_MS);
 }

@@ -22,7 +22,8 @@ struct weir_leased_part {
     int32_t index;
     const char *topic;           /* what users know it by; outlives the part */
     struct weir_partition *part; /* NULL: not this process's */
-    bool is_over; /* a commit found out that the tenure is over, or cannot tell what stands */
+    bool is_over;    /* a commit found out that the tenure is over, or cannot tell what stands */
+    bool is_leaving; /* given back as soon as the engine lets it go */
 };
 
 /* What is the system's own. self: the source's struct. */
@@ -30,8 +31,9 @@ struct weir_leased_ops {
     /* Before the start: the sinks (their instances) whose outputs are part of its commits. NULL:
      * any will do. */
     weir_status (*join)(void *self, void *const *sinks, size_t count, struct weir_err *err);
-    /* Makes what stands this tenure's, and says where it is; -1 never. WEIR_FENCED: a later tenure
-     * has begun. */
+    /* Makes what stands this tenure's, and says where it is; -1 never. WEIR_AGAIN: under way, to be
+     * asked again with the same token, or with another when the lease was lost meanwhile; wakes
+     * control. WEIR_FENCED: a later tenure has begun. */
     weir_status (*adopt)(void *self,
                          struct weir_leased_part *part,
                          uint64_t token,
@@ -49,14 +51,15 @@ struct weir_leased_ops {
     /* Often, while it is this process's. */
     weir_status (*serve)(void *self, struct weir_leased_part *part, struct weir_err *err);
     /* Commits `closing` of those partitions that moved, or have something in the open epoch; stands
-     * (may be NULL): which do, when not all do. Fails otherwise. */
+     * (may be NULL): which do, when not all do. WEIR_AGAIN: under way, to be asked again with the
+     * same ones, or with others when that epoch was aborted; wakes control. Fails otherwise. */
     weir_status (*commit)(void *self,
                           struct weir_partition *const *items,
                           size_t count,
                           bool *stands,
                           int64_t timeout_ms,
                           struct weir_err *err);
-    /* Forgets what the open epoch would commit with the part's position. */
+    /* Forgets what the open epoch would commit with the part's position. It may be nobody's. */
     void (*forget)(void *self, struct weir_leased_part *part);
 
     /* The state of a task lies beside its position: see weir_state_log_ops. */

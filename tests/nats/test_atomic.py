@@ -10,6 +10,7 @@ drops no repeats, and what is random in them differs in each replay."""
 import itertools
 import json
 import pathlib
+import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
@@ -53,6 +54,25 @@ def weir_killed(context):
 @case
 def server_killed(context):
     survives_kills_of_the_server(Flow(context), steps=RANDOM)
+
+
+@case
+def ended_while_a_batch_is_not_answered(context):
+    """The server stands still with a batch of which nobody knows, and the process has to end."""
+    flow = Flow(context)
+    flow.add(4000)
+    weir = flow.weir(steps=[{"map": "(reduce range(500) as $i (.n; . + $i)) as $sum | {p, n, $sum, t: now}"}],
+                     shutdown_timeout="1s")
+    for number in range(scale(3, 20)):
+        flow.wait_out(flow.total() * number // scale(4, 21) + 1)
+        flow.server.pause()
+        weir.signal(signal.SIGTERM)
+        assert weir.wait_exit(30) in (0, 1), weir.tail()
+        flow.server.resume()
+        weir.start()
+    flow.wait_out(flow.total())
+    weir.term()
+    flow.check()
 
 
 @case

@@ -16,7 +16,6 @@
 #include "nats_acker.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -136,13 +135,8 @@ static void acker_work(struct nats_acker *self)
 static void *acker_main(void *argument)
 {
     struct nats_acker *self = argument;
-    struct pollfd wait[] = {{.fd = self->thread.stop_fd, .events = POLLIN},
-                            {.fd = self->wake_fd, .events = POLLIN}};
-    while (wait[0].revents == 0) {
-        if (poll(wait, 2, -1) > 0 && wait[1].revents != 0) {
-            weir_wake_take(self->wake_fd);
-            acker_work(self);
-        }
+    while (!weir_thread_wait(&self->thread, self->wake_fd, -1)) {
+        acker_work(self);
     }
     return NULL;
 }

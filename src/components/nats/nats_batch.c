@@ -59,17 +59,34 @@ bool nats_target_keeps(const struct nats_target *target, struct weir_slice subje
     return false;
 }
 
+void nats_target_init(struct nats_target *target)
+{
+    *target = (struct nats_target){0};
+    pthread_mutex_init(&target->lock, NULL);
+    weir_arena_init(&target->arena, 0);
+}
+
+void nats_target_done(struct nats_target *target)
+{
+    weir_arena_done(&target->arena);
+    pthread_mutex_destroy(&target->lock);
+}
+
 static void target_read_subjects(struct nats_target *target, struct weir_value config)
 {
     struct weir_value list = weir_value_get(config, WEIR_SLICE("subjects"));
     size_t count = weir_value_count(list);
-    const char **items = weir_arena_calloc(&target->arena, count + 1, sizeof(*items));
-    WEIR_ASSERT(items != NULL);
-    for (size_t i = 0; i < count; i++) {
-        struct weir_slice text = weir_value_text(weir_value_at(list, i));
-        items[i] = weir_arena_copy(&target->arena, text).data;
+    pthread_mutex_lock(&target->lock);
+    if (target->kept.count == 0) {
+        const char **items = weir_arena_calloc(&target->arena, count + 1, sizeof(*items));
+        WEIR_ASSERT(items != NULL);
+        for (size_t i = 0; i < count; i++) {
+            struct weir_slice text = weir_value_text(weir_value_at(list, i));
+            items[i] = weir_arena_copy(&target->arena, text).data;
+        }
+        target->kept = (struct weir_strs){items, count};
     }
-    target->kept = (struct weir_strs){items, count};
+    pthread_mutex_unlock(&target->lock);
 }
 
 /* What would delete the log, or make it unreadable. NULL: nothing. */
@@ -116,9 +133,7 @@ weir_status nats_target_ensure(struct nats_target *target,
     if (status == WEIR_OK) {
         struct weir_value config = weir_value_get(info, WEIR_SLICE("config"));
         const char *flaw = target_flaw(config);
-        if (target->kept.count == 0) {
-            target_read_subjects(target, config);
-        }
+        target_read_subjects(target, config);
         int64_t limit = natsConnection_GetMaxPayload(client->connection);
         int64_t own = nats_api_int(config, "max_msg_size", -1);
         limit = own > 0 && own < limit ? own : limit;

@@ -8,6 +8,9 @@
 #ifndef WEIR_NATS_BATCH_H
 #define WEIR_NATS_BATCH_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "nats_api.h"
 
 enum { NATS_BATCH_MAX = 1000 }; /* messages that a server takes, unless it is told otherwise */
@@ -19,14 +22,17 @@ enum { NATS_BATCH_OUTPUTS = 400 };
  * it found, before any lane writes. */
 struct nats_target {
     struct nats_stream_spec spec;
-    struct weir_strs kept; /* subjects of the stream as it is */
+    pthread_mutex_t lock;  /* sources have threads: the first one that comes reads `kept` */
+    struct weir_strs kept; /* subjects of the stream as it is; then unchanged */
     struct weir_arena arena;
-    size_t payload_max; /* of a message, by the server */
-    struct nats_target *next; /* of another sink; the same stream */
+    _Atomic size_t payload_max; /* of a message, by the server */
+    struct nats_target *next;   /* of another sink; the same stream */
 };
 
+void nats_target_init(struct nats_target *target);
+void nats_target_done(struct nats_target *target);
 /* The stream is there, or is made, keeps `subject` (and everything below it) too, and can be
- * committed to. *ret_client's server is the one that was asked. control. */
+ * committed to. The client's server is the one that is asked. A source's thread. */
 WEIR_MUST_USE weir_status nats_target_ensure(struct nats_target *target,
                                              struct nats_client *client,
                                              const char *subject,

@@ -170,16 +170,6 @@ static void call_flush(struct nats_call *self,
     weir_strbuf_clear(spare);
 }
 
-/* True: the step is to end. */
-static bool call_wait(const struct nats_call *self)
-{
-    struct pollfd waits[] = {{.fd = self->thread.stop_fd, .events = POLLIN},
-                             {.fd = self->wake_fd, .events = POLLIN}};
-    (void)!poll(waits, 2, LOOK_MS);
-    weir_wake_take(self->wake_fd);
-    return waits[0].revents != 0;
-}
-
 /* Until the connection is gone or the step ends. */
 static weir_status call_serve(struct nats_call *self,
                               struct nats_client *client,
@@ -187,7 +177,7 @@ static weir_status call_serve(struct nats_call *self,
                               struct weir_err *err)
 {
     weir_status status = WEIR_OK;
-    while (status == WEIR_OK && !call_wait(self)) {
+    while (status == WEIR_OK && !weir_thread_wait(&self->thread, self->wake_fd, LOOK_MS)) {
         call_flush(self, client, spare, NULL);
         status = nats_client_denied(client, err);
         if (status == WEIR_OK && natsConnection_IsClosed(client->connection)) {

@@ -360,3 +360,55 @@ void nats_client_free(struct nats_client *client)
     pthread_mutex_destroy(&client->lock);
     weir_free(client);
 }
+
+/* --- lines -------------------------------------------------------------------------------------*/
+
+void nats_line_init(struct nats_line *line)
+{
+    *line = (struct nats_line){0};
+    pthread_mutex_init(&line->lock, NULL);
+}
+
+void nats_line_set(struct nats_line *line, struct nats_client *client)
+{
+    pthread_mutex_lock(&line->lock);
+    struct nats_client *before = line->client;
+    line->client = client;
+    if (line->is_cut && client != NULL) {
+        nats_client_close(client);
+    }
+    pthread_mutex_unlock(&line->lock);
+    nats_client_free(before);
+}
+
+weir_status nats_line_open(struct nats_line *line,
+                           const struct nats_address *address,
+                           const char *name,
+                           struct weir_err *err)
+{
+    pthread_mutex_lock(&line->lock);
+    bool is_cut = line->is_cut;
+    pthread_mutex_unlock(&line->lock);
+    if (is_cut) {
+        return weir_fail(err, WEIR_UNAVAILABLE, "the process ends");
+    }
+    struct nats_client *client = nats_client_open(address, name, err);
+    nats_line_set(line, client);
+    return client == NULL ? err->status : WEIR_OK;
+}
+
+void nats_line_cut(struct nats_line *line)
+{
+    pthread_mutex_lock(&line->lock);
+    line->is_cut = true;
+    if (line->client != NULL) {
+        nats_client_close(line->client);
+    }
+    pthread_mutex_unlock(&line->lock);
+}
+
+void nats_line_done(struct nats_line *line)
+{
+    nats_client_free(line->client);
+    pthread_mutex_destroy(&line->lock);
+}

@@ -78,6 +78,27 @@ void nats_client_free(struct nats_client *client);
 /* A subscription of its connection is freed with the client, and not before: the library's thread
  * may be at a message of it until the connection is closed (nats.c issue 637, before 3.5). */
 void nats_client_keep(struct nats_client *client, natsSubscription *subscription);
+
+/* The connection of a thread that waits for answers, which somebody else can put an end to. */
+struct nats_line {
+    pthread_mutex_t lock; /* guards what follows; the thread alone changes `client` */
+    struct nats_client *client;
+    bool is_cut;
+};
+
+void nats_line_init(struct nats_line *line);
+/* The connection from now on, or NULL; the one before is closed and freed. The thread. */
+void nats_line_set(struct nats_line *line, struct nats_client *client);
+/* Sets a new connection. A line that was cut is not tried. The thread. */
+WEIR_MUST_USE weir_status nats_line_open(struct nats_line *line,
+                                         const struct nats_address *address,
+                                         const char *name,
+                                         struct weir_err *err);
+/* What is waited for on the line fails at once, now and whenever it is set anew. Any thread. */
+void nats_line_cut(struct nats_line *line);
+/* Accepts a zeroed one. */
+void nats_line_done(struct nats_line *line);
+
 /* The server refused a subject since the connection was made: WEIR_DENIED, else WEIR_OK. */
 weir_status nats_client_denied(struct nats_client *client, struct weir_err *err);
 /* Fills err from a status of the library. */

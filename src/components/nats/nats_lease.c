@@ -37,17 +37,17 @@ struct nats_tenure {
 void nats_lease_medium_init(struct nats_lease_medium *medium)
 {
     medium->tenures = weir_calloc(medium->count, sizeof(*medium->tenures));
+    nats_line_init(&medium->line);
 }
 
 static void medium_disconnect(struct nats_lease_medium *self)
 {
-    nats_client_free(self->client);
-    self->client = NULL;
+    nats_line_set(&self->line, NULL);
 }
 
 void nats_lease_medium_done(struct nats_lease_medium *medium)
 {
-    medium_disconnect(medium);
+    nats_line_done(&medium->line);
     weir_free(medium->members);
     weir_free(medium->tenures);
 }
@@ -103,7 +103,7 @@ static weir_status medium_load(struct nats_lease_medium *self, struct weir_err *
     struct weir_strbuf text;
     weir_strbuf_init(&text, TEXT_MAX);
     weir_status status =
-        nats_api_last(self->client, self->bucket, self->key, &self->revision, &text, err);
+        nats_api_last(self->line.client, self->bucket, self->key, &self->revision, &text, err);
     int64_t now_ns = weir_clock_monotonic_ns(self->clock);
     if (status == WEIR_OK) {
         const char *line = text.size > 0 ? text.data : "";
@@ -148,7 +148,7 @@ static weir_status medium_store(struct nats_lease_medium *self, struct weir_err 
         }
     }
     WEIR_ASSERT(!text.failed);
-    weir_status status = nats_api_publish(self->client, self->key, weir_strbuf_view(&text),
+    weir_status status = nats_api_publish(self->line.client, self->key, weir_strbuf_view(&text),
                                           self->revision, &self->revision, err);
     weir_strbuf_done(&text);
     if (status == WEIR_FENCED) {
@@ -179,7 +179,7 @@ static bool has_bucket(struct nats_lease_medium *medium, struct weir_err *err)
     struct weir_value info;
     const struct nats_stream_spec spec = {.name = medium->bucket, .manage = NATS_MANAGE_BIND};
     weir_arena_init(&arena, 0);
-    weir_status status = nats_stream_ensure(medium->client, &spec, &arena, &info, err);
+    weir_status status = nats_stream_ensure(medium->line.client, &spec, &arena, &info, err);
     weir_arena_done(&arena);
     if (status == WEIR_CONFIG) { /* no such stream */
         weir_err_clear(err);
@@ -187,8 +187,7 @@ static bool has_bucket(struct nats_lease_medium *medium, struct weir_err *err)
     return status == WEIR_OK;
 }
 
-weir_status
-nats_lease_look(struct nats_lease_medium *medium, bool *ret_held, struct weir_err *err)
+weir_status nats_lease_look(struct nats_lease_medium *medium, bool *ret_held, struct weir_err *err)
 {
     const struct weir_clock *clock = weir_clock_system();
     int64_t deadline_ns = weir_clock_monotonic_ns(clock) + medium->ttl_ms * WEIR_NS_PER_MS;
@@ -200,7 +199,8 @@ nats_lease_look(struct nats_lease_medium *medium, bool *ret_held, struct weir_er
     *ret_held = false;
     while (may_be_held && status == WEIR_OK && !*ret_held) {
         weir_strbuf_clear(&text);
-        status = nats_api_last(medium->client, medium->bucket, medium->key, &revision, &text, err);
+        status =
+            nats_api_last(medium->line.client, medium->bucket, medium->key, &revision, &text, err);
         first = first == 0 ? revision : first;
         *ret_held = status == WEIR_OK && revision != first;
         may_be_held = status == WEIR_OK && has_leases(text.data) &&
@@ -217,12 +217,12 @@ nats_lease_look(struct nats_lease_medium *medium, bool *ret_held, struct weir_er
 
 static weir_status medium_connect(struct nats_lease_medium *self, struct weir_err *err)
 {
-    if (self->client != NULL) {
+    if (self->line.client != NULL) {
         return WEIR_OK;
     }
-    self->client = nats_client_open(self->address, "weir leases", err);
-    if (self->client == NULL) {
-        return err->status;
+    weir_status status = nats_line_open(&self->line, self->address, "weir leases", err);
+    if (status != WEIR_OK) {
+        return status;
     }
     struct weir_arena arena;
     struct weir_value info;
@@ -233,7 +233,7 @@ static weir_status medium_connect(struct nats_lease_medium *self, struct weir_er
                                           .is_direct = true,
                                           .history = 1};
     weir_arena_init(&arena, 0);
-    weir_status status = nats_stream_ensure(self->client, &spec, &arena, &info, err);
+    status = nats_stream_ensure(self->line.client, &spec, &arena, &info, err);
     weir_arena_done(&arena);
     return status;
 }
@@ -388,12 +388,18 @@ static weir_status medium_leave(void *instance, struct weir_err *err)
     return medium_change(instance, &change, err);
 }
 
+static void medium_cut(void *instance)
+{
+    nats_line_cut(&((struct nats_lease_medium *)instance)->line);
+}
+
 const struct weir_lease_medium nats_lease_medium = {
     .beat = medium_beat,
     .take = medium_take,
     .renew = medium_renew,
     .release = medium_release,
     .leave = medium_leave,
+    .cut = medium_cut,
 };
 
 /* --- a singleton's -----------------------------------------------------------------------------*/

@@ -20,7 +20,7 @@ struct nats_lease_medium {
     uint32_t count;
 
     /* The medium's own. */
-    struct nats_client *client;
+    struct nats_line line;
     uint64_t revision;
     struct nats_member *members;
     size_t member_count;

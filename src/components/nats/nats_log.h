@@ -9,7 +9,8 @@
  *     c NONCE TOKEN EPOCH POSITION    what stands: the frames before it, and this position
  *     a NONCE TOKEN POSITION STREAM   the task's log is in that stream, from this position on
  *
- * Frames without their `c` are of a commit that never was. control, one thread at a time.
+ * Frames without their `c` are of a commit that never was. One thread at a time: control, or the
+ * desk of its source (nats_positioned.c).
  */
 #ifndef WEIR_NATS_LOG_H
 #define WEIR_NATS_LOG_H

@@ -8,6 +8,11 @@
  * A reader (nats_reader.h), a thread per partition that this process has, reads ahead; a message
  * stays in its window until it is committed, an abort reads it from there.
  *
+ * Whatever waits for an answer of the server is an errand of the desk (base/desk.h): taking a
+ * partition over, committing, cutting. Control asks what became of it. A log is the desk's while an
+ * errand has to do with it; then the errand's results are control's. Only when state is restored
+ * does control itself use the desk's connection, while the desk is idle.
+ *
  * A position is the sequence of the next message to read.
  */
 #include <signal.h>
@@ -15,6 +20,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
+#include "base/desk.h"
 #include "base/wake.h"
 #include "nats_lease.h"
 #include "nats_positioned.h"
@@ -25,7 +32,47 @@
 #include "source/leased.h"
 
 enum { CUT_COMMITS = 1000, FIND_TIMEOUT_MS = 5000 };
+enum { DESK_MS = 200, LOOK_MS = 50 };
 enum { BATCH_RECORDS = 800, SHRINK = 8 }; /* leaves room for the frames of the state */
+
+struct nats_positioned;
+
+/* A partition is being taken over by the tenure of that token. */
+struct adoption {
+    struct weir_errand errand; /* first */
+    struct nats_positioned *source;
+    struct nats_part *part;
+    uint64_t token;
+    weir_status status;
+    struct weir_err err;
+};
+
+/* What is before that place of the partition's log is not needed any more. */
+struct cut {
+    struct weir_errand errand; /* first */
+    struct nats_positioned *source;
+    struct nats_part *part;
+    uint64_t place;
+};
+
+/* Of a commit, what is one partition's. */
+struct share {
+    struct nats_part *part;
+    int64_t closing;
+    size_t messages, timed; /* what went with it */
+    bool has_left;          /* control: whoever has the partition now is another tenure */
+    weir_status status;
+    struct weir_err err;
+};
+
+struct commit {
+    struct weir_errand errand; /* first */
+    struct nats_positioned *source;
+    struct share *shares; /* as many as there are partitions */
+    size_t count;
+    bool is_asked; /* it was given, and control has not looked at what became of it */
+    bool is_void;  /* nobody asks any more: its epoch was aborted, or a partition has left */
+};
 
 struct nats_part {
     struct weir_leased_part base;   /* first */
@@ -38,10 +85,13 @@ struct nats_part {
     pthread_mutex_t lock; /* guards what follows against lanes that look while control changes it */
     bool is_read;
     unsigned lane;
-    struct nats_reader reader; /* valid while is_read */
+    struct nats_reader *reader; /* NULL unless it is this process's */
     /* With a target: as many records may be delivered and not committed as fit into one batch. */
     int64_t committed, records_max;
     int64_t next; /* lane, or paused: number in the window of what is delivered next */
+
+    struct adoption adoption;
+    struct cut cut;
 };
 
 struct nats_positioned {
@@ -54,7 +104,10 @@ struct nats_positioned {
     bool is_checked; /* the streams are there, and keep what positions need */
     char name[NATS_NAME_MAX + 1], stream[NATS_NAME_MAX + 8];
     struct nats_lease_medium medium;
-    struct nats_client *client; /* control */
+    struct weir_desk desk;
+    struct nats_line line; /* the desk's; control's while the desk is idle */
+    struct commit commit;
+    struct nats_reader *leaving; /* readers whose partitions are gone, and whose threads are not */
     struct nats_target
         *target; /* of the sinks whose outputs are part of the commits; may be NULL */
 };
@@ -62,6 +115,9 @@ struct nats_positioned {
 /* --- opening; control --------------------------------------------------------------------------*/
 
 static const struct weir_leased_ops leased_ops;
+static void run_adoption(struct weir_errand *errand);
+static void run_cut(struct weir_errand *errand);
+static void run_commit(struct weir_errand *errand);
 
 static void part_init(struct nats_positioned *self, struct nats_part *part, int32_t index)
 {
@@ -73,6 +129,9 @@ static void part_init(struct nats_positioned *self, struct nats_part *part, int3
     part->filter = part->subject;
     nats_log_name(&part->log, self->name, config->stream, index, self->stream);
     nats_log_name(&part->home, self->name, config->stream, index, self->stream);
+    part->adoption =
+        (struct adoption){.errand = {.run = run_adoption}, .source = self, .part = part};
+    part->cut = (struct cut){.errand = {.run = run_cut}, .source = self, .part = part};
 }
 
 static weir_status
@@ -88,6 +147,9 @@ positioned_open(void *instance, const void *config_of, struct weir_ctx *ctx, str
     for (uint32_t i = 0; i < self->part_count; i++) {
         part_init(self, &self->parts[i], (int32_t)i);
     }
+    self->commit = (struct commit){.errand = {.run = run_commit}, .source = self};
+    self->commit.shares = weir_calloc(self->part_count, sizeof(*self->commit.shares));
+    nats_line_init(&self->line);
     weir_ctx_random(ctx, &self->nonce, sizeof(self->nonce));
     int64_t ttl_ms = config->lease > 0 ? config->lease : WEIR_LEASED_TTL_MS;
     self->medium = (struct nats_lease_medium){.address = &config->address,
@@ -109,9 +171,21 @@ positioned_open(void *instance, const void *config_of, struct weir_ctx *ctx, str
     return weir_leased_init(&self->leased, &settings, err);
 }
 
+/* What a server does not answer in a moment is given up: what became of it the next start finds
+ * out. */
+static void desk_end(struct nats_positioned *self)
+{
+    if (!weir_desk_stop(&self->desk, DESK_MS)) {
+        nats_line_cut(&self->line);
+        while (!weir_desk_stop(&self->desk, DESK_MS)) {
+        }
+    }
+}
+
 static void positioned_close(void *instance)
 {
     struct nats_positioned *self = instance;
+    desk_end(self);
     for (uint32_t i = 0; i < self->part_count; i++) {
         nats_log_forget(&self->parts[i].log);
         nats_batch_done(&self->parts[i].log.outputs);
@@ -119,34 +193,35 @@ static void positioned_close(void *instance)
     }
     weir_leased_done(&self->leased);
     nats_lease_medium_done(&self->medium);
-    nats_client_free(self->client);
+    nats_line_done(&self->line);
+    weir_free(self->commit.shares);
     weir_free(self->parts);
 }
 
-/* A connection for questions and commits; NULL and err on failure. */
+/* A connection for questions and commits; NULL and err on failure. Desk, or control while that is
+ * idle. */
 static struct nats_client *positioned_client(struct nats_positioned *self, struct weir_err *err)
 {
-    if (self->client != NULL && natsConnection_IsClosed(self->client->connection)) {
-        nats_client_free(self->client);
-        self->client = NULL;
+    struct nats_line *line = &self->line;
+    if (line->client != NULL && natsConnection_IsClosed(line->client->connection)) {
+        nats_line_set(line, NULL);
     }
-    if (self->client == NULL) {
+    if (line->client == NULL) {
         sigset_t all, before; /* the library starts threads */
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        self->client = nats_client_open(&self->config->address, "weir positions", err);
+        (void)!nats_line_open(line, &self->config->address, "weir positions", err);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         char subject[NATS_SUBJECT_MAX];
         snprintf(subject, sizeof(subject), "weir.%s.task", self->name);
         struct nats_target *target = self->target;
-        for (; target != NULL && self->client != NULL; target = target->next) {
-            if (nats_target_ensure(target, self->client, subject, err) != WEIR_OK) {
-                nats_client_free(self->client);
-                self->client = NULL;
+        for (; target != NULL && line->client != NULL; target = target->next) {
+            if (nats_target_ensure(target, line->client, subject, err) != WEIR_OK) {
+                nats_line_set(line, NULL);
             }
         }
     }
-    return self->client;
+    return line->client;
 }
 
 /* The stream that is read keeps what was read; and weir's own is there. */
@@ -197,7 +272,46 @@ static weir_status positioned_start(void *instance, struct weir_err *err)
         weir_err_clear(err);
         status = WEIR_OK;
     }
+    if (status == WEIR_OK) {
+        status = weir_desk_start(&self->desk, weir_control_wake_fd(self->ctx), err);
+    }
     return status == WEIR_OK ? weir_leased_start(instance, err) : status;
+}
+
+/* Readers that have come to their end. */
+static void leaving_free(struct nats_positioned *self)
+{
+    struct nats_reader **at = &self->leaving;
+    while (*at != NULL) {
+        struct nats_reader *reader = *at;
+        if (nats_reader_has_left(reader, 0)) {
+            *at = reader->next_leaving;
+            nats_reader_done(reader);
+            weir_free(reader);
+        } else {
+            at = &reader->next_leaving;
+        }
+    }
+}
+
+static weir_status positioned_poll(void *instance, struct weir_err *err)
+{
+    leaving_free(instance);
+    return weir_leased_poll(instance, err);
+}
+
+static void positioned_stop(void *instance)
+{
+    struct nats_positioned *self = instance;
+    if (weir_ctx_must_hurry(self->ctx)) { /* from now on nothing connects any more */
+        nats_line_cut(&self->line);
+    }
+    weir_leased_stop(self);
+    desk_end(self);
+    while (self->leaving != NULL) {
+        (void)nats_reader_has_left(self->leaving, LOOK_MS);
+        leaving_free(self);
+    }
 }
 
 /* --- where reading begins; control -------------------------------------------------------------*/
@@ -274,6 +388,35 @@ static weir_status find_start(struct nats_positioned *self,
 
 /* --- ownership; control ------------------------------------------------------------------------*/
 
+static void run_adoption(struct weir_errand *errand)
+{
+    struct adoption *adoption = (struct adoption *)errand;
+    struct nats_positioned *self = adoption->source;
+    struct nats_part *part = adoption->part;
+    struct nats_log *log = &part->log;
+    struct weir_err *err = &adoption->err;
+    int64_t before = -1;  /* where it stood in weir's own stream */
+    nats_log_forget(log); /* an earlier tenure's */
+    weir_status status = check_streams(self, err);
+    struct nats_client *client = status == WEIR_OK ? positioned_client(self, err) : NULL;
+    status = status == WEIR_OK && client == NULL ? err->status : status;
+    if (status == WEIR_OK && self->target != NULL) {
+        log->nonce = self->nonce;
+        log->token = adoption->token;
+        status = nats_log_hand_over(&part->home, client, log, self->ctx->keeps_state, &before, err);
+    }
+    status =
+        status == WEIR_OK ? nats_log_adopt(log, client, self->nonce, adoption->token, err) : status;
+    if (status == WEIR_OK && log->position < 0 && before >= 0) {
+        status = nats_log_commit(log, client, before, err);
+    } else if (status == WEIR_OK && log->position < 0) {
+        /* Made durable at once: what `latest` or a time means must not change with a restart. */
+        status = find_start(self, client, &log->position, err);
+        status = status == WEIR_OK ? nats_log_commit(log, client, log->position, err) : status;
+    }
+    adoption->status = status;
+}
+
 static weir_status part_adopt(void *instance,
                               struct weir_leased_part *base,
                               uint64_t token,
@@ -282,26 +425,23 @@ static weir_status part_adopt(void *instance,
 {
     struct nats_positioned *self = instance;
     struct nats_part *part = (struct nats_part *)base;
-    struct nats_log *log = &part->log;
-    int64_t before = -1; /* where it stood in weir's own stream */
-    weir_status status = check_streams(self, err);
-    struct nats_client *client = status == WEIR_OK ? positioned_client(self, err) : NULL;
-    status = status == WEIR_OK && client == NULL ? err->status : status;
-    if (status == WEIR_OK && self->target != NULL) {
-        log->nonce = self->nonce;
-        log->token = token;
-        status = nats_log_hand_over(&part->home, client, log, self->ctx->keeps_state, &before, err);
+    struct adoption *adoption = &part->adoption;
+    int state = atomic_load_explicit(&adoption->errand.state, memory_order_acquire);
+    if (state == WEIR_ERRAND_DONE && adoption->token == token) {
+        if (!weir_desk_is_idle(&self->desk)) {
+            return WEIR_AGAIN; /* its state is restored over the same connection */
+        }
+        adoption->errand.state = WEIR_ERRAND_NONE;
+        *ret_position = part->log.position;
+        *err = adoption->err;
+        return adoption->status;
     }
-    status = status == WEIR_OK ? nats_log_adopt(log, client, self->nonce, token, err) : status;
-    if (status == WEIR_OK && log->position < 0 && before >= 0) {
-        status = nats_log_commit(log, client, before, err);
-    } else if (status == WEIR_OK && log->position < 0) {
-        /* Made durable at once: what `latest` or a time means must not change with a restart. */
-        status = find_start(self, client, &log->position, err);
-        status = status == WEIR_OK ? nats_log_commit(log, client, log->position, err) : status;
+    if (state != WEIR_ERRAND_GIVEN && weir_desk_is_idle(&self->desk)) {
+        adoption->token = token;
+        adoption->err = (struct weir_err){0};
+        weir_desk_give(&self->desk, &adoption->errand);
     }
-    *ret_position = log->position;
-    return status;
+    return WEIR_AGAIN;
 }
 
 static weir_status
@@ -310,7 +450,9 @@ part_begin(void *instance, struct weir_leased_part *base, int64_t position, stru
     struct nats_positioned *self = instance;
     struct nats_part *part = (struct nats_part *)base;
     const struct nats_source_config *config = self->config;
-    part->reader = (struct nats_reader){
+    WEIR_ASSERT(part->reader == NULL);
+    struct nats_reader *reader = weir_calloc(1, sizeof(*reader));
+    *reader = (struct nats_reader){
         .ctx = self->ctx,
         .address = &config->address,
         .stream = {.name = config->stream, .manage = NATS_MANAGE_BIND},
@@ -324,14 +466,15 @@ part_begin(void *instance, struct weir_leased_part *base, int64_t position, stru
         .behind = -1,
         .next = (uint64_t)position,
     };
-    nats_reader_init(&part->reader);
+    nats_reader_init(reader);
     pthread_mutex_lock(&part->lock);
+    part->reader = reader;
     part->next = part->committed = 0;
     part->records_max = self->target == NULL ? INT64_MAX : BATCH_RECORDS;
     part->lane = base->part->lane;
     part->is_read = true;
     pthread_mutex_unlock(&part->lock);
-    return nats_reader_start(&part->reader, err);
+    return nats_reader_start(reader, err);
 }
 
 static void part_pause(void *instance, struct weir_leased_part *base)
@@ -341,32 +484,47 @@ static void part_pause(void *instance, struct weir_leased_part *base)
     pthread_mutex_lock(&part->lock);
     part->is_read = false;
     pthread_mutex_unlock(&part->lock);
-    if (part->reader.thread.is_running) {
-        nats_reader_drain(&part->reader);
+    if (part->reader != NULL) {
+        nats_reader_drain(part->reader);
     }
 }
 
+/* A log that is being adopted or committed is the desk's, and an adoption forgets it anyway. */
 static void part_forget(void *instance, struct weir_leased_part *base)
 {
-    (void)instance;
-    nats_log_forget(&((struct nats_part *)base)->log);
+    const struct nats_positioned *self = instance;
+    if (base->part != NULL && !self->commit.is_asked) {
+        nats_log_forget(&((struct nats_part *)base)->log);
+    }
 }
 
+/* What its log has of the open epoch is forgotten when it is adopted again: it may be the desk's
+ * still. */
 static void part_end(void *instance, struct weir_leased_part *base)
 {
+    struct nats_positioned *self = instance;
     struct nats_part *part = (struct nats_part *)base;
-    if (part->reader.ctx != NULL) {
-        nats_reader_stop(&part->reader);
-        nats_reader_done(&part->reader);
-        part->reader = (struct nats_reader){0};
+    struct commit *commit = &self->commit;
+    commit->is_void = commit->is_asked;
+    for (size_t i = 0; i < commit->count; i++) {
+        struct share *share = &commit->shares[i];
+        share->has_left = share->has_left || share->part == part;
     }
-    part_forget(instance, base);
+    if (part->reader != NULL) {
+        nats_reader_leave(part->reader);
+        part->reader->next_leaving = self->leaving;
+        self->leaving = part->reader;
+        part->reader = NULL;
+    }
 }
 
 static weir_status part_serve(void *instance, struct weir_leased_part *base, struct weir_err *err)
 {
     (void)instance;
-    struct nats_reader *reader = &((struct nats_part *)base)->reader;
+    struct nats_reader *reader = ((struct nats_part *)base)->reader;
+    if (reader == NULL) { /* its state is not of its position, and this is the end */
+        return WEIR_OK;
+    }
     int64_t behind = atomic_load_explicit(&reader->behind, memory_order_relaxed);
     atomic_store_explicit(&base->part->end, behind, memory_order_relaxed);
     return nats_reader_failed(reader, err);
@@ -389,7 +547,7 @@ static weir_status positioned_read(
             int64_t open = is_ours ? part->next - part->committed : 0;
             int64_t room = is_ours ? part->records_max - open : 0;
             struct nats_chunk *chunk =
-                room > 0 ? nats_window_at(&part->reader.window, part->next) : NULL;
+                room > 0 ? nats_window_at(&part->reader->window, part->next) : NULL;
             pthread_mutex_unlock(&part->lock);
             if (open > 0 && room <= open) {
                 weir_ctx_close_epoch(self->ctx);
@@ -414,24 +572,16 @@ static weir_status positioned_seek(void *instance,
                                    size_t count,
                                    struct weir_err *err)
 {
-    (void)instance;
     (void)err;
+    struct nats_positioned *self = instance;
+    self->commit.is_void = self->commit.is_asked;
     for (size_t i = 0; i < count; i++) {
         struct nats_part *part = items[i]->source_data;
-        part->next = nats_window_find(&part->reader.window, (uint64_t)items[i]->read);
+        if (part->reader != NULL) { /* else its state is not of its position, and this is the end */
+            part->next = nats_window_find(&part->reader->window, (uint64_t)items[i]->read);
+        }
     }
     return WEIR_OK;
-}
-
-/* Without state nothing is cut by snapshots. */
-static void
-part_tidy(struct nats_positioned *self, struct nats_part *part, struct nats_client *client)
-{
-    struct weir_err err = {0};
-    if (!self->ctx->keeps_state && part->log.commits >= CUT_COMMITS &&
-        nats_log_cut(&part->log, client, part->log.last, &err) != WEIR_OK) {
-        WEIR_LOG_WARN(self->ctx->log, "cannot cut the log of positions", WEIR_F_ERR(&err));
-    }
 }
 
 /* As many records as would come with as many messages as fit, were they all like these. */
@@ -445,16 +595,14 @@ static void part_measure(struct nats_part *part, int64_t records, size_t message
 
 /* Too many messages for one batch: nothing was sent, and less will be tried; with a single record
  * it is that record's failure. What time has made is no record's: alone too much, it never fits. */
-static weir_status part_shrink(struct nats_part *part,
-                               int64_t records,
-                               size_t messages,
-                               size_t timed,
-                               struct weir_err *err)
+static weir_status part_shrink(
+    struct nats_part *part, int64_t records, size_t messages, size_t timed, struct weir_err *err)
 {
     if (timed >= NATS_BATCH_MAX || records == 0) {
-        weir_err_hint(err, "They come of time passing, not of a record (`emit: {every: …}` shows all "
-                           "keys of a partition at once). More `partitions` have fewer keys each, `emit: "
-                           "{count: …}` shows them one by one, and without `atomic` they can be written.");
+        weir_err_hint(
+            err, "They come of time passing, not of a record (`emit: {every: …}` shows all "
+                 "keys of a partition at once). More `partitions` have fewer keys each, `emit: "
+                 "{count: …}` shows them one by one, and without `atomic` they can be written.");
         return err->status = WEIR_FATAL;
     }
     if (records == 1 && timed == 0) {
@@ -464,40 +612,117 @@ static weir_status part_shrink(struct nats_part *part,
     return err->status = WEIR_UNAVAILABLE;
 }
 
-static weir_status part_commit(struct nats_positioned *self,
-                               struct nats_part *part,
-                               int64_t closing,
-                               struct weir_err *err)
+/* Without state nothing is cut by snapshots. */
+static void log_tidy(struct nats_positioned *self, struct nats_log *log, struct nats_client *client)
 {
-    struct nats_client *client = positioned_client(self, err);
-    if (client == NULL) {
-        return err->status;
+    struct weir_err err = {0};
+    if (!self->ctx->keeps_state && log->commits >= CUT_COMMITS &&
+        nats_log_cut(log, client, log->last, &err) != WEIR_OK) {
+        WEIR_LOG_WARN(self->ctx->log, "cannot cut the log of positions", WEIR_F_ERR(&err));
     }
-    int64_t number = nats_window_find(&part->reader.window, (uint64_t)closing);
-    size_t messages = part->log.outputs.count + part->log.frame_count, timed = part->log.timed;
-    weir_status status = nats_log_commit(&part->log, client, closing, err);
+}
+
+static void run_commit(struct weir_errand *errand)
+{
+    struct commit *commit = (struct commit *)errand;
+    struct nats_positioned *self = commit->source;
+    const struct share *unsent = NULL; /* nobody was reached: the others need not find that out */
+    for (size_t i = 0; i < commit->count; i++) {
+        struct share *share = &commit->shares[i];
+        struct nats_log *log = &share->part->log;
+        if (unsent != NULL) {
+            share->status = unsent->status;
+            share->err = unsent->err;
+            continue;
+        }
+        struct nats_client *client = positioned_client(self, &share->err);
+        unsent = client == NULL ? share : NULL;
+        share->status = client == NULL ? share->err.status
+                                       : nats_log_commit(log, client, share->closing, &share->err);
+        if (share->status == WEIR_OK) {
+            log_tidy(self, log, client);
+        } else if (share->status != WEIR_TOO_LARGE || self->target == NULL) {
+            nats_line_set(&self->line, NULL);
+        }
+    }
+}
+
+/* False: there is nothing to commit. */
+static bool
+commit_give(struct nats_positioned *self, struct weir_partition *const *items, size_t count)
+{
+    struct commit *commit = &self->commit;
+    commit->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct nats_part *part = items[i]->source_data;
+        const struct nats_log *log = &part->log;
+        bool has_moved =
+            items[i]->closing != log->position || log->frame_count > 0 || log->outputs.count > 0;
+        if (has_moved && part->reader != NULL) {
+            commit->shares[commit->count++] =
+                (struct share){.part = part,
+                               .closing = items[i]->closing,
+                               .messages = log->outputs.count + log->frame_count,
+                               .timed = log->timed};
+        }
+    }
+    commit->is_asked = commit->count > 0;
+    if (commit->is_asked) {
+        weir_desk_give(&self->desk, &commit->errand);
+    }
+    return commit->is_asked;
+}
+
+/* What became of it is known. WEIR_AGAIN: not yet. */
+static weir_status commit_await(struct commit *commit)
+{
+    if (atomic_load_explicit(&commit->errand.state, memory_order_acquire) != WEIR_ERRAND_DONE) {
+        return WEIR_AGAIN;
+    }
+    commit->errand.state = WEIR_ERRAND_NONE;
+    commit->is_asked = false;
+    for (size_t i = 0; i < commit->count && commit->is_void; i++) {
+        struct share *share = &commit->shares[i];
+        share->part->base.is_over =
+            share->part->base.is_over || (share->status != WEIR_OK && !share->has_left);
+    }
+    return WEIR_OK;
+}
+
+/* It stands up to there; share: what this commit had of it, NULL: nothing. */
+static void part_stands(struct nats_positioned *self,
+                        struct nats_part *part,
+                        int64_t closing,
+                        const struct share *share)
+{
+    int64_t number = nats_window_find(&part->reader->window, (uint64_t)closing);
     pthread_mutex_lock(&part->lock);
     int64_t records = number - part->committed;
-    if (status == WEIR_OK) {
-        part->committed = number;
-    }
-    if (status == WEIR_OK && self->target != NULL && records > 0) {
-        part_measure(part, records, messages, 2 * part->records_max);
-    } else if (status == WEIR_TOO_LARGE && self->target != NULL) {
-        status = part_shrink(part, records, messages, timed, err);
-        pthread_mutex_unlock(&part->lock);
-        return status;
+    part->committed = number;
+    if (self->target != NULL && share != NULL && records > 0) {
+        part_measure(part, records, share->messages, 2 * part->records_max);
     }
     pthread_mutex_unlock(&part->lock);
-    if (status == WEIR_OK) {
-        nats_window_cut(&part->reader.window, number);
-        part_tidy(self, part, client);
+    if (share != NULL || records > 0) {
+        nats_window_cut(&part->reader->window, number);
         weir_wake(weir_lane_wake_fd(self->ctx, part->lane)); /* there is room again */
-        return status;
     }
-    part->base.is_over = true; /* what stands is found out when it is taken anew */
-    nats_client_free(self->client);
-    self->client = NULL;
+}
+
+static weir_status
+part_failed(struct nats_positioned *self, struct share *share, struct weir_err *err)
+{
+    struct nats_part *part = share->part;
+    *err = share->err;
+    if (share->status != WEIR_TOO_LARGE || self->target == NULL) {
+        part->base.is_over = true; /* what stands is found out when it is taken anew */
+        return share->status;
+    }
+    int64_t number = nats_window_find(&part->reader->window, (uint64_t)share->closing);
+    pthread_mutex_lock(&part->lock);
+    weir_status status =
+        part_shrink(part, number - part->committed, share->messages, share->timed, err);
+    pthread_mutex_unlock(&part->lock);
     return status;
 }
 
@@ -510,14 +735,31 @@ static weir_status parts_commit(void *instance,
 {
     (void)timeout_ms;
     struct nats_positioned *self = instance;
+    struct commit *commit = &self->commit;
+    bool was_asked = commit->is_asked;
+    if (was_asked && commit->is_void && count == 0) {
+        return WEIR_OK; /* what is under way is nobody's any more */
+    }
+    if (was_asked && commit_await(commit) != WEIR_OK) {
+        return WEIR_AGAIN;
+    }
+    if ((!was_asked || commit->is_void) && commit_give(self, items, count)) {
+        commit->is_void = false;
+        return WEIR_AGAIN;
+    }
+    size_t shares = was_asked && !commit->is_void ? commit->count : 0, at = 0;
+    commit->is_void = false;
     weir_status status = WEIR_OK;
     for (size_t i = 0; i < count; i++) {
         struct nats_part *part = items[i]->source_data;
-        const struct nats_log *log = &part->log;
+        struct share *share =
+            at < shares && commit->shares[at].part == part ? &commit->shares[at++] : NULL;
         struct weir_err one = {0};
         weir_status done = WEIR_OK;
-        if (items[i]->closing != log->position || log->frame_count > 0 || log->outputs.count > 0) {
-            done = part_commit(self, part, items[i]->closing, &one);
+        if (share != NULL && share->status != WEIR_OK) {
+            done = part_failed(self, share, &one);
+        } else if (part->reader != NULL) {
+            part_stands(self, part, items[i]->closing, share);
         }
         if (stands != NULL) {
             stands[i] = done == WEIR_OK;
@@ -594,13 +836,29 @@ static int64_t state_place(void *instance, struct weir_leased_part *part)
     return (int64_t)((const struct nats_part *)part)->log.last + 1;
 }
 
-static weir_status
-state_cut(void *instance, struct weir_leased_part *part, int64_t place, struct weir_err *err)
+static void run_cut(struct weir_errand *errand)
 {
-    struct nats_client *client = positioned_client(instance, err);
-    return client == NULL
-               ? err->status
-               : nats_log_cut(&((struct nats_part *)part)->log, client, (uint64_t)place, err);
+    const struct cut *cut = (const struct cut *)errand;
+    struct nats_positioned *self = cut->source;
+    struct weir_err err = {0};
+    struct nats_client *client = positioned_client(self, &err);
+    if (client == NULL || nats_log_cut(&cut->part->log, client, cut->place, &err) != WEIR_OK) {
+        WEIR_LOG_WARN(self->ctx->log, "cannot cut the state", WEIR_F_ERR(&err));
+    }
+}
+
+/* If the last one is under way still, the next snapshot cuts more. */
+static weir_status
+state_cut(void *instance, struct weir_leased_part *base, int64_t place, struct weir_err *err)
+{
+    (void)err;
+    struct nats_positioned *self = instance;
+    struct cut *cut = &((struct nats_part *)base)->cut;
+    if (atomic_load_explicit(&cut->errand.state, memory_order_acquire) != WEIR_ERRAND_GIVEN) {
+        cut->place = (uint64_t)place;
+        weir_desk_give(&self->desk, &cut->errand);
+    }
+    return WEIR_OK;
 }
 
 static const struct weir_leased_ops leased_ops = {
@@ -626,10 +884,10 @@ const struct weir_mode nats_positioned_mode = {
     .ops =
         {
             .start = positioned_start,
-            .poll = weir_leased_poll,
+            .poll = positioned_poll,
             .read = positioned_read,
             .seek = positioned_seek,
             .commit = weir_leased_commit,
-            .stop = weir_leased_stop,
+            .stop = positioned_stop,
         },
 };

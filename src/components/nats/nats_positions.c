@@ -127,8 +127,9 @@ static weir_status ask_leases(struct asker *self,
                               bool *ret_held,
                               struct weir_err *err)
 {
-    struct nats_lease_medium medium = {
-        .client = self->client, .ttl_ms = config->lease > 0 ? config->lease : WEIR_LEASED_TTL_MS};
+    struct nats_lease_medium medium = {.line = {.client = self->client},
+                                       .ttl_ms =
+                                           config->lease > 0 ? config->lease : WEIR_LEASED_TTL_MS};
     nats_lease_names(&medium, self->durable, config->stream);
     return nats_lease_look(&medium, ret_held, err);
 }
@@ -189,9 +190,8 @@ readers(const struct weir_positions_call *call, struct weir_strbuf *out, struct 
     return status;
 }
 
-static weir_status expect_idle(struct asker *self,
-                               const struct nats_source_config *config,
-                               struct weir_err *err)
+static weir_status
+expect_idle(struct asker *self, const struct nats_source_config *config, struct weir_err *err)
 {
     bool is_held = false;
     weir_status status = ask_leases(self, config, &is_held, err);
@@ -345,8 +345,9 @@ static weir_status fill_logs(struct asker *self,
         }
     }
     if (status != WEIR_OK && done > 0) {
-        weir_err_hint(err, "The state of some partitions stands, of others not: `weir positions set "
-                           "--reset-state`, then import again.");
+        weir_err_hint(err,
+                      "The state of some partitions stands, of others not: `weir positions set "
+                      "--reset-state`, then import again.");
     }
     return status;
 }
@@ -388,9 +389,8 @@ drop_state(const struct weir_positions_call *call, const char *name, struct weir
         struct nats_log *log = &asker.logs[i];
         if (asker.positions[i] >= 0) {
             status = nats_log_adopt_idle(log, asker.client, err);
-            status = status == WEIR_OK
-                         ? nats_log_commit(log, asker.client, asker.positions[i], err)
-                         : status;
+            status = status == WEIR_OK ? nats_log_commit(log, asker.client, asker.positions[i], err)
+                                       : status;
         }
         if (status == WEIR_OK && log->last > 0) {
             status = nats_log_cut(log, asker.client, log->last, err);

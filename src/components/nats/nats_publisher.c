@@ -11,7 +11,6 @@
 #include "nats_publisher.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -204,11 +203,7 @@ static void check_silence(struct nats_publisher *self)
 static bool flush(struct nats_publisher *self, struct weir_err *err)
 {
     struct weir_delivery *delivery = &self->acks.delivery;
-    struct pollfd wait[] = {{.fd = self->thread.stop_fd, .events = POLLIN},
-                            {.fd = self->wake_fd, .events = POLLIN}};
-    if (poll(wait, 2, WAIT_MS) > 0 && wait[1].revents != 0) {
-        weir_wake_take(self->wake_fd);
-    }
+    (void)weir_thread_wait(&self->thread, self->wake_fd, WAIT_MS);
     weir_delivery_lock(delivery);
     uint64_t published = self->published;
     bool is_open = published > delivery->answered;

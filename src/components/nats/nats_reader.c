@@ -29,6 +29,7 @@
 
 enum { WAIT_MS = 100, HEARTBEAT_MS = 2000, EXPIRES_MS = 30000, CHUNK_MAX = 500 };
 enum { GIVE_BACK_MS = 100, GIVE_BACK_TIMEOUT_MS = 2000, DRAIN_MS = 1000, HEAP_MS = 1 };
+enum { STOP_MS = 2000, STOP_LOOK_MS = 50 };
 #define NS_PER_MS 1000000LL
 
 static int64_t reader_now(const struct nats_reader *self)
@@ -123,7 +124,7 @@ static void reader_pass_others(struct nats_reader *self, natsMsg *heartbeat)
 static weir_status reader_hear(struct nats_reader *self, natsMsg *message, struct weir_err *err)
 {
     const char *subject = natsMsg_GetSubject(message), *code = NULL, *text = NULL;
-    uint64_t number = strtoull(subject + strlen(self->client->prefix), NULL, 10);
+    uint64_t number = strtoull(subject + strlen(self->line.client->prefix), NULL, 10);
     if (natsMsgHeader_Get(message, "Status", &code) != NATS_OK) {
         return WEIR_OK;
     }
@@ -159,14 +160,13 @@ static weir_status reader_tell_lost(struct nats_reader *self, uint64_t lost, str
     bool is_filtered = self->consumer.filters.count > 0;
     if (self->skips_lost) {
         WEIR_LOG_WARN(self->ctx->log, "messages were deleted before they were read",
-                      WEIR_F("stream", self->stream.name),
-                      WEIR_F("messages", lost), WEIR_F("at_most", is_filtered));
+                      WEIR_F("stream", self->stream.name), WEIR_F("messages", lost),
+                      WEIR_F("at_most", is_filtered));
         return WEIR_OK;
     }
-    weir_status status = weir_fail(err, WEIR_DATA_LOSS,
-                                   "stream %s: %s%llu messages were deleted before they were read",
-                                   self->stream.name, is_filtered ? "up to " : "",
-                                   (unsigned long long)lost);
+    weir_status status = weir_fail(
+        err, WEIR_DATA_LOSS, "stream %s: %s%llu messages were deleted before they were read",
+        self->stream.name, is_filtered ? "up to " : "", (unsigned long long)lost);
     weir_err_hint(err, "Keep more in the stream, or write `on_data_loss: skip`.");
     return status;
 }
@@ -178,7 +178,7 @@ reader_ask_first(struct nats_reader *self, uint64_t *ret_first, struct weir_err 
     struct weir_arena arena;
     struct weir_value info;
     weir_arena_init(&arena, 0);
-    weir_status status = nats_stream_ensure(self->client, &self->stream, &arena, &info, err);
+    weir_status status = nats_stream_ensure(self->line.client, &self->stream, &arena, &info, err);
     if (status == WEIR_OK) {
         struct weir_value state = weir_value_get(info, WEIR_SLICE("state"));
         *ret_first = (uint64_t)nats_api_int(state, "first_seq", 0);
@@ -248,7 +248,7 @@ static weir_status reader_check_order(struct nats_reader *self,
 static weir_status reader_receive(struct nats_reader *self, struct weir_err *err)
 {
     natsMsg *message = NULL;
-    natsStatus code = natsSubscription_NextMsg(&message, self->client->inbox, WAIT_MS);
+    natsStatus code = natsSubscription_NextMsg(&message, self->line.client->inbox, WAIT_MS);
     if (code == NATS_TIMEOUT) {
         return WEIR_OK;
     }
@@ -258,7 +258,7 @@ static weir_status reader_receive(struct nats_reader *self, struct weir_err *err
             (void)weir_thread_pause(&self->thread, HEAP_MS);
         }
         self->heard_ns = reader_now(self);
-        (void)natsSubscription_QueuedMsgs(self->client->inbox, &queued);
+        (void)natsSubscription_QueuedMsgs(self->line.client->inbox, &queued);
     }
     queued = queued < CHUNK_MAX ? queued : CHUNK_MAX - 1;
     struct nats_chunk *chunk = nats_chunk_new((size_t)queued + 1);
@@ -290,7 +290,7 @@ static weir_status reader_receive(struct nats_reader *self, struct weir_err *err
         if (queued-- == 0 || status != WEIR_OK) {
             break;
         }
-        code = natsSubscription_NextMsg(&message, self->client->inbox, WAIT_MS);
+        code = natsSubscription_NextMsg(&message, self->line.client->inbox, WAIT_MS);
     }
     if (gaps.size > 0 && status == WEIR_OK) {
         status = reader_check_gaps(self, &gaps, err);
@@ -313,7 +313,7 @@ static weir_status reader_pull(struct nats_reader *self, struct weir_err *err)
     uint64_t number = ++self->pulled;
     snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s", self->stream.name,
              self->consumer.name);
-    snprintf(reply, sizeof(reply), "%s%llu", self->client->prefix, (unsigned long long)number);
+    snprintf(reply, sizeof(reply), "%s%llu", self->line.client->prefix, (unsigned long long)number);
     int size =
         snprintf(body, sizeof(body), "{\"batch\":%lld,\"expires\":%lld,\"idle_heartbeat\":%lld",
                  (long long)count, EXPIRES_MS * NS_PER_MS, HEARTBEAT_MS * NS_PER_MS);
@@ -328,8 +328,17 @@ static weir_status reader_pull(struct nats_reader *self, struct weir_err *err)
     self->oversized = false;
     self->pulls[self->pull_count++] = (struct nats_pull){.number = number, .left = count};
     natsStatus code =
-        natsConnection_PublishRequest(self->client->connection, subject, reply, body, size);
+        natsConnection_PublishRequest(self->line.client->connection, subject, reply, body, size);
     return code == NATS_OK ? WEIR_OK : nats_fail(err, self->stream.name, code);
+}
+
+/* What was asked for comes still, and then nothing. */
+static void reader_unsubscribe(struct nats_reader *self)
+{
+    if (atomic_load(&self->draining) && !self->is_unsubscribed) {
+        self->is_unsubscribed = true;
+        (void)natsSubscription_Drain(self->line.client->inbox);
+    }
 }
 
 /* Keeps requests under way while there is room for what they may bring. */
@@ -354,8 +363,8 @@ static weir_status reader_top_up(struct nats_reader *self, struct weir_err *err)
 
 static weir_status reader_check_silence(struct nats_reader *self, struct weir_err *err)
 {
-    bool is_silent = self->pull_count > 0 && reader_now(self) - self->heard_ns >=
-                                                 (2 * HEARTBEAT_MS + 500) * NS_PER_MS;
+    bool is_silent = self->pull_count > 0 &&
+                     reader_now(self) - self->heard_ns >= (2 * HEARTBEAT_MS + 500) * NS_PER_MS;
     if (is_silent) {
         WEIR_LOG_WARN(self->ctx->log, "no heartbeat of the consumer; asking again",
                       WEIR_F("stream", self->stream.name), WEIR_F("durable", self->consumer.name));
@@ -367,8 +376,8 @@ static weir_status reader_check_silence(struct nats_reader *self, struct weir_er
     struct weir_arena arena;
     struct weir_value info;
     weir_arena_init(&arena, 0);
-    weir_status status = nats_consumer_find(self->client, self->stream.name, self->consumer.name,
-                                            &arena, &info, err);
+    weir_status status = nats_consumer_find(self->line.client, self->stream.name,
+                                            self->consumer.name, &arena, &info, err);
     if (status == WEIR_OK && weir_value_is_absent(info)) {
         status = weir_fail(err, WEIR_UNAVAILABLE, "the consumer %s is gone", self->consumer.name);
     }
@@ -382,10 +391,11 @@ static weir_status reader_try(struct nats_reader *self, struct weir_err *err)
     struct nats_chunk *trial = nats_window_trial(&self->window);
     weir_status status = WEIR_OK;
     if (trial == NULL) {
-        status = nats_trials_end(&self->trials, self->client, true, err);
+        status = nats_trials_end(&self->trials, self->line.client, true, err);
     } else if (!trial->is_ready) {
         bool is_condemned = false;
-        status = nats_trials_begin(&self->trials, self->client, trial->lowest, &is_condemned, err);
+        status =
+            nats_trials_begin(&self->trials, self->line.client, trial->lowest, &is_condemned, err);
         if (status == WEIR_OK) {
             nats_window_ready(&self->window, trial, is_condemned);
             weir_wake(weir_lane_wake_fd(self->ctx, self->lane));
@@ -411,7 +421,7 @@ static void reader_touch(struct nats_reader *self)
     while (chunk != NULL) {
         if (now_ns - chunk->touched_ns >= patience_ns) {
             chunk->touched_ns = now_ns;
-            (void)nats_chunk_tell(self->client, chunk, 0, INT64_MAX, "+WPI");
+            (void)nats_chunk_tell(self->line.client, chunk, 0, INT64_MAX, "+WPI");
         }
         struct nats_chunk *next = nats_window_after(&self->window, chunk);
         nats_chunk_unref(chunk);
@@ -419,8 +429,8 @@ static void reader_touch(struct nats_reader *self)
     }
 }
 
-/* Part of what was delivered is acknowledged. What waited for it goes on: the thread, to try what is
- * next alone, and what is behind a try. The acker. */
+/* Part of what was delivered is acknowledged. What waited for it goes on: the thread, to try what
+ * is next alone, and what is behind a try. The acker. */
 static void reader_go_on(void *instance, struct nats_client *client)
 {
     struct nats_reader *self = instance;
@@ -456,8 +466,8 @@ reader_ensure_ordered(struct nats_reader *self, struct weir_value info, struct w
     self->consumer.name = self->consumer_name;
     int64_t pending = 0;
     if (status == WEIR_OK) {
-        status = nats_consumer_ordered(self->client, &self->consumer, self->consumer_name, &pending,
-                                       err);
+        status = nats_consumer_ordered(self->line.client, &self->consumer, self->consumer_name,
+                                       &pending, err);
     }
     if (status == WEIR_OK) {
         atomic_store_explicit(&self->behind, (int64_t)self->next + pending, memory_order_relaxed);
@@ -471,15 +481,15 @@ static weir_status reader_ensure(struct nats_reader *self, struct weir_err *err)
     struct weir_arena arena;
     struct weir_value info;
     weir_arena_init(&arena, 0);
-    weir_status status = nats_stream_ensure(self->client, &self->stream, &arena, &info, err);
+    weir_status status = nats_stream_ensure(self->line.client, &self->stream, &arena, &info, err);
     if (status == WEIR_OK && self->is_ordered) {
         status = reader_ensure_ordered(self, info, err);
     } else if (status == WEIR_OK) {
-        status = nats_consumer_ensure(self->client, &self->consumer, &arena, &info, err);
+        status = nats_consumer_ensure(self->line.client, &self->consumer, &arena, &info, err);
     }
     if (status == WEIR_OK && self->max_deliveries > 0) {
         struct weir_value floor = weir_value_get(info, WEIR_SLICE("ack_floor"));
-        status = nats_trials_ensure(&self->trials, self->client,
+        status = nats_trials_ensure(&self->trials, self->line.client,
                                     nats_api_int(floor, "stream_seq", 0), err);
     }
     if (status == WEIR_OK && !self->is_ordered) {
@@ -509,14 +519,15 @@ static weir_status reader_ensure(struct nats_reader *self, struct weir_err *err)
 static weir_status reader_serve(struct nats_reader *self, struct weir_err *err)
 {
     self->pull_count = 0;
-    self->oversized = self->is_drained = false;
+    self->oversized = self->is_unsubscribed = self->is_drained = false;
     weir_status status = reader_ensure(self, err);
     if (status == WEIR_OK && self->was_connected) {
         WEIR_LOG_INFO(self->ctx->log, "connected again");
     }
     self->was_connected = self->was_connected || status == WEIR_OK;
     while (status == WEIR_OK && !weir_thread_pause(&self->thread, self->is_drained ? WAIT_MS : 0)) {
-        status = nats_client_denied(self->client, err);
+        reader_unsubscribe(self);
+        status = nats_client_denied(self->line.client, err);
         status = status == WEIR_OK ? reader_check_silence(self, err) : status;
         status = status == WEIR_OK ? reader_top_up(self, err) : status;
         status = status == WEIR_OK ? reader_try(self, err) : status;
@@ -529,6 +540,7 @@ static weir_status reader_serve(struct nats_reader *self, struct weir_err *err)
     }
     /* What came after the last request is in the inbox still, and is to be given back. */
     int64_t until_ns = reader_now(self) + DRAIN_MS * NS_PER_MS;
+    reader_unsubscribe(self);
     while (status == WEIR_OK && !self->is_drained && reader_now(self) < until_ns) {
         status = reader_receive(self, err);
     }
@@ -537,15 +549,11 @@ static weir_status reader_serve(struct nats_reader *self, struct weir_err *err)
 
 static void reader_set_client(struct nats_reader *self, struct nats_client *client)
 {
-    struct nats_client *before = self->client;
-    if (before != NULL) {
-        nats_client_close(before); /* whoever waits for an answer is woken */
+    if (self->line.client != NULL) {
+        nats_client_close(self->line.client); /* whoever waits for an answer is woken */
     }
     nats_acker_use(&self->acker, client);
-    pthread_mutex_lock(&self->lock);
-    self->client = client;
-    pthread_mutex_unlock(&self->lock);
-    nats_client_free(before);
+    nats_line_set(&self->line, client);
 }
 
 static void reader_fail(struct nats_reader *self, const struct weir_err *err)
@@ -554,6 +562,41 @@ static void reader_fail(struct nats_reader *self, const struct weir_err *err)
     self->failure = *err;
     pthread_mutex_unlock(&self->lock);
     weir_wake(weir_control_wake_fd(self->ctx));
+}
+
+/* Before its message is given back: whoever gets it must find what is true. */
+static void reader_end_try(struct nats_reader *self)
+{
+    struct nats_chunk *trial = nats_window_trial(&self->window);
+    bool is_over = trial == NULL || !trial->is_ready;
+    struct weir_err err = {0};
+    if (trial != NULL) {
+        nats_chunk_unref(trial);
+    }
+    if (nats_trials_end(&self->trials, self->line.client, is_over, &err) != WEIR_OK) {
+        WEIR_LOG_WARN(self->ctx->log, "a message that was given back counts as tried in vain",
+                      WEIR_F_ERR(&err));
+    }
+}
+
+/* What was delivered and is not acknowledged. With a delay: if it was one of these that made us
+ * stop, two processes would hand it to each other as fast as they can. */
+static void reader_give_back(struct nats_reader *self)
+{
+    int64_t acked = nats_window_acked(&self->window);
+    reader_end_try(self);
+    char body[64];
+    snprintf(body, sizeof(body), "-NAK {\"delay\": %lld}", GIVE_BACK_MS * NS_PER_MS);
+    natsStatus code = NATS_OK;
+    struct nats_chunk *chunk = nats_window_after(&self->window, NULL);
+    while (chunk != NULL) {
+        code = code == NATS_OK ? nats_chunk_tell(self->line.client, chunk, acked, INT64_MAX, body)
+                               : code;
+        struct nats_chunk *next = nats_window_after(&self->window, chunk);
+        nats_chunk_unref(chunk);
+        chunk = next;
+    }
+    (void)natsConnection_FlushTimeout(self->line.client->connection, GIVE_BACK_TIMEOUT_MS);
 }
 
 static void *reader_main(void *argument)
@@ -571,7 +614,7 @@ static void *reader_main(void *argument)
             reader_set_client(self, client);
             status = reader_serve(self, &err);
             if (status == WEIR_OK) {
-                break; /* to end; control goes on using the connection */
+                break; /* to end */
             }
             if (self->heard_ns > 0) {
                 backoff_ms = 0;
@@ -592,6 +635,10 @@ static void *reader_main(void *argument)
         }
         (void)weir_thread_back_off(&self->thread, &backoff_ms);
     }
+    nats_acker_stop(&self->acker);
+    if (!self->is_ordered && self->line.client != NULL) {
+        reader_give_back(self);
+    }
     return NULL;
 }
 
@@ -607,6 +654,7 @@ void nats_reader_init(struct nats_reader *self)
         nats_trials_init(&self->trials, self->stream.name, self->consumer.name, nonce,
                          self->max_deliveries);
     }
+    nats_line_init(&self->line);
     pthread_mutex_init(&self->lock, NULL);
 }
 
@@ -634,61 +682,33 @@ weir_status nats_reader_failed(struct nats_reader *self, struct weir_err *err)
 void nats_reader_drain(struct nats_reader *self)
 {
     atomic_store(&self->draining, true);
-    pthread_mutex_lock(&self->lock);
-    if (self->client != NULL) {
-        (void)natsSubscription_Drain(self->client->inbox);
-    }
-    pthread_mutex_unlock(&self->lock);
 }
 
-/* Before its message is given back: whoever gets it must find what is true. */
-static void reader_end_try(struct nats_reader *self)
+void nats_reader_leave(struct nats_reader *self)
 {
-    struct nats_chunk *trial = nats_window_trial(&self->window);
-    bool is_over = trial == NULL || !trial->is_ready;
-    struct weir_err err = {0};
-    if (trial != NULL) {
-        nats_chunk_unref(trial);
+    (void)weir_thread_stop_within(&self->thread, 0);
+    self->leave_by_ns = reader_now(self) + STOP_MS * NS_PER_MS;
+}
+
+bool nats_reader_has_left(struct nats_reader *self, int timeout_ms)
+{
+    if (reader_now(self) >= self->leave_by_ns || weir_ctx_must_hurry(self->ctx)) {
+        nats_line_cut(&self->line);
     }
-    if (self->client != NULL &&
-        nats_trials_end(&self->trials, self->client, is_over, &err) != WEIR_OK) {
-        WEIR_LOG_WARN(self->ctx->log, "a message that was given back counts as tried in vain",
-                      WEIR_F_ERR(&err));
-    }
+    return weir_thread_stop_within(&self->thread, timeout_ms);
 }
 
 void nats_reader_stop(struct nats_reader *self)
 {
-    if (!self->thread.is_running) {
-        return;
-    }
-    weir_thread_stop(&self->thread);
-    nats_acker_stop(&self->acker);
-    if (self->is_ordered) {
-        return;
-    }
-    int64_t acked = nats_window_acked(&self->window);
-    reader_end_try(self);
-    /* With a delay: if it was one of these that made us stop, two processes would hand it to each
-     * other as fast as they can. */
-    char body[64];
-    snprintf(body, sizeof(body), "-NAK {\"delay\": %lld}", GIVE_BACK_MS * NS_PER_MS);
-    struct nats_chunk *chunk = self->client != NULL ? nats_window_after(&self->window, NULL) : NULL;
-    while (chunk != NULL) {
-        (void)nats_chunk_tell(self->client, chunk, acked, INT64_MAX, body);
-        struct nats_chunk *next = nats_window_after(&self->window, chunk);
-        nats_chunk_unref(chunk);
-        chunk = next;
-    }
-    if (self->client != NULL) {
-        (void)natsConnection_FlushTimeout(self->client->connection, GIVE_BACK_TIMEOUT_MS);
+    nats_reader_leave(self);
+    while (!nats_reader_has_left(self, STOP_LOOK_MS)) {
     }
 }
 
 void nats_reader_done(struct nats_reader *self)
 {
     nats_acker_done(&self->acker);
-    nats_client_free(self->client);
+    nats_line_done(&self->line);
     nats_window_done(&self->window);
     nats_trials_done(&self->trials);
     pthread_mutex_destroy(&self->lock);

@@ -39,14 +39,14 @@ struct nats_reader {
     struct nats_window window;
     struct weir_thread thread;
     struct nats_acker acker; /* started unless it is ordered */
-    atomic_bool draining;    /* nothing more is asked for */
+    atomic_bool draining;    /* nothing more is to be asked for */
 
     /* The thread's. */
     struct nats_pull pulls[NATS_PULLS];
     size_t pull_count;
     uint64_t pulled;
     size_t unclosed; /* bytes that came since an end of the epoch was asked for */
-    bool oversized, was_connected, is_drained;
+    bool oversized, was_connected, is_unsubscribed, is_drained;
     bool was_waiting; /* ordered: the server found no more until the last request ended */
     int64_t heard_ns, touched_ns, ack_wait_ms;
     uint64_t next, number; /* ordered: sequence to go on from (the caller fills it), deliveries */
@@ -54,9 +54,13 @@ struct nats_reader {
     struct nats_trials trials;
     int64_t trials_end; /* in the window, behind the last message that is to be tried alone */
 
+    struct nats_line line;
+
     pthread_mutex_t lock; /* guards what follows */
-    struct nats_client *client;
     struct weir_err failure;
+
+    int64_t leave_by_ns;              /* control: when what it waits for is given up */
+    struct nats_reader *next_leaving; /* the owner's */
 };
 
 /* The caller has filled what stands before `window`. control. */
@@ -66,11 +70,17 @@ WEIR_MUST_USE weir_status nats_reader_start(struct nats_reader *self, struct wei
 WEIR_MUST_USE weir_status nats_reader_failed(struct nats_reader *self, struct weir_err *err);
 /* Acknowledges the messages with numbers below `to`: WEIR_AGAIN until the server knows. control. */
 WEIR_MUST_USE weir_status nats_reader_ack(struct nats_reader *self, int64_t to);
-/* Asks for nothing more. control. */
+/* Asks for nothing more. Does not wait. control. */
 void nats_reader_drain(struct nats_reader *self);
-/* Ends the thread and gives back what was not acknowledged. Accepts a reader that was never
+/* Ends the thread, which gives back what was not acknowledged. Waits for a server that answers, for
+ * two seconds at most and not at all when there is no time left. Accepts a reader that was never
  * started. control. */
 void nats_reader_stop(struct nats_reader *self);
+/* Tells the thread to end, and does not wait. control. */
+void nats_reader_leave(struct nats_reader *self);
+/* Whether it has ended; what it waits for is given up after two seconds, and at once when there is
+ * no time left. Waits so long at most. control. */
+bool nats_reader_has_left(struct nats_reader *self, int timeout_ms);
 void nats_reader_done(struct nats_reader *self);
 
 #endif

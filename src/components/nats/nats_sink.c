@@ -203,7 +203,7 @@ nats_sink_open(void *instance, const void *config, struct weir_ctx *ctx, struct 
         .stream = self->config->stream,
         .timeout_ms = self->config->ack_timeout,
     };
-    weir_arena_init(&self->target.arena, 0);
+    nats_target_init(&self->target);
     weir_status status = nats_publisher_init(&self->publisher, &settings, err);
     if (status != WEIR_OK) {
         return status;
@@ -224,7 +224,7 @@ static void nats_sink_close(void *instance)
     struct nats_sink *self = instance;
     nats_publisher_done(&self->publisher);
     if (self->config != NULL) {
-        weir_arena_done(&self->target.arena);
+        nats_target_done(&self->target);
     }
     *self = (struct nats_sink){0};
 }

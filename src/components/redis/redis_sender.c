@@ -297,13 +297,8 @@ static void spread_main(struct redis_sender *self, struct weir_strbuf *spare)
     int waited_ms = 0;
     bool ended = false;
     while (!ended) {
-        struct pollfd wait[] = {{.fd = self->wake_fd, .events = POLLIN},
-                                {.fd = self->thread.stop_fd, .events = POLLIN}};
-        (void)!poll(wait, 2, -1);
-        if (wait[0].revents != 0) {
-            weir_wake_take(self->wake_fd);
-        }
-        while (wait[1].revents == 0 && !ended && spread_take(self, spare)) {
+        ended = weir_thread_wait(&self->thread, self->wake_fd, -1);
+        while (!ended && spread_take(self, spare)) {
             struct weir_err err = {0};
             size_t count = 0;
             memset(rounds, 0, ROUND_NODES_MAX * sizeof(*rounds));
@@ -320,7 +315,6 @@ static void spread_main(struct redis_sender *self, struct weir_strbuf *spare)
                 waited_ms = 0;
             }
         }
-        ended = ended || wait[1].revents != 0;
     }
     redis_nodes_drop(&nodes);
     weir_free(rounds);

@@ -82,6 +82,7 @@ struct weir_assignment {
     int64_t position;        /* ≥ 0: where reading begins. Also what counts as committed. */
     int32_t partition_count; /* how many partitions the topic has; 0: unknown, or not fixed */
     int32_t total; /* how many the source's topics have together, when it feeds an exchange */
+    bool is_moved; /* where it stood is gone, and it goes on here: what is kept of it follows */
     void *source_data;
 };
 
@@ -394,7 +395,7 @@ struct weir_commit {
     struct weir_commit_source {
         void *self; /* the source's instance */
         struct weir_partition *const *items;
-        size_t count; /* every owned partition, moved or not */
+        size_t count; /* every owned partition of the epoch, moved or not */
         bool *stands; /* per item, false at first: see commit */
     } * sources;
     size_t source_count;

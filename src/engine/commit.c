@@ -56,6 +56,18 @@ static int64_t commit_timeout_ms(const struct weir_engine *engine)
     return timeout_ms;
 }
 
+/* One that came after the seal is of the next epoch: its position must not go without its state. */
+static size_t keep_sealed(struct weir_partition **items, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (((const struct weir_task *)items[i])->sealed) {
+            items[kept++] = items[i];
+        }
+    }
+    return kept;
+}
+
 static weir_status commit_start(struct weir_engine *engine, struct weir_err *err)
 {
     weir_status status = commit_check_lease(engine, err);
@@ -68,7 +80,9 @@ static weir_status commit_start(struct weir_engine *engine, struct weir_err *err
     for (unsigned i = 0; i < engine->outer_count; i++) {
         struct weir_commit_source *source = &engine->commit_sources[i];
         source->self = engine->sources[i].self;
-        source->items = weir_engine_list_parts(engine, i, &source->count);
+        struct weir_partition **items = weir_engine_list_parts(engine, i, &source->count);
+        source->items = items;
+        source->count = keep_sealed(items, source->count);
         source->stands = weir_calloc(source->count + 1, sizeof(bool));
     }
     engine->commit = (struct weir_commit){.epoch = engine->epoch,

@@ -79,6 +79,8 @@ struct weir_task {
     const struct weir_exchange *exchange; /* NULL: the graph is not cut */
     int64_t leave_by_ns;                  /* it is given back, by then at the latest; 0: it stays */
     bool stopped; /* paused: it is given back, and nothing more is done of it */
+    bool sealed;  /* control: it is part of the last epoch that was sealed */
+    bool strayed; /* control: it stands elsewhere than its log says, until a commit tells the log */
     bool in_front;                        /* of the exchange: runs engine->front, keeps no state */
     uint64_t stream;                      /* in front: what names its topic in frames */
     int32_t of;                           /* in front: how many partitions there are in all */

@@ -163,6 +163,7 @@ static void epoch_seal(struct weir_engine *engine)
         engine->resting += weir_task_is_inner(task) ? 0 : (int64_t)task->in_flight;
         epoch_forget_verdicts(task);
         task->part.closing = task->part.written;
+        task->sealed = true;
         if (weir_fault_is(WEIR_FAULT_COMMIT_EARLY) && task->part.written != task->part.committed) {
             task->part.closing += 50;
         }
@@ -240,7 +241,9 @@ static void epoch_applied(struct weir_engine *engine)
     int64_t took_ns = weir_clock_monotonic_ns(engine->clock) - engine->commit_started_ns;
     bool is_behind = epoch_is_behind(engine);
     for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
-        weir_epoch_apply_task(engine, task);
+        if (task->sealed) { /* else it came while the epoch was confirmed */
+            weir_epoch_apply_task(engine, task);
+        }
     }
     weir_engine_count_epoch(engine, true, took_ns);
     engine->commit_started_ns = 0;

@@ -76,6 +76,9 @@ tasks_open(struct weir_engine *engine, struct weir_shard_opening *openings, size
         struct weir_task *task = openings[i].task;
         struct weir_err *err = &openings[i].err;
         int64_t position = openings[i].position;
+        if (openings[i].item->is_moved) {
+            weir_engine_count_error(engine, 0, engine->sources[task->source].name, WEIR_DATA_LOSS);
+        }
         if (err->status != WEIR_OK) {
             if (weir_status_class(err->status) == WEIR_CLASS_UNAVAILABLE) {
                 err->status = WEIR_FENCED; /* leave, and try again as a new member */

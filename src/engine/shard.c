@@ -84,7 +84,7 @@ void weir_shard_seal(struct weir_engine *engine, struct weir_task *task)
     for (size_t i = 0; engine->disk != NULL && task->states[i] != NULL; i++) {
         weir_state_set_budget(task->states[i], weir_shard_budget(engine));
     }
-    bool moved = task->part.closing != task->part.committed;
+    bool moved = task->part.closing != task->part.committed || task->strayed;
     if (task->log == NULL) {
         for (size_t i = 0; task->states[i] != NULL; i++) {
             weir_state_seal(task->states[i], NULL);
@@ -128,6 +128,7 @@ weir_status weir_shard_append(struct weir_engine *engine, uint64_t epoch, struct
 void weir_shard_committed(struct weir_engine *engine, struct weir_task *task)
 {
     task->durable = true;
+    task->strayed = false;
     shard_show_sums(task);
     if (task->log == NULL) {
         return;

@@ -111,8 +111,8 @@ static void shard_tell(struct weir_engine *engine, const struct weir_shard_openi
                   WEIR_F("took_ms", opening->took_ms));
 }
 
-/* The log's position wins over the source's own; but state that positions have left behind, or that
- * belongs to something else, is not used. */
+/* The log's position wins over the source's own, unless that is where there is something again; but
+ * state that positions have left behind, or that belongs to something else, is not used. */
 static weir_status shard_take_position(struct weir_engine *engine,
                                        struct weir_task *task,
                                        const struct weir_assignment *item,
@@ -137,6 +137,10 @@ static weir_status shard_take_position(struct weir_engine *engine,
         weir_err_hint(err,
                       "A pipeline that reads something else begins anew under another `name`.");
         return status;
+    }
+    if (item->is_moved) {
+        task->strayed = *position != kept;
+        return WEIR_OK;
     }
     if (engine->plan.state_in_domain && *position > kept) {
         weir_status status =

@@ -2,6 +2,7 @@
  *
  * The source, modelled on src/components/kafka: positions are numbers at assignment, partitions are
  * given back inside poll before they are released, a member that was expelled has lost all it had.
+ * Where a partition stands at offsets without records these are gone, and it goes on behind them.
  * Each record is a message of its own on the heap, so that a use after its release is found.
  */
 #include <stdatomic.h>
@@ -88,6 +89,14 @@ static bool source_give_back(struct memory_source *self, bool all, bool lost)
     return true;
 }
 
+static int64_t source_skip_gone(const struct sim_partition *partition, int64_t position)
+{
+    while (position < (int64_t)partition->stable && partition->entries[position].control) {
+        position++;
+    }
+    return position;
+}
+
 static void source_take(struct memory_source *self)
 {
     struct weir_assignment items[SIM_PARTITIONS_MAX];
@@ -102,6 +111,8 @@ static void source_take(struct memory_source *self)
         }
         partition->owner = self->member;
         struct memory_part *item = weir_calloc(1, sizeof(*item));
+        position = position < 0 ? 0 : position;
+        int64_t found = source_skip_gone(partition, position);
         item->index = p;
         item->link = self->parts;
         self->parts = item;
@@ -110,7 +121,8 @@ static void source_take(struct memory_source *self)
                                      .partition_count = (int32_t)self->topic->partition_count,
                                      .index = (int32_t)p,
                                      .total = (int32_t)self->topic->partition_count,
-                                     .position = position < 0 ? 0 : position,
+                                     .position = found,
+                                     .is_moved = found != position,
                                      .source_data = item};
     }
     if (count == 0 && self->told) {

@@ -152,28 +152,29 @@ static void test_exchange(void **state)
     }
 }
 
+static const struct sim_spec outside = {.name = "a sink outside of the transaction",
+                                        .tail = "steps: [tally]\n"
+                                                "sinks: [memory: {topic: out0}, aside]\n",
+                                        .sources = 1,
+                                        .partitions = 3,
+                                        .records = 60,
+                                        .outs = 1,
+                                        .shapes = {SIM_TALLY},
+                                        .lanes = 2,
+                                        .batch_size = 6,
+                                        .chunk = 3,
+                                        .room = 100,
+                                        .stateful = true};
+
 /* Partitions leave while a sink outside of the transaction does not confirm; later it does. */
 static void test_silent_sink(void **state)
 {
     (void)state;
-    static const struct sim_spec spec = {.name = "a sink outside of the transaction",
-                                         .tail = "steps: [tally]\n"
-                                                 "sinks: [memory: {topic: out0}, aside]\n",
-                                         .sources = 1,
-                                         .partitions = 3,
-                                         .records = 60,
-                                         .outs = 1,
-                                         .shapes = {SIM_TALLY},
-                                         .lanes = 2,
-                                         .batch_size = 6,
-                                         .chunk = 3,
-                                         .room = 100,
-                                         .stateful = true};
     size_t aborted = 0;
     for (int halves = 8; halves < 16; halves++) {
         struct sim_world world;
-        sim_scenario("%s, silent after %d half-rounds", spec.name, halves);
-        sim_world_init(&world, &spec, (uint64_t)halves);
+        sim_scenario("%s, silent after %d half-rounds", outside.name, halves);
+        sim_world_init(&world, &outside, (uint64_t)halves);
         start(&world, 0);
         for (int i = 0; i < halves; i++) {
             half(&world, 0, i);
@@ -194,6 +195,57 @@ static void test_silent_sink(void **state)
         sim_world_done(&world);
     }
     assert_true(aborted > 0);
+}
+
+static bool has_moved(const struct weir_engine *engine)
+{
+    bool moved = false;
+    for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
+        moved = moved || task->strayed;
+    }
+    return moved;
+}
+
+/* A partition that begins elsewhere than its state says comes while a sealed epoch is confirmed, and the
+ * process dies soon after that is committed: the position has not gone without the state. */
+static void test_moved_while_confirming(void **state)
+{
+    (void)state;
+    size_t met = 0;
+    for (int halves = 10; halves < 60; halves++) {
+        for (int more = 0; more < 6; more++) {
+            struct sim_world world;
+            sim_scenario("%s, silent after %d half-rounds, dead %d later", outside.name, halves, more);
+            sim_world_init(&world, &outside, (uint64_t)halves);
+            start(&world, 0);
+            start(&world, 1);
+            for (int i = 0; i < halves; i++) {
+                half(&world, 0, i);
+                half(&world, 1, i);
+            }
+            world.slots[0].process.is_aside_silent = true;
+            sim_world_kill(&world, 1);
+            for (int i = 0; i < ASLEEP_ROUNDS && !is_over(&world, 0); i++) {
+                sim_world_round(&world, 0);
+            }
+            if (!is_over(&world, 0)) {
+                const struct weir_engine *engine = world.slots[0].engine;
+                met += engine->state == WEIR_EPOCH_CONFIRMING && has_moved(engine);
+                world.slots[0].process.is_aside_silent = false;
+                for (int i = 0; i < more; i++) {
+                    half(&world, 0, i);
+                }
+                sim_world_kill(&world, 0);
+            }
+            sim_world_finish(&world);
+            sim_world_check_end(&world);
+            if (world.violation[0] != '\0') {
+                fail_msg("%s: %s", sim_scenario_text(), world.violation);
+            }
+            sim_world_done(&world);
+        }
+    }
+    assert_true(met > 10);
 }
 
 /* Without state there is no transaction if one of the sinks is outside of it; then all are. */
@@ -227,6 +279,7 @@ int main(void)
         cmocka_unit_test(test_every_moment),
         cmocka_unit_test(test_exchange),
         cmocka_unit_test(test_silent_sink),
+        cmocka_unit_test(test_moved_while_confirming),
         cmocka_unit_test(test_no_transaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -141,6 +141,7 @@ static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list
                                             .position = list->elems[i].offset,
                                             .partition_count = self->partition_count,
                                             .total = self->total,
+                                            .is_moved = list->elems[i].opaque != NULL,
                                             .source_data = item};
     }
     weir_source_assign(self->ctx, items, count, parts);

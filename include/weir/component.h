@@ -83,6 +83,10 @@ struct weir_assignment {
     int32_t partition_count; /* how many partitions the topic has; 0: unknown, or not fixed */
     int32_t total; /* how many the source's topics have together, when it feeds an exchange */
     bool is_moved; /* where it stood is gone, and it goes on here: what is kept of it follows */
+    uint64_t topic_id; /* tells the topic from others that had its name; 0: unknown */
+    /* What is kept is of another topic of that name: with a remedy that is the end, and the hint of its
+     * error; NULL: it goes on here. */
+    const char *remedy;
     void *source_data;
 };
 

@@ -238,8 +238,9 @@ static weir_status each_frame(struct weir_store *self,
         weir_shard_log_want_snapshot(shard->log);
         do {
             struct weir_slice frame;
-            weir_shard_log_seal(shard->log, shard->source, shard->topic, shard->partition,
-                                shard->position, frame_max);
+            const struct weir_state_position at = {shard->source, shard->topic, shard->partition,
+                                                   shard->position, 0};
+            weir_shard_log_seal(shard->log, &at, frame_max);
             for (size_t k = 0;
                  status == WEIR_OK && weir_shard_log_frame(shard->log, k, &frame); k++) {
                 status = take(context, shard, frame, err);

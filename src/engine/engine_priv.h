@@ -46,6 +46,7 @@ struct weir_verdict {
 struct weir_task {
     struct weir_partition part; /* first: the source's view */
     char *topic;
+    uint64_t topic_id; /* of a topic that may be made again; 0: unknown */
     unsigned source;
     struct weir_task *next;    /* of the engine's list */
     struct weir_batch *intake; /* lane: the batch that read() is filling */

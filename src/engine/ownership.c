@@ -43,6 +43,7 @@ task_add(struct weir_engine *engine, struct weir_source *source, const struct we
     task->source = (unsigned)(source - engine->sources);
     task->part.source = task->source;
     task->part.topic = task->topic;
+    task->topic_id = item->topic_id;
     task->part.index = item->index;
     task->part.source_data = item->source_data;
     task->exchange = engine->exchange;
@@ -76,7 +77,7 @@ tasks_open(struct weir_engine *engine, struct weir_shard_opening *openings, size
         struct weir_task *task = openings[i].task;
         struct weir_err *err = &openings[i].err;
         int64_t position = openings[i].position;
-        if (openings[i].item->is_moved) {
+        if (openings[i].item->is_moved || task->strayed) {
             weir_engine_count_error(engine, 0, engine->sources[task->source].name, WEIR_DATA_LOSS);
         }
         if (err->status != WEIR_OK) {

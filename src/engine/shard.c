@@ -90,8 +90,10 @@ void weir_shard_seal(struct weir_engine *engine, struct weir_task *task)
             weir_state_seal(task->states[i], NULL);
         }
     } else if (moved || weir_shard_is_dirty(task) || weir_shard_log_has_more(task->log)) {
-        weir_shard_log_seal(task->log, engine->sources[task->source].name, task->topic,
-                            task->part.index, task->part.closing, engine->frame_max);
+        const struct weir_state_position at = {engine->sources[task->source].name, task->topic,
+                                               task->part.index, task->part.closing,
+                                               task->topic_id};
+        weir_shard_log_seal(task->log, &at, engine->frame_max);
     } else {
         weir_shard_log_skip(task->log);
     }

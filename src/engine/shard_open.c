@@ -111,6 +111,27 @@ static void shard_tell(struct weir_engine *engine, const struct weir_shard_openi
                   WEIR_F("took_ms", opening->took_ms));
 }
 
+/* Nothing that is kept says where in this topic it was. */
+static weir_status shard_is_of_other(struct weir_engine *engine,
+                                     const struct weir_assignment *item,
+                                     int64_t kept,
+                                     struct weir_err *err)
+{
+    if (item->remedy != NULL) {
+        weir_status status = weir_fail(err, WEIR_DATA_LOSS,
+                                       "%.200s, partition %d: the topic was deleted and created "
+                                       "again; the state is of the former one, up to offset %lld",
+                                       item->topic, item->index, (long long)kept);
+        weir_err_hint(err, "%s", item->remedy);
+        return status;
+    }
+    WEIR_LOG_ERROR(&engine->log,
+                   "the topic was deleted and created again; going on with this one",
+                   WEIR_F("topic", item->topic), WEIR_F("partition", item->index),
+                   WEIR_F("former_offset", kept), WEIR_F("offset", item->position));
+    return WEIR_OK;
+}
+
 /* The log's position wins over the source's own, unless that is where there is something again; but
  * state that positions have left behind, or that belongs to something else, is not used. */
 static weir_status shard_take_position(struct weir_engine *engine,
@@ -119,7 +140,7 @@ static weir_status shard_take_position(struct weir_engine *engine,
                                        int64_t *position,
                                        struct weir_err *err)
 {
-    int64_t kept = 0;
+    struct weir_state_position row;
     const char *source = engine->sources[task->source].name;
     if (weir_shard_log_bytes(task->log) == 0) {
         if (*position >
@@ -130,7 +151,7 @@ static weir_status shard_take_position(struct weir_engine *engine,
         }
         return WEIR_OK;
     }
-    if (!weir_shard_log_get_position(task->log, source, task->topic, item->index, &kept)) {
+    if (!weir_shard_log_get_position(task->log, source, task->topic, item->index, &row)) {
         weir_status status =
             weir_fail(err, WEIR_CONFIG, "the state is not that of %.100s, partition %d of %.100s",
                       source, item->index, task->topic);
@@ -138,9 +159,11 @@ static weir_status shard_take_position(struct weir_engine *engine,
                       "A pipeline that reads something else begins anew under another `name`.");
         return status;
     }
-    if (item->is_moved) {
-        task->strayed = *position != kept;
-        return WEIR_OK;
+    int64_t kept = row.position;
+    bool is_other = row.topic_id != 0 && item->topic_id != 0 && row.topic_id != item->topic_id;
+    if (item->is_moved || is_other) {
+        task->strayed = is_other || *position != kept;
+        return item->is_moved ? WEIR_OK : shard_is_of_other(engine, item, kept, err);
     }
     if (engine->plan.state_in_domain && *position > kept) {
         weir_status status =

@@ -2,7 +2,7 @@
  *
  * Frames. The payload of a delta:
  *
- *     u8 1 | u32 size | source \0 topic \0 | i32 partition | i64 position
+ *     u8 1 | u32 size | source \0 topic \0 | i32 partition | i64 position [ | u64 topic's id ]
  *     u8 2 | u32 size | step \0 | u32 version | the table's delta
  *
  * and of a piece the second alone. An end has none.
@@ -48,6 +48,7 @@ struct log_position {
     char *source, *topic;
     int32_t partition;
     int64_t position;
+    uint64_t topic_id;
 };
 
 /* What an abort goes back to. */
@@ -134,6 +135,12 @@ const struct weir_shard_step *weir_shard_log_step_at(const struct weir_shard_log
     return index < log->step_count ? &log->steps[index] : NULL;
 }
 
+static struct weir_state_position position_of(const struct log_position *row)
+{
+    return (struct weir_state_position){row->source, row->topic, row->partition, row->position,
+                                        row->topic_id};
+}
+
 bool weir_shard_log_position_at(const struct weir_shard_log *log,
                                 size_t index,
                                 struct weir_state_position *ret_position)
@@ -142,8 +149,7 @@ bool weir_shard_log_position_at(const struct weir_shard_log *log,
         return false;
     }
     const struct log_position *row = &log->positions[index];
-    *ret_position =
-        (struct weir_state_position){row->source, row->topic, row->partition, row->position};
+    *ret_position = position_of(row);
     return true;
 }
 
@@ -198,11 +204,11 @@ bool weir_shard_log_get_position(const struct weir_shard_log *log,
                                  const char *source,
                                  const char *topic,
                                  int32_t partition,
-                                 int64_t *ret_position)
+                                 struct weir_state_position *ret_position)
 {
     const struct log_position *row = find_position(log, source, topic, partition);
     if (row != NULL) {
-        *ret_position = row->position;
+        *ret_position = position_of(row);
     }
     return row != NULL;
 }
@@ -214,19 +220,25 @@ take_position(struct weir_shard_log *log, const char *at, const char *end, struc
     const char *topic = source == NULL ? NULL : section_text(&at, end);
     int32_t partition;
     int64_t position;
-    if (topic == NULL || end - at != (ptrdiff_t)(sizeof(partition) + sizeof(position))) {
+    uint64_t topic_id = 0;
+    const ptrdiff_t size = sizeof(partition) + sizeof(position);
+    if (topic == NULL ||
+        (end - at != size && end - at != size + (ptrdiff_t)sizeof(topic_id))) {
         return damaged(log, "a position is not well formed", err);
     }
     memcpy(&partition, at, sizeof(partition));
     memcpy(&position, at + sizeof(partition), sizeof(position));
+    memcpy(&topic_id, at + size, (size_t)(end - at - size));
     struct log_position *row = find_position(log, source, topic, partition);
     if (row == NULL) {
         log->positions =
             weir_realloc(log->positions, log->position_count + 1, sizeof(*log->positions));
         row = &log->positions[log->position_count++];
-        *row = (struct log_position){weir_strdup(source), weir_strdup(topic), partition, 0};
+        *row = (struct log_position){
+            .source = weir_strdup(source), .topic = weir_strdup(topic), .partition = partition};
     }
     row->position = position;
+    row->topic_id = topic_id;
     return WEIR_OK;
 }
 
@@ -539,10 +551,7 @@ put_piece(struct weir_shard_log *log, uint64_t first, size_t delta_bytes, size_t
 }
 
 void weir_shard_log_seal(struct weir_shard_log *log,
-                         const char *source,
-                         const char *topic,
-                         int32_t partition,
-                         int64_t position,
+                         const struct weir_state_position *at,
                          size_t frame_max)
 {
     WEIR_ASSERT(frame_max > FRAME_HEAD + CHECKSUM);
@@ -552,10 +561,11 @@ void weir_shard_log_seal(struct weir_shard_log *log,
     uint64_t first = log->open.number;
     log->open.first = log->open.snapshotting ? log->open.first : 0;
     size_t begin = section_begin(&log->payload, SECTION_POSITION);
-    weir_strbuf_append(&log->payload, source, strlen(source) + 1);
-    weir_strbuf_append(&log->payload, topic, strlen(topic) + 1);
-    weir_strbuf_append(&log->payload, &partition, sizeof(partition));
-    weir_strbuf_append(&log->payload, &position, sizeof(position));
+    weir_strbuf_append(&log->payload, at->source, strlen(at->source) + 1);
+    weir_strbuf_append(&log->payload, at->topic, strlen(at->topic) + 1);
+    weir_strbuf_append(&log->payload, &at->partition, sizeof(at->partition));
+    weir_strbuf_append(&log->payload, &at->position, sizeof(at->position));
+    weir_strbuf_append(&log->payload, &at->topic_id, at->topic_id != 0 ? sizeof(at->topic_id) : 0);
     section_end(&log->payload, begin);
     put_delta(log);
     size_t delta_bytes = log->payload.size;

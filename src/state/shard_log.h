@@ -73,7 +73,7 @@ bool weir_shard_log_get_position(const struct weir_shard_log *log,
                                  const char *source,
                                  const char *topic,
                                  int32_t partition,
-                                 int64_t *ret_position);
+                                 struct weir_state_position *ret_position);
 /* The bytes and frames that were taken. */
 size_t weir_shard_log_bytes(const struct weir_shard_log *log);
 
@@ -81,10 +81,7 @@ size_t weir_shard_log_bytes(const struct weir_shard_log *log);
  * changed, the position, and a piece of a snapshot when one is due. They stay until the next seal.
  */
 void weir_shard_log_seal(struct weir_shard_log *log,
-                         const char *source,
-                         const char *topic,
-                         int32_t partition,
-                         int64_t position,
+                         const struct weir_state_position *at,
                          size_t frame_max);
 /* Nothing to write this time. */
 void weir_shard_log_skip(struct weir_shard_log *log);

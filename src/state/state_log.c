@@ -79,7 +79,7 @@ bool weir_state_log_position_at(const struct weir_state_log *log,
     }
     const struct log_position *row = &log->positions[index];
     *ret_position =
-        (struct weir_state_position){row->source, row->topic, row->partition, row->position};
+        (struct weir_state_position){row->source, row->topic, row->partition, row->position, 0};
     return true;
 }
 

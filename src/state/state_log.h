@@ -55,6 +55,7 @@ struct weir_state_position {
     const char *source, *topic;
     int32_t partition;
     int64_t position;
+    uint64_t topic_id; /* of a topic that may be made again; 0: unknown */
 };
 bool weir_state_log_position_at(const struct weir_state_log *log,
                                 size_t index,

@@ -15,7 +15,7 @@ import wait
 from harness import case, main
 from weir_process import pipeline
 
-GOING_ON = "going on with the oldest"
+GOING_ON = "going on with"
 STEPS = [{"name": "n", "aggregate": {"key": '"all"', "aggregate": {"n": "count"}}}]
 
 
@@ -140,8 +140,9 @@ def _made_again(count, away):
         case(function)
 
 
-_made_again(100, away=True)  # the old position is out of range
-_made_again(100, away=False)
+for number in (100, 900):  # the old position is out of range; it exists, and means another record
+    _made_again(number, True)
+    _made_again(number, False)
 
 
 if __name__ == "__main__":

@@ -601,19 +601,3 @@ weir_status kafka_judge(rd_kafka_t *rk,
                   WEIR_F("detail", (const char *)rd_kafka_message_errstr(message)));
     return WEIR_OK;
 }
-
-weir_status kafka_partition_count(
-    rd_kafka_t *rk, const char *name, int timeout_ms, int32_t *ret_count, struct weir_err *err)
-{
-    const struct rd_kafka_metadata *metadata;
-    rd_kafka_topic_t *topic = rd_kafka_topic_new(rk, name, NULL);
-    int32_t count = 0;
-    if (rd_kafka_metadata(rk, 0, topic, &metadata, timeout_ms) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        count = metadata->topic_cnt == 1 ? metadata->topics[0].partition_cnt : 0;
-        rd_kafka_metadata_destroy(metadata);
-    }
-    rd_kafka_topic_destroy(topic);
-    *ret_count = count;
-    return count >= 1 ? WEIR_OK
-                      : weir_fail(err, WEIR_AGAIN, "nobody tells how many partitions %s has", name);
-}

@@ -115,11 +115,4 @@ weir_status kafka_judge(rd_kafka_t *rk,
                         const rd_kafka_message_t *message,
                         struct weir_err *err);
 
-/* How many partitions the topic has. WEIR_AGAIN: nobody answers within that time. */
-WEIR_MUST_USE weir_status kafka_partition_count(rd_kafka_t *rk,
-                                                const char *topic,
-                                                int timeout_ms,
-                                                int32_t *ret_count,
-                                                struct weir_err *err);
-
 #endif

@@ -13,6 +13,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "kafka_question.h"
 #include "kafka_state_log.h"
 
 enum { CUT_EVERY_MS = 5000, CUT_TIMEOUT_MS = 10000, FETCH_BYTES = 8 << 20 };
@@ -114,7 +115,7 @@ weir_status kafka_exchange_count(rd_kafka_t *rk,
     for (size_t i = 0; i < topics; i++) {
         const char *topic = config->topic != NULL ? config->topic : config->topics.items[i];
         int32_t count;
-        weir_status status = kafka_partition_count(rk, topic, timeout_ms, &count, err);
+        weir_status status = kafka_topic_await(rk, topic, timeout_ms, &count, NULL, err);
         if (status != WEIR_OK) {
             return status;
         }

@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/wake.h"
 #include "kafka_exchange.h"
+#include "kafka_question.h"
 
 /* Of one question; then it is asked again. */
 enum { ANSWER_MS = 5000 };
@@ -84,7 +85,7 @@ resolve_lost(struct kafka_lookup *self, rd_kafka_topic_partition_t *item, int64_
                          item->topic, item->partition, (long long)next, (long long)low,
                          (long long)high);
     }
-    weir_err_hint(&self->err, "To go on with what is there, set `on_data_loss: earliest`.");
+    weir_err_hint(&self->err, KAFKA_LOSS_REMEDY);
     return WEIR_DATA_LOSS;
 }
 
@@ -122,11 +123,12 @@ static weir_status resolve_offsets(struct kafka_lookup *self)
     return WEIR_OK;
 }
 
-static weir_status count_partitions(struct kafka_lookup *self)
+/* State belongs to a partition of the one topic that is read. */
+static weir_status describe_topics(struct kafka_lookup *self)
 {
-    if (self->ctx->keeps_state) {
-        weir_status status = kafka_partition_count(self->rk, self->asked->elems[0].topic, ANSWER_MS,
-                                                   &self->partition_count, &self->err);
+    if (self->ctx->keeps_state && !self->ctx->feeds_exchange) {
+        weir_status status = kafka_topic_await(self->rk, self->asked->elems[0].topic, ANSWER_MS,
+                                               &self->partition_count, &self->topic_id, &self->err);
         if (status != WEIR_OK) {
             return status;
         }
@@ -141,7 +143,7 @@ static void *lookup_main(void *argument)
     const int64_t until_ms = kafka_now_ms() + ANSWER_MS;
     do {
         self->err = (struct weir_err){0};
-    } while ((resolve_offsets(self) != WEIR_OK || count_partitions(self) != WEIR_OK) &&
+    } while ((resolve_offsets(self) != WEIR_OK || describe_topics(self) != WEIR_OK) &&
              self->err.status == WEIR_AGAIN &&
              !atomic_load_explicit(&self->stop, memory_order_relaxed) &&
              kafka_ask_again(RD_KAFKA_RESP_ERR__TIMED_OUT, until_ms));
@@ -266,7 +268,8 @@ weir_status kafka_lookup_take(struct kafka_lookup *self,
             return err->status;
         }
     }
-    if (!self->running && self->wanted != NULL && self->wanted->cnt > 0) {
+    bool is_free = !self->running && *ret_list == NULL; /* what was found is the caller's to read */
+    if (is_free && self->wanted != NULL && self->wanted->cnt > 0) {
         lookup_begin(self);
     }
     return WEIR_OK;

@@ -12,6 +12,7 @@
 
 enum { KAFKA_START_EARLIEST = 1, KAFKA_START_LATEST };
 enum { KAFKA_LOSS_STOP, KAFKA_LOSS_EARLIEST };
+#define KAFKA_LOSS_REMEDY "To go on with what is there, set `on_data_loss: earliest`."
 
 struct kafka_lookup {
     rd_kafka_t *rk;
@@ -26,6 +27,7 @@ struct kafka_lookup {
      * gone) and was told. */
     rd_kafka_topic_partition_list_t *asked, *found;
     int32_t partition_count;
+    uint64_t topic_id;
     int32_t total;
     struct weir_err err;
 };

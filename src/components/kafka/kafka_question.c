@@ -36,6 +36,49 @@ void kafka_question_end(struct kafka_question *self)
     rd_kafka_AdminOptions_destroy(self->options);
 }
 
+rd_kafka_resp_err_t kafka_topic_describe(
+    rd_kafka_t *rk, const char *name, int timeout_ms, int32_t *ret_count, uint64_t *ret_id)
+{
+    rd_kafka_TopicCollection_t *names = rd_kafka_TopicCollection_of_topic_names(&name, 1);
+    struct kafka_question question;
+    kafka_question_begin(&question, rk, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout_ms);
+    rd_kafka_DescribeTopics(rk, names, question.options, question.queue);
+    rd_kafka_resp_err_t code = kafka_question_answer(&question);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        size_t count;
+        const rd_kafka_TopicDescription_t **topics = rd_kafka_DescribeTopics_result_topics(
+            rd_kafka_event_DescribeTopics_result(question.event), &count);
+        code = count == 1 ? rd_kafka_error_code(rd_kafka_TopicDescription_error(topics[0]))
+                          : RD_KAFKA_RESP_ERR__FAIL;
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            (void)rd_kafka_TopicDescription_partitions(topics[0], &count);
+            *ret_count = (int32_t)count;
+        }
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR && ret_id != NULL) {
+            const rd_kafka_Uuid_t *id = rd_kafka_TopicDescription_topic_id(topics[0]);
+            *ret_id = (uint64_t)(rd_kafka_Uuid_most_significant_bits(id) ^
+                                 rd_kafka_Uuid_least_significant_bits(id));
+        }
+    }
+    kafka_question_end(&question);
+    rd_kafka_TopicCollection_destroy(names);
+    return code;
+}
+
+weir_status kafka_topic_await(rd_kafka_t *rk,
+                              const char *name,
+                              int timeout_ms,
+                              int32_t *ret_count,
+                              uint64_t *ret_id,
+                              struct weir_err *err)
+{
+    rd_kafka_resp_err_t code = kafka_topic_describe(rk, name, timeout_ms, ret_count, ret_id);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR
+               ? WEIR_OK
+               : weir_fail(err, WEIR_AGAIN, "nobody tells how many partitions %s has: %s", name,
+                           rd_kafka_err2str(code));
+}
+
 rd_kafka_resp_err_t kafka_topic_create(rd_kafka_t *rk,
                                        const char *name,
                                        int partitions,

@@ -6,7 +6,7 @@
 #ifndef WEIR_KAFKA_QUESTION_H
 #define WEIR_KAFKA_QUESTION_H
 
-#include <librdkafka/rdkafka.h>
+#include "kafka_client.h"
 
 struct kafka_question {
     int timeout_ms;
@@ -23,6 +23,19 @@ void kafka_question_begin(struct kafka_question *self,
 /* Waits for the event; the error of the request as a whole. */
 rd_kafka_resp_err_t kafka_question_answer(struct kafka_question *self);
 void kafka_question_end(struct kafka_question *self);
+
+/* A topic's partitions, and its id, which tells it from others that had its name (0: the brokers know
+ * none; may be NULL). */
+rd_kafka_resp_err_t kafka_topic_describe(
+    rd_kafka_t *rk, const char *name, int timeout_ms, int32_t *ret_count, uint64_t *ret_id);
+
+/* The same, as whoever can wait needs it. WEIR_AGAIN: nobody answers within that time. */
+WEIR_MUST_USE weir_status kafka_topic_await(rd_kafka_t *rk,
+                                            const char *name,
+                                            int timeout_ms,
+                                            int32_t *ret_count,
+                                            uint64_t *ret_id,
+                                            struct weir_err *err);
 
 /* Makes a topic with as many replicas as the cluster likes. settings: pairs of name and value that
  * end in NULL. */

@@ -97,8 +97,6 @@ struct kafka_source {
     struct kafka_lookup lookup;   /* partitions that were assigned and are not taken yet */
     struct kafka_commit commit;   /* of positions, outside of a transaction */
     struct kafka_leaving leaving; /* … and that are not given back yet */
-    int32_t partition_count;      /* of the topic, for a pipeline that keeps state */
-    int32_t total;                /* of all topics, when it feeds an exchange */
     bool stopping;
     bool refused; /* assigned while stopping, which librdkafka takes for giving everything back */
 };
@@ -131,6 +129,8 @@ static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list
     size_t count = (size_t)list->cnt;
     struct weir_assignment *items = weir_calloc(count, sizeof(*items));
     struct weir_partition **parts = weir_calloc(count, sizeof(struct weir_partition *));
+    const char *remedy =
+        self->config->on_data_loss == KAFKA_LOSS_EARLIEST ? NULL : KAFKA_LOSS_REMEDY;
     for (size_t i = 0; i < count; i++) {
         struct kafka_partition *item = weir_calloc(1, sizeof(*item));
         item->topic = weir_strdup(list->elems[i].topic);
@@ -139,8 +139,10 @@ static void source_take(struct kafka_source *self, rd_kafka_topic_partition_list
         items[i] = (struct weir_assignment){.topic = item->topic,
                                             .index = item->index,
                                             .position = list->elems[i].offset,
-                                            .partition_count = self->partition_count,
-                                            .total = self->total,
+                                            .partition_count = self->lookup.partition_count,
+                                            .total = self->lookup.total,
+                                            .topic_id = self->lookup.topic_id,
+                                            .remedy = remedy,
                                             .is_moved = list->elems[i].opaque != NULL,
                                             .source_data = item};
     }
@@ -185,8 +187,6 @@ static void source_take_found(struct kafka_source *self)
         self->failure = err;
         self->failure.status = err.status == WEIR_DATA_LOSS ? WEIR_DATA_LOSS : WEIR_FENCED;
     } else if (list != NULL) {
-        self->partition_count = self->lookup.partition_count;
-        self->total = self->lookup.total;
         source_take(self, list);
         rd_kafka_topic_partition_list_destroy(list);
     }

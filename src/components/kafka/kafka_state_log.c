@@ -15,7 +15,6 @@
 enum {
     REQUEST_MS = 5000,
     PATIENCE_MS = 60000,
-    PAUSE_MS = 100,
     READ_MS = 5,
     PROGRESS_MS = 5000,
     READ_BATCH = 256,
@@ -46,29 +45,12 @@ static rd_kafka_resp_err_t create_topic(struct kafka_state_log *self, int32_t sh
  * would make the topic, with settings of the broker's own; this one does not. */
 static int count_partitions(struct kafka_state_log *self)
 {
-    const char *name = self->topic;
-    rd_kafka_TopicCollection_t *names = rd_kafka_TopicCollection_of_topic_names(&name, 1);
-    struct kafka_question question;
-    kafka_question_begin(&question, self->producer->rk, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, REQUEST_MS);
-    rd_kafka_DescribeTopics(self->producer->rk, names, question.options, question.queue);
-    int count = -1;
-    if (kafka_question_answer(&question) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        size_t found;
-        const rd_kafka_TopicDescription_t **topics = rd_kafka_DescribeTopics_result_topics(
-            rd_kafka_event_DescribeTopics_result(question.event), &found);
-        rd_kafka_resp_err_t code =
-            found == 1 ? rd_kafka_error_code(rd_kafka_TopicDescription_error(topics[0]))
-                       : RD_KAFKA_RESP_ERR__FAIL;
-        if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            (void)rd_kafka_TopicDescription_partitions(topics[0], &found);
-            count = (int)found;
-        } else if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
-            count = 0;
-        }
-    }
-    kafka_question_end(&question);
-    rd_kafka_TopicCollection_destroy(names);
-    return count;
+    int32_t count = 0;
+    rd_kafka_resp_err_t code =
+        kafka_topic_describe(self->producer->rk, self->topic, REQUEST_MS, &count, NULL);
+    bool is_answered =
+        code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    return is_answered ? count : -1;
 }
 
 /* Settings under which the broker would delete what is still needed. */
@@ -152,7 +134,7 @@ static weir_status find_offset(struct kafka_state_log *self,
                              "the state topic %s, partition %d: %s", self->topic, shard,
                              rd_kafka_err2str(code));
         }
-        rd_kafka_poll(self->producer->rk, PAUSE_MS);
+        rd_kafka_poll(self->producer->rk, KAFKA_PAUSE_MS);
     }
     return WEIR_OK;
 }
@@ -167,7 +149,7 @@ weir_status kafka_state_log_make(struct kafka_state_log *self, int32_t shards, s
         if (kafka_status(code) == WEIR_DENIED || kafka_status(code) == WEIR_REJECTED) {
             break;
         }
-        rd_kafka_poll(self->producer->rk, PAUSE_MS);
+        rd_kafka_poll(self->producer->rk, KAFKA_PAUSE_MS);
         count = count_partitions(self);
     }
     if (count <= 0) {
@@ -227,7 +209,7 @@ int kafka_state_log_shards(struct kafka_state_log *self)
     int64_t until_ms = now_ms(self) + PATIENCE_MS;
     int count;
     while ((count = count_partitions(self)) < 0 && now_ms(self) < until_ms) {
-        rd_kafka_poll(self->producer->rk, PAUSE_MS);
+        rd_kafka_poll(self->producer->rk, KAFKA_PAUSE_MS);
     }
     return count;
 }

@@ -76,7 +76,10 @@ static void task_put(struct task *task, size_t step, const char *key, const char
 
 static void task_seal(struct task *task, size_t frame_max)
 {
-    weir_shard_log_seal(task->log, "source", "topic", PARTITION, ++task->position, frame_max);
+    task->position++; /* topics with an id, and without */
+    const struct weir_state_position at = {"source", "topic", PARTITION, task->position,
+                                           (uint64_t)task->position % 3};
+    weir_shard_log_seal(task->log, &at, frame_max);
 }
 
 static void task_commit(struct task *task)
@@ -140,12 +143,13 @@ static void check_successor(struct task *task)
 {
     struct task *other = weir_calloc(1, sizeof(*other));
     struct weir_err err = {0};
-    int64_t position = -1;
+    struct weir_state_position row = {.position = -1};
     task_open(other, SIZE_MAX);
     assert_int_equal(task_take(other, task->frames, task->count, &err), WEIR_OK);
     check_same(task, other);
-    assert_true(weir_shard_log_get_position(other->log, "source", "topic", PARTITION, &position));
-    assert_int_equal(position, task->position);
+    assert_true(weir_shard_log_get_position(other->log, "source", "topic", PARTITION, &row));
+    assert_int_equal(row.position, task->position);
+    assert_int_equal(row.topic_id, task->position % 3);
     task_close(other);
     weir_free(other);
 }

@@ -4,7 +4,8 @@
  * too late, of a scan before, says so: messages by their consumer, the server's words by their
  * subject. The end is known by its sequence: what a server says of how much is left is wrong now
  * and then with a filter (seen on 2.9). A page of which nothing comes in time is the end too: the
- * message of that sequence was deleted.
+ * message of that sequence was deleted. What was lost on its way is a gap in the numbers of the
+ * deliveries, never a shorter stream.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,14 +13,17 @@
 
 #include "nats_api.h"
 
-enum { ANSWER_TIMEOUT_MS = 3000, PAGE = 500, PAGE_MS = 2000 };
+enum { ANSWER_TIMEOUT_MS = 3000, PAGE = 500, PAGE_BYTES = 8 << 20, PAGE_MS = 2000 };
 
-static natsStatus
-ask_page(struct nats_client *client, const char *stream, const char *consumer, const char *inbox)
+static natsStatus ask_page(struct nats_client *client,
+                           const struct nats_consumer_spec *spec,
+                           const char *consumer,
+                           const char *inbox)
 {
-    char subject[2 * NATS_NAME_MAX + 60], body[60];
-    snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s", stream, consumer);
-    snprintf(body, sizeof(body), "{\"batch\":%d,\"expires\":%d000000}", PAGE, PAGE_MS);
+    char subject[2 * NATS_NAME_MAX + 60], body[80];
+    snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.MSG.NEXT.%s.%s", spec->stream, consumer);
+    snprintf(body, sizeof(body), "{\"batch\":%d,\"max_bytes\":%d,\"expires\":%d000000}", PAGE,
+             spec->headers_only ? 0 : PAGE_BYTES, PAGE_MS);
     return natsConnection_PublishRequestString(client->connection, subject, inbox, body);
 }
 
@@ -52,7 +56,7 @@ static natsStatus pages_open(struct pages *pages)
 static weir_status read_pages(struct pages *pages, uint64_t last, struct weir_err *err)
 {
     weir_status status = WEIR_OK;
-    uint64_t at = 0;
+    uint64_t at = 0, number = 0;
     int left = 0, taken = 0; /* of the page */
     bool is_over = false;
     while (status == WEIR_OK && at < last && !is_over) {
@@ -60,7 +64,7 @@ static weir_status read_pages(struct pages *pages, uint64_t last, struct weir_er
         struct nats_delivery delivery;
         natsStatus code = NATS_OK;
         if (left == 0) {
-            code = ask_page(pages->client, pages->spec->stream, pages->consumer, pages->inbox);
+            code = ask_page(pages->client, pages->spec, pages->consumer, pages->inbox);
             left = PAGE;
             taken = 0;
         }
@@ -74,7 +78,11 @@ static weir_status read_pages(struct pages *pages, uint64_t last, struct weir_er
             at = delivery.sequence;
             left--;
             taken++;
-            status = pages->take(pages->context, message, at, err);
+            status =
+                delivery.number == ++number
+                    ? pages->take(pages->context, message, at, err)
+                    : weir_fail(err, WEIR_UNAVAILABLE, "%s: messages were left out on their way",
+                                pages->spec->stream);
         } else if (strcmp(natsMsg_GetSubject(message), pages->inbox) == 0) { /* the page is over */
             is_over = taken == 0;
             left = 0;

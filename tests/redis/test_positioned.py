@@ -68,6 +68,26 @@ def starts(context):
     assert flow.redis.call("GET", "weir:other:in:{0}:position").split(b":")[4] == b"11"
 
 
+@case
+def position_gone(context):
+    """`start` is for a stream that was never read: one whose position the server has lost begins before what came
+    meanwhile."""
+    flow = Flow(context, partitions=1, appendonly="no")
+    weir = flow.weir(source={"start": "latest"})
+    wait.until(lambda: flow.redis.call("GET", "weir:flow:in:{0}:position"), 20, "it has begun")
+    flow.add(10)
+    flow.wait_done(weir)
+    weir.stop()
+    flow.redis.kill()
+    flow.redis.start()
+    flow.counts = [0]
+    flow.add(10)
+    weir.cont()
+    flow.wait_done(weir)
+    weir.term()
+    flow.account().expect()
+
+
 def kill_often(context, flow, kills, **options):
     weir = flow.weir(**SLOW, **options)
     total = sum(flow.counts)

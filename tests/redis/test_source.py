@@ -183,6 +183,23 @@ def group_destroyed(context):
     weir.term()
 
 
+@case
+def group_destroyed_while_away(context):
+    """`start` is for a new group: one that was there and is gone at a new connection begins before what came
+    meanwhile."""
+    flow = Flow(context)
+    weir = flow.weir(source={"start": "latest"})
+    wait.until(lambda: flow.redis.call("EXISTS", "in") and flow.redis.call("XINFO", "GROUPS", "in"), 20, "the group exists")
+    flow.add(10)
+    flow.wait_done(weir)
+    flow.redis.pipeline([("MULTI",), ("XGROUP", "DESTROY", "in", "flow"), ("XADD", "in", "*", "n", 10),
+                         ("CLIENT", "KILL", "TYPE", "normal"), ("EXEC",)])
+    flow.count = 11
+    flow.wait_done(weir)
+    weir.wait_log("made again")
+    weir.term()
+
+
 def deleted(context, policy):
     """Entries that a consumer was given and that are gone before it came back for them."""
     flow = Flow(context)

@@ -165,15 +165,18 @@ weir_status redis_stream_counts(redisContext *context,
     return status;
 }
 
-/* Where a task without a position begins. */
+/* Where a task without a position begins: at the beginning if it had one here, which is gone, for
+ * what was added meanwhile must not be missed. */
 static weir_status find_start(struct redis_part *part,
                               redisContext *context,
                               const struct weir_moment *start,
                               struct redis_position *ret,
                               struct weir_err *err)
 {
+    static const struct weir_moment beginning = {.word = REDIS_START_EARLIEST};
     struct redis_counts counts;
     weir_status status = redis_stream_counts(context, part->stream, &counts, err);
+    start = part->at.token > 0 ? &beginning : start;
     if (status == WEIR_OK && start->word == REDIS_START_LATEST) {
         ret->count = counts.added;
         memcpy(ret->id, counts.last, sizeof(ret->id));

@@ -34,6 +34,7 @@ struct redis_shared {
     char group[REDIS_NAME_MAX + 1], consumer[REDIS_NAME_MAX + 1];
     bool is_nameless; /* the consumer's name is of this start only */
     struct redis_reader reader;
+    bool has_group;   /* the thread: it was there; when it is gone, entries may have come meanwhile */
     redisContext *acks; /* control */
     int64_t gauged_ns;  /* control */
     int64_t next;       /* lane, or paused: what is delivered next */
@@ -125,20 +126,27 @@ thread_lost(struct redis_shared *self, int64_t lost, bool is_read, struct weir_e
     return status;
 }
 
-static weir_status thread_make_group(struct redis_shared *self,
-                                     redisContext *context,
-                                     const char *start,
-                                     struct weir_err *err)
+/* What was added while a group was gone must not be missed, whatever `start` says. */
+static weir_status
+thread_make_group(struct redis_shared *self, redisContext *context, struct weir_err *err)
 {
+    char start[REDIS_ID_MAX] = "0";
+    if (!self->has_group) {
+        redis_start_id(&self->config->start, start);
+    }
     redisReply *reply = redisCommand(context, "XGROUP CREATE %s %s %s MKSTREAM",
                                      self->config->stream, self->group, start);
-    weir_status status = WEIR_OK;
-    if (reply == NULL ||
-        (reply->type == REDIS_REPLY_ERROR && !redis_reply_is(reply, "BUSYGROUP"))) {
-        status = redis_fail(err, self->config->stream, context, reply);
-        err->status = status = status == WEIR_REJECTED ? WEIR_FATAL : status;
+    bool is_there = redis_reply_is(reply, "BUSYGROUP");
+    if (reply == NULL || (reply->type == REDIS_REPLY_ERROR && !is_there)) {
+        weir_status status = redis_fail(err, self->config->stream, context, reply);
+        return err->status = status == WEIR_REJECTED ? WEIR_FATAL : status;
     }
-    return status;
+    if (self->has_group && !is_there) {
+        WEIR_LOG_WARN(self->ctx->log, "the group was gone and is made again",
+                      WEIR_F("stream", self->config->stream));
+    }
+    self->has_group = true;
+    return WEIR_OK;
 }
 
 /* Waits until the window has room. False: to end. */
@@ -161,10 +169,7 @@ static weir_status thread_mend(struct redis_shared *self,
                                struct weir_err *err)
 {
     if (redis_reply_is(reply, "NOGROUP")) {
-        /* What was added meanwhile must not be missed, whatever `start` says. */
-        WEIR_LOG_WARN(self->ctx->log, "the group was gone and is made again",
-                      WEIR_F("stream", self->config->stream));
-        return thread_make_group(self, context, "0", err);
+        return thread_make_group(self, context, err);
     }
     weir_status status = redis_fail(err, self->config->stream, context, reply);
     return err->status = status == WEIR_REJECTED ? WEIR_FATAL : status;
@@ -534,9 +539,7 @@ static void remove_dead(struct redis_shared *self, redisContext *context)
 static weir_status thread_serve(void *instance, redisContext *context, struct weir_err *err)
 {
     struct redis_shared *self = instance;
-    char start[REDIS_ID_MAX];
-    redis_start_id(&self->config->start, start);
-    weir_status status = thread_make_group(self, context, start, err);
+    weir_status status = thread_make_group(self, context, err);
     redis_reader_drop(&self->reader);
     int64_t claimed_ns = 0;
     bool owns = true, others = false; /* are there entries to come again? */

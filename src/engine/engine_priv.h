@@ -354,8 +354,6 @@ void weir_lane_unread(struct weir_lane *lane, struct weir_batch *batch);
 bool weir_lane_wants_abort(const struct weir_lane *lane);
 /* It holds as much as it may of what is not handed over. */
 bool weir_lane_is_full(const struct weir_lane *lane);
-/* Writes pending batches until a sink is full. lane, or paused. */
-bool weir_lane_write_pending(struct weir_lane *lane);
 /* It has something that belongs to the epoch: a batch of which some outputs are written and some
  * are not; records in the exchange, marks to be made. */
 bool weir_lane_is_partial(const struct weir_lane *lane);

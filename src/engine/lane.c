@@ -25,7 +25,7 @@
 #include "state/disk.h"
 #include "state/table.h"
 
-enum { TICK_MS = 100 };
+enum { TICK_MS = 100, AHEAD_PART = 8 };
 
 void weir_lane_init(struct weir_lane *lane, struct weir_engine *engine, unsigned index)
 {
@@ -307,11 +307,18 @@ static struct weir_task *lane_find_due(const struct weir_lane *lane, bool closin
     return task;
 }
 
+/* Behind a full sink a lane reads ahead only so far that it has something at hand when there is
+ * room again: what is read earlier leaves the cache before it is written. While a commit takes
+ * nothing there is nothing better to do. */
 bool weir_lane_is_full(const struct weir_lane *lane)
 {
+    const size_t share = (size_t)lane->engine->config->in_flight / 4 / lane->engine->lane_count;
+    if (lane->pending_first != NULL && lane->pending_bytes >= share / AHEAD_PART &&
+        atomic_load_explicit(&lane->engine->writable, memory_order_acquire)) {
+        return true;
+    }
     return (lane->pending_first != NULL || lane->waiting_first != NULL) &&
-           lane->pending_bytes + lane->waiting_bytes >=
-               (size_t)lane->engine->config->in_flight / 4 / lane->engine->lane_count;
+           lane->pending_bytes + lane->waiting_bytes >= share;
 }
 
 bool weir_lane_is_partial(const struct weir_lane *lane)
@@ -331,25 +338,34 @@ bool weir_lane_is_partial(const struct weir_lane *lane)
             lane_find_due(lane, true) != NULL);
 }
 
-bool weir_lane_write_pending(struct weir_lane *lane)
+static bool lane_write_first(struct weir_lane *lane)
+{
+    struct weir_batch *batch = lane->pending_first;
+    lane->blocked = false;
+    if (batch == NULL || !atomic_load_explicit(&lane->engine->writable, memory_order_acquire) ||
+        !lane_write_batch(lane, batch)) {
+        return false;
+    }
+    lane->pending_first = batch->link;
+    if (lane->pending_first == NULL) {
+        lane->pending_last = NULL;
+    }
+    lane->pending_bytes -= batch->bytes;
+    atomic_store_explicit(&lane->pending_shown, lane->pending_bytes, memory_order_relaxed);
+    lane_settle(lane, batch);
+    weir_lane_release(lane, batch);
+    return true;
+}
+
+/* Until the gate closes: that waits for whole batches, not for all of them. */
+static bool lane_write_pending(struct weir_lane *lane)
 {
     bool moved = false;
-    lane->blocked = false;
-    while (lane->pending_first != NULL &&
-           atomic_load_explicit(&lane->engine->writable, memory_order_acquire)) {
-        struct weir_batch *batch = lane->pending_first;
-        if (!lane_write_batch(lane, batch)) {
+    while (lane_write_first(lane)) {
+        moved = true;
+        if (atomic_load_explicit(&lane->engine->gate.closed, memory_order_acquire)) {
             break;
         }
-        lane->pending_first = batch->link;
-        if (lane->pending_first == NULL) {
-            lane->pending_last = NULL;
-        }
-        lane->pending_bytes -= batch->bytes;
-        atomic_store_explicit(&lane->pending_shown, lane->pending_bytes, memory_order_relaxed);
-        lane_settle(lane, batch);
-        weir_lane_release(lane, batch);
-        moved = true;
     }
     return moved;
 }
@@ -444,7 +460,7 @@ bool weir_lane_process(struct weir_lane *lane, struct weir_batch *batch)
         return true;
     }
     lane_push_pending(lane, batch);
-    weir_lane_write_pending(lane);
+    lane_write_pending(lane);
     return true;
 }
 
@@ -490,7 +506,7 @@ static bool lane_tell(struct weir_lane *lane, bool closing)
         bool fits = weir_exchange_mark(lane->engine->exchange, batch);
         WEIR_ASSERT(fits); /* nothing else is in the batch */
         lane_push_pending(lane, batch);
-        weir_lane_write_pending(lane);
+        lane_write_pending(lane);
         told = true;
     }
     return told;
@@ -629,7 +645,7 @@ static bool lane_read_exchange(struct weir_lane *lane)
 
 bool weir_lane_finish(struct weir_lane *lane)
 {
-    bool moved = lane->pending_first != NULL && weir_lane_write_pending(lane);
+    bool moved = weir_lane_is_partial(lane) && lane_write_first(lane);
     moved |= lane->waiting_first != NULL && weir_lane_serve_waiting(lane, true);
     if (lane->engine->exchange == NULL) {
         return moved;
@@ -649,7 +665,7 @@ bool weir_lane_step(struct weir_lane *lane)
     if (atomic_load_explicit(&engine->gate.closed, memory_order_acquire)) {
         return weir_lane_finish(lane);
     }
-    bool moved = lane->pending_first != NULL && weir_lane_write_pending(lane);
+    bool moved = lane->pending_first != NULL && lane_write_pending(lane);
     moved |= lane->waiting_first != NULL && weir_lane_serve_waiting(lane, false);
     if (engine->exchange != NULL) {
         moved |= lane_read_exchange(lane);

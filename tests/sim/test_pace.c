@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Goal: epochs are long while much waits to be read and short when little does, unless the pipeline
- * says how long; and a lane whose sink is full reads on, as far as its budget goes. Method: one
- * process on a clock that only the test moves; what it asks of the broker is counted.
+ * says how long; a lane whose sink is full reads on a little; and a gate waits for the batch that is
+ * half handed over, not for those behind it. Method: one process on a clock that only the test
+ * moves; what it asks of the broker is counted.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -98,6 +99,18 @@ static void test_chosen_interval(void **state)
     assert_in_range(longest_ms, 20, 20 + 4 * SIM_STEP_MS);
 }
 
+/* A process whose lane has a full sink and a batch that is half handed over. */
+static struct weir_lane *open_behind_full_sink(struct sim_world *world, const struct sim_spec *spec)
+{
+    sim_world_init(world, spec, 1);
+    const struct sim_process *process = sim_world_prepare(world, 0);
+    sim_world_open(world, 0);
+    while (process->calls_of[SIM_CALL_WRITE] == 0) {
+        sim_world_round(world, 0);
+    }
+    return &world->slots[0].engine->lanes[0];
+}
+
 static void test_full_sink(void **state)
 {
     (void)state;
@@ -105,19 +118,62 @@ static void test_full_sink(void **state)
     struct sim_spec spec = passing(PARTITION_RECORDS / 8);
     spec.room = 5;
     sim_scenario("a full sink");
-    sim_world_init(&world, &spec, 1);
-    const struct sim_process *process = sim_world_prepare(&world, 0);
-    sim_world_open(&world, 0);
-    while (process->calls_of[SIM_CALL_WRITE] == 0) {
-        sim_world_round(&world, 0);
-    }
+    const struct weir_lane *lane = open_behind_full_sink(&world, &spec);
+    const struct sim_process *process = &world.slots[0].process;
     uint64_t reads = process->calls_of[SIM_CALL_READ];
-    const struct weir_lane *lane = &world.slots[0].engine->lanes[0];
     for (int i = 0; i < 20; i++) {
         sim_world_lane(&world, 0, 0);
         assert_true(lane->blocked);
     }
     assert_int_equal(process->calls_of[SIM_CALL_READ], reads + 20);
+    sim_world_finish(&world);
+    assert_string_equal(world.violation, "");
+    sim_world_done(&world);
+}
+
+static void test_read_ahead(void **state)
+{
+    (void)state;
+    struct sim_world world;
+    struct sim_spec spec = passing(PARTITION_RECORDS);
+    spec.room = 5;
+    sim_scenario("reading ahead of a full sink");
+    struct weir_lane *lane = open_behind_full_sink(&world, &spec);
+    struct weir_engine *engine = lane->engine;
+    const size_t share = (size_t)engine->config->in_flight / 4;
+    size_t before = 0;
+    while (!weir_lane_is_full(lane)) {
+        before = lane->pending_bytes;
+        sim_world_lane(&world, 0, 0);
+        assert_true(lane->pending_bytes > before);
+    }
+    assert_in_range(lane->pending_bytes, share / 8, share / 4);
+    atomic_store(&engine->writable, false); /* as while a commit is under way */
+    assert_false(weir_lane_is_full(lane));
+    atomic_store(&engine->writable, true);
+    sim_world_finish(&world);
+    assert_string_equal(world.violation, "");
+    sim_world_done(&world);
+}
+
+static void test_gate(void **state)
+{
+    (void)state;
+    struct sim_world world;
+    struct sim_spec spec = passing(PARTITION_RECORDS / 8);
+    spec.room = 7; /* with ten in a batch, the sink is never full just behind one */
+    sim_scenario("a gate behind a full sink");
+    struct weir_lane *lane = open_behind_full_sink(&world, &spec);
+    for (int i = 0; i < 20; i++) {
+        sim_world_lane(&world, 0, 0);
+    }
+    assert_true(weir_lane_is_partial(lane));
+    const struct weir_batch *second = lane->pending_first->link;
+    assert_non_null(second);
+    assert_true(weir_gate_close(lane->engine, false, INT64_MAX));
+    assert_false(weir_lane_is_partial(lane));
+    assert_ptr_equal(lane->pending_first, second);
+    weir_gate_open(lane->engine);
     sim_world_finish(&world);
     assert_string_equal(world.violation, "");
     sim_world_done(&world);
@@ -131,6 +187,8 @@ int main(void)
         cmocka_unit_test(test_small_backlog),
         cmocka_unit_test(test_chosen_interval),
         cmocka_unit_test(test_full_sink),
+        cmocka_unit_test(test_read_ahead),
+        cmocka_unit_test(test_gate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

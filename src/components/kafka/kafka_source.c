@@ -28,7 +28,7 @@
 #include "kafka_lease.h"
 #include "kafka_lookup.h"
 
-enum { SEEK_TIMEOUT_MS = 5000, LAG_EVERY_MS = 1000 };
+enum { SEEK_TIMEOUT_MS = 5000, LAG_EVERY_MS = 1000, LAG_SOON_MS = 50 };
 enum { FORWARD_AGAIN_POLLS = 100, QUEUED_MIN_KBYTES = 256 };
 
 static const struct weir_choice start_choices[] = {
@@ -92,7 +92,7 @@ struct kafka_source {
     rd_kafka_queue_t *events;
     struct kafka_lane *lanes;
     struct weir_err failure; /* control: told by the next poll */
-    int64_t lag_ns;
+    int64_t lag_due_ns;
     struct kafka_cutting cutting; /* of an exchange's topic */
     struct kafka_lookup lookup;   /* partitions that were assigned and are not taken yet */
     struct kafka_commit commit;   /* of positions, outside of a transaction */
@@ -530,13 +530,14 @@ static void source_restart_parts(struct kafka_source *self)
     }
 }
 
+/* Sooner again while one is not known yet: how long an epoch lasts depends on how much waits. */
 static void source_note_ends(struct kafka_source *self)
 {
     int64_t now_ns = weir_clock_monotonic_ns(self->ctx->clock);
-    if (now_ns - self->lag_ns < (int64_t)LAG_EVERY_MS * 1000000) {
+    if (now_ns < self->lag_due_ns) {
         return;
     }
-    self->lag_ns = now_ns;
+    size_t count = 0, told = 0;
     for (unsigned i = 0; i < self->ctx->lanes; i++) {
         for (size_t k = 0; k < self->lanes[i].count; k++) {
             struct kafka_partition *item = self->lanes[i].parts[k];
@@ -549,8 +550,12 @@ static void source_note_ends(struct kafka_source *self)
                 high > atomic_load_explicit(&item->part->end, memory_order_relaxed)) {
                 atomic_store_explicit(&item->part->end, high, memory_order_relaxed);
             }
+            count++;
+            told += high >= 0;
         }
     }
+    bool all = count > 0 && told == count;
+    self->lag_due_ns = now_ns + (int64_t)(all ? LAG_EVERY_MS : LAG_SOON_MS) * 1000000;
 }
 
 /* What is committed of an exchange's topic nobody reads again. */

@@ -58,7 +58,7 @@ struct weir_ctx {
     int64_t transaction_timeout_ms;
     int64_t in_flight_bytes; /* this component's share of the process's budget */
     bool keeps_state;        /* the pipeline has steps that keep state */
-    bool marked;             /* steps: an earlier step sets the watermark; records do not */
+    bool marked;             /* steps: an earlier step makes the watermark; records do not */
     bool exchanged;          /* steps: right behind an exchange, which knows what is idle */
     bool feeds_exchange;     /* sources: `total` of assignments is wanted */
 };
@@ -330,6 +330,7 @@ struct weir_step_ops {
                            struct weir_run *run,
                            int64_t watermark_ms,
                            struct weir_err *err);
+    bool marks; /* makes the watermark of the steps behind it; else it only passes one on */
     /* lane, some ten times a second, also when no record comes: processing time, ms since the
      * epoch. NULL: the step does not look at it. */
     weir_status (*tick)(void *self, struct weir_run *run, int64_t now_ms, struct weir_err *err);

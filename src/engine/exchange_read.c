@@ -183,6 +183,7 @@ reader_open(void *instance, const void *config, struct weir_ctx *ctx, struct wei
 static const struct weir_step_ops reader_ops = {
     .apply = reader_apply,
     .advance = reader_advance,
+    .marks = true,
     .tick = reader_tick,
 };
 

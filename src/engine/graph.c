@@ -134,7 +134,7 @@ static void graph_build_ends(struct weir_engine *engine)
     }
 }
 
-/* Numbers the steps that keep state; tells each whether an earlier one sets the watermark, and
+/* Numbers the steps that keep state; tells each whether an earlier one makes the watermark, and
  * whether a later one looks at it. */
 static bool
 chain_number(struct weir_engine *engine, struct weir_chain *chain, bool marked, size_t *at)
@@ -144,7 +144,7 @@ chain_number(struct weir_engine *engine, struct weir_chain *chain, bool marked, 
         struct weir_stage *stage = &chain->stages[i];
         const struct weir_step_ops *ops = stage->component->ops.step;
         stage->ctx.marked = marked;
-        marked = marked || ops->advance != NULL;
+        marked = marked || ops->marks;
         engine->has_ticks = engine->has_ticks || ops->tick != NULL;
         if (stage->component->stateful) {
             stage->state_index = (int)*at;

@@ -642,6 +642,7 @@ static const struct weir_step_ops window_ops = {
     .ahead = window_ahead,
     .ahead_bytes = sizeof(struct window_input),
     .advance = window_advance,
+    .marks = true,
     .tick = window_tick,
     .show = window_show,
     .route = window_route,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Goal: results by the wall clock, clocks that jump, and steps whose state is full behave as written in the
-*.test.yaml files beside this one.
+"""Goal: results by the wall clock, clocks that jump, steps whose state is full, and windows behind other steps
+that keep state are as written in the *.test.yaml files beside this one.
 
 Method: `weir test` runs them; those that may not depend on batches, epochs and crashes are also run with
 other ones and with a crash at every call."""
@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-FILES = {"time": [], "jump": ["--shuffle-batches", "--crash"], "full": ["--shuffle-batches", "--crash"]}
+FILES = {"time": [], **{name: ["--shuffle-batches", "--crash"] for name in ("jump", "full", "behind")}}
 
 weir = os.path.abspath(os.environ["WEIR_BIN"])
 codes = [subprocess.run([weir, "test", *more, HERE / f"{name}.test.yaml"], timeout=300, check=False).returncode

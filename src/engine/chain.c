@@ -441,6 +441,16 @@ static bool chain_asks(void *context, const struct weir_record *record)
     return !chain_is_special(record) && record->position < pass->cut;
 }
 
+/* Watermarks and ticks alone have nothing to wait for. */
+static bool chain_any_asks(struct chain_pass *pass, const struct chain_strand *strand)
+{
+    bool any = false;
+    for (size_t i = 0; i < strand->count && !any; i++) {
+        any = chain_asks(pass, strand->records[i]);
+    }
+    return any;
+}
+
 /* A record that can rest: its value is bytes. What came with the batch stays as it is. */
 static weir_status
 chain_settle_value(struct chain_pass *pass, struct weir_record *record, struct weir_err *err)
@@ -551,7 +561,7 @@ static enum chain_outcome chain_go(struct chain_pass *pass, struct weir_asking *
         const struct weir_chain *chain = strand->chain;
         for (; strand->stage < chain->stage_count; strand->stage++) {
             const struct weir_stage *stage = &chain->stages[strand->stage];
-            if (stage->asks != NULL && asking == NULL) {
+            if (stage->asks != NULL && asking == NULL && chain_any_asks(pass, strand)) {
                 run->stage = stage;
                 asking = weir_asking_new(run, strand->records, strand->count, chain_asks, pass);
                 return asking != NULL && chain_rest(pass, asking) ? CHAIN_RESTS : CHAIN_NO_MEMORY;

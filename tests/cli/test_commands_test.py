@@ -311,6 +311,27 @@ cases:
         self.weir("test", "asks.yaml")
         self.weir("test", "--shuffle-batches", "--crash", "asks.yaml")
 
+    def test_steps_that_ask_beside_a_window(self):
+        """A window looks at the clock ten times a second; a tick that passes a step is no question."""
+        shapes = {"tumbling": "10s", "sliding": {"size": "10s", "every": "10s"}, "session": "10s", "count": 2}
+        asks = {"nats_kv": {"bucket": "b", "key": ".k"}, "nats_request": {"subject": "s", "request": ".k"}}
+        for name, options in asks.items():
+            ask = {name: {"url": "nowhere:4222", "result": ". + {got: $answer}", **options}}
+            for shape, size in shapes.items():
+                window = {"window": {shape: size, "key": ".k", "time": ".t", "aggregate": {"n": "count"}}}
+                for steps in ([ask, window], [window, {"map": "{k: .key, n}"}, ask]):
+                    with self.subTest(steps=steps):
+                        self.write("asks.yaml", json.dumps({
+                            "pipeline": {"name": "asks",
+                                         "source": {"kafka": {"brokers": "nowhere:9092", "topic": "in"}},
+                                         "steps": [*steps, {"map": "{n}"}], "sink": {"kafka": {"topic": "out"}}},
+                            "cases": [{"name": "one key", "answers": {name: {"a": 1, "b": 2}},
+                                       "input": [{"json": {"k": "a", "t": 1000}}, {"json": {"k": "a", "t": 2000}},
+                                                 {"restart": True}, {"json": {"k": "b", "t": 100000}},
+                                                 {"advance": "1s"}],
+                                       "expect": {"sink": [{"json": {"n": 2}}]}}]}))
+                        self.weir("test", "--shuffle-batches", "--crash", "asks.yaml")
+
     def test_other_answer_than_expected(self):
         self.write("asks.yaml", self.PRICES + """
   - name: one

@@ -181,10 +181,6 @@ weir_status weir_engine_store_positions(struct weir_engine *engine, struct weir_
 {
     weir_status status = commit_check_lease(engine, err);
     if (status == WEIR_OK && !engine->storing) {
-        if (engine->state_log != NULL && !engine->stopping &&
-            !weir_state_log_keeps_up(engine->state_log)) {
-            return WEIR_AGAIN;
-        }
         weir_failpoint(WEIR_FAILPOINT_BEFORE_COMMIT);
         status = engine->state_log == NULL ? WEIR_OK : engine_store_in_log(engine, err);
         engine->storing = status == WEIR_OK;

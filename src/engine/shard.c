@@ -144,7 +144,7 @@ void weir_shard_committed(struct weir_engine *engine, struct weir_task *task)
     }
 }
 
-/* The file holds the frames of all shards: it is cut when each has a new snapshot. */
+/* The log holds the frames of all shards: it is cut when each has a new snapshot. */
 void weir_shard_tend_file(struct weir_engine *engine)
 {
     if (engine->state_log == NULL || engine->stateful_count == 0) {
@@ -178,6 +178,7 @@ void weir_shard_tend_file(struct weir_engine *engine)
     for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
         if (task->log != NULL && !task->snapshot_wanted && under_way < SNAPSHOTS_AT_ONCE) {
             under_way++;
+            weir_state_log_turn(engine->state_log);
             task->snapshot_wanted = true;
             weir_shard_log_want_snapshot(task->log);
             engine->dirty = true;

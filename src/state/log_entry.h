@@ -66,6 +66,12 @@ static inline void weir_log_set_u32(struct weir_strbuf *buf, size_t at, uint32_t
 size_t weir_log_entry_span(const char *at, size_t left);
 /* The size of a sound entry at `at`, 0 if there is none. */
 size_t weir_log_entry_size(const char *at, size_t left);
+/* Of an entry that has a size. */
+static inline uint64_t weir_log_entry_epoch(const char *entry)
+{
+    return weir_log_get_u64(entry + 8);
+}
+
 /* A name that ends within the section; NULL otherwise. Moves *at behind it. */
 const char *weir_log_section_name(const char **at, const char *end);
 /* The sections of a type, one after the other; NULL behind the last, or where one is torn. Start

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The medium `file` of the state log. The file grows by one entry an epoch. When it passes a
- * megabyte it is rewritten with what is still needed (its last entry alone, or all from the oldest
- * snapshot on), which goes on beside commits if it is much. What the log knows is here; how its
- * bytes are read in log_entry.c, how its files take each other's place in state_log_file.c, how a
- * large one is copied in log_mover.c.
+ * The medium `file` of the state log. The file grows by one entry an epoch. Without frames it is
+ * rewritten with its last entry alone when it passes a megabyte. With them nothing is copied: where
+ * snapshots begin, so does a second file, and when all are complete the first is not needed. What
+ * the log knows is here; how its bytes are read in log_entry.c, how its files take each other's
+ * place in state_log_file.c.
  */
 #include "state/state_log.h"
 
@@ -174,21 +174,24 @@ static bool entry_apply(struct weir_state_log *log, const char *entry, size_t si
         }
         at += WEIR_LOG_SECTION_HEAD + section;
     }
-    log->epoch = weir_log_get_u64(entry + 8);
+    log->epoch = weir_log_entry_epoch(entry);
     return true;
 }
 
-static weir_status log_damaged(const struct weir_state_log *log, size_t at, struct weir_err *err)
+static const char log_remedy[] = "Restore the directory from a copy, or remove it to begin anew "
+                                 "(outputs since the beginning will be repeated).";
+
+static weir_status
+log_damaged(const struct weir_state_log *log, const char *name, size_t at, struct weir_err *err)
 {
     weir_status status =
-        weir_fail(err, WEIR_CORRUPT, "%s/state.log is damaged at byte %zu", log->dir, at);
-    weir_err_hint(err,
-                  "Restore the directory from a copy, or remove it to begin anew (outputs since "
-                  "the beginning will be repeated).");
+        weir_fail(err, WEIR_CORRUPT, "%s/%s is damaged at byte %zu", log->dir, name, at);
+    weir_err_hint(err, "%s", log_remedy);
     return status;
 }
 
 static weir_status header_check(const struct weir_state_log *log,
+                                const char *name,
                                 struct weir_slice text,
                                 size_t *ret_size,
                                 struct weir_err *err)
@@ -196,43 +199,43 @@ static weir_status header_check(const struct weir_state_log *log,
     const size_t fixed = sizeof(weir_log_header_magic) + 8;
     if (text.size < fixed ||
         memcmp(text.data, weir_log_header_magic, sizeof(weir_log_header_magic)) != 0) {
-        return log_damaged(log, 0, err);
+        return log_damaged(log, name, 0, err);
     }
     uint32_t format = weir_log_get_u32(text.data + sizeof(weir_log_header_magic));
-    size_t name = weir_log_get_u32(text.data + sizeof(weir_log_header_magic) + 4);
-    if (name > text.size - fixed || text.size - fixed - name < WEIR_LOG_CHECKSUM ||
-        XXH3_64bits(text.data, fixed + name) != weir_log_get_u64(text.data + fixed + name)) {
-        return log_damaged(log, 0, err);
+    size_t length = weir_log_get_u32(text.data + sizeof(weir_log_header_magic) + 4);
+    if (length > text.size - fixed || text.size - fixed - length < WEIR_LOG_CHECKSUM ||
+        XXH3_64bits(text.data, fixed + length) != weir_log_get_u64(text.data + fixed + length)) {
+        return log_damaged(log, name, 0, err);
     }
     if (format != WEIR_LOG_FORMAT) {
-        weir_status status = weir_fail(
-            err, WEIR_CONFIG, "%s/state.log has format %u, this build reads 1", log->dir, format);
+        weir_status status = weir_fail(err, WEIR_CONFIG, "%s/%s has format %u, this build reads 1",
+                                       log->dir, name, format);
         weir_err_hint(err, "Use the version of weir that wrote it, or another `state.dir`.");
         return status;
     }
-    if (name != strlen(log->pipeline) || memcmp(text.data + fixed, log->pipeline, name) != 0) {
+    if (length != strlen(log->pipeline) || memcmp(text.data + fixed, log->pipeline, length) != 0) {
         weir_status status = weir_fail(err, WEIR_CONFIG, "%s belongs to the pipeline \"%.*s\"",
-                                       log->dir, (int)name, text.data + fixed);
+                                       log->dir, (int)length, text.data + fixed);
         weir_err_hint(err, "Give each pipeline its own `state.dir`.");
         return status;
     }
-    *ret_size = fixed + name + WEIR_LOG_CHECKSUM;
+    *ret_size = fixed + length + WEIR_LOG_CHECKSUM;
     return WEIR_OK;
 }
 
-/* Applies the last sound entry; *ret_end is where the next one goes. */
+/* Applies the last sound entry of a file; *ret_end is where the next one goes. */
 static weir_status log_replay(struct weir_state_log *log,
+                              const char *name,
                               struct weir_slice text,
                               size_t *ret_end,
                               struct weir_err *err)
 {
     size_t at = 0;
-    weir_status status = header_check(log, text, &at, err);
+    weir_status status = header_check(log, name, text, &at, err);
     if (status != WEIR_OK) {
         return status;
     }
     size_t last = 0, last_size = 0;
-    log->keep_from = (int64_t)at;
     for (size_t size; (size = weir_log_entry_size(text.data + at, text.size - at)) > 0;
          at += size) {
         log->has_frames = log->has_frames || weir_log_entry_has_frames(text.data + at, size);
@@ -241,11 +244,11 @@ static weir_status log_replay(struct weir_state_log *log,
     }
     for (size_t behind = at + 1; behind < text.size; behind++) {
         if (weir_log_entry_size(text.data + behind, text.size - behind) > 0) {
-            return log_damaged(log, at, err);
+            return log_damaged(log, name, at, err);
         }
     }
     if (last_size > 0 && !entry_apply(log, text.data + last, last_size)) {
-        return log_damaged(log, last, err);
+        return log_damaged(log, name, last, err);
     }
     *ret_end = at;
     return WEIR_OK;
@@ -254,38 +257,105 @@ static weir_status log_replay(struct weir_state_log *log,
 static void log_note_time(struct weir_state_log *log)
 {
     struct stat info;
-    if (fstat(log->fd, &info) == 0) {
+    if (fstat(log->files[log->file_count - 1].fd, &info) == 0) {
         log->written_ms = (int64_t)info.st_mtim.tv_sec * 1000 + info.st_mtim.tv_nsec / 1000000;
     }
 }
 
+/* The second is opened before the first, so that of a log that somebody else writes both belong
+ * together; or they are the same, for the second may become the first meanwhile. */
+static weir_status log_open_files(struct weir_state_log *log, int flags, struct weir_err *err)
+{
+    for (size_t i = WEIR_LOG_FILES; i-- > 0;) {
+        log->files[i].fd = openat(log->dir_fd, weir_log_names[i], flags | O_CLOEXEC);
+        if (log->files[i].fd < 0 && errno != ENOENT) {
+            return weir_state_log_io(log, "open", err);
+        }
+    }
+    bool has_first = log->files[0].fd >= 0, has_second = log->files[1].fd >= 0;
+    if (has_second && !has_first) {
+        weir_status status =
+            weir_fail(err, WEIR_CORRUPT, "%s/%s is gone, and %s goes on where it ended", log->dir,
+                      weir_log_names[0], weir_log_names[1]);
+        weir_err_hint(err, "%s", log_remedy);
+        return status;
+    }
+    log->file_count = (size_t)has_first + has_second;
+    return WEIR_OK;
+}
+
+/* What the second file begins with has to follow; else it is the first by now, or somebody died
+ * before it was removed. */
+static weir_status log_replay_second(struct weir_state_log *log,
+                                     struct weir_slice text,
+                                     size_t *ret_end,
+                                     struct weir_err *err)
+{
+    size_t at = 0;
+    weir_status status = header_check(log, weir_log_names[1], text, &at, err);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    if (weir_log_entry_size(text.data + at, text.size - at) == 0) {
+        return log_damaged(log, weir_log_names[1], at, err);
+    }
+    log->second_epoch = weir_log_entry_epoch(text.data + at);
+    if (log->second_epoch <= log->epoch) {
+        close(log->files[1].fd);
+        log->files[1].fd = -1;
+        log->file_count = 1;
+        return WEIR_OK;
+    }
+    return log_replay(log, weir_log_names[1], text, ret_end, err);
+}
+
+/* Applies what the files have, and says what of the last one is torn. */
+static weir_status
+log_replay_files(struct weir_state_log *log, size_t *ret_torn, struct weir_err *err)
+{
+    weir_status status = WEIR_OK;
+    *ret_torn = 0;
+    for (size_t i = 0; i < log->file_count && status == WEIR_OK; i++) {
+        struct weir_slice text;
+        if (weir_state_log_map(&log->files[i], &text) != WEIR_OK) {
+            return weir_state_log_io(log, "read", err);
+        }
+        size_t torn_at = (size_t)log->files[0].size_bytes, end = text.size;
+        status = i == 0 ? log_replay(log, weir_log_names[0], text, &end, err)
+                        : log_replay_second(log, text, &end, err);
+        if (status == WEIR_OK && i < log->file_count) {
+            if (i > 0 && *ret_torn > 0) {
+                status = log_damaged(log, weir_log_names[0], torn_at, err);
+            }
+            log->files[i].size_bytes = (int64_t)end;
+            *ret_torn = text.size - end;
+        }
+        weir_state_log_unmap(text);
+    }
+    return status;
+}
+
 static weir_status log_load(struct weir_state_log *log, struct weir_err *err)
 {
-    (void)unlinkat(log->dir_fd, weir_log_new_name, 0); /* a rewrite that was not finished */
-    log->fd = openat(log->dir_fd, "state.log", O_RDWR | O_CLOEXEC);
-    if (log->fd < 0 && errno == ENOENT) {
-        return weir_state_log_rewrite(log, (struct weir_slice){"", 0}, err);
+    (void)unlinkat(log->dir_fd, weir_log_new_name, 0); /* one that was not finished */
+    weir_status status = log_open_files(log, O_RDWR, err);
+    if (status != WEIR_OK) {
+        return status;
     }
-    if (log->fd < 0) {
-        return weir_state_log_io(log, "open", err);
+    if (log->file_count == 0) {
+        return weir_state_log_begin(log, 0, (struct weir_slice){"", 0}, err);
     }
     log_note_time(log);
-    struct weir_slice text;
-    weir_status status =
-        weir_state_log_map(log, &text) == WEIR_OK ? WEIR_OK : weir_state_log_io(log, "read", err);
-    size_t end = 0;
-    if (status == WEIR_OK) {
-        status = log_replay(log, text, &end, err);
+    status = log_replay_files(log, &log->cut_bytes, err);
+    if (status == WEIR_OK && log->file_count == 1) {
+        (void)unlinkat(log->dir_fd, weir_log_names[1], 0);
     }
-    if (status == WEIR_OK && end < text.size) {
-        log->cut_bytes = text.size - end;
-        if (ftruncate(log->fd, (off_t)end) != 0 || fdatasync(log->fd) != 0) {
+    if (status == WEIR_OK && log->cut_bytes > 0) {
+        const struct log_file *last = &log->files[log->file_count - 1];
+        if (ftruncate(last->fd, (off_t)last->size_bytes) != 0 || fdatasync(last->fd) != 0) {
             status = weir_state_log_io(log, "cut", err);
         }
     }
-    log->size_bytes = (int64_t)end;
-    log->found_epoch = log->epoch;
-    weir_state_log_unmap(text);
     return status;
 }
 
@@ -319,7 +389,10 @@ static struct weir_state_log *log_new(const char *dir, const char *pipeline)
     struct weir_state_log *log = weir_calloc(1, sizeof(*log));
     log->dir = weir_strdup(dir);
     log->pipeline = weir_strdup(pipeline);
-    log->dir_fd = log->lock_fd = log->fd = log->next_fd = -1;
+    log->dir_fd = log->lock_fd = -1;
+    for (size_t i = 0; i < WEIR_LOG_FILES; i++) {
+        log->files[i].fd = -1;
+    }
     weir_strbuf_init(&log->entry, WEIR_LOG_ENTRY_MAX);
     weir_strbuf_init(&log->frames, WEIR_LOG_ENTRY_MAX);
     return log;
@@ -345,21 +418,16 @@ static weir_status log_look(struct weir_state_log *log, struct weir_err *err)
 {
     log->broken = true;
     log->dir_fd = open(log->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    log->fd = log->dir_fd < 0 ? -1 : openat(log->dir_fd, "state.log", O_RDONLY | O_CLOEXEC);
-    if (log->fd < 0) {
+    if (log->dir_fd < 0) {
         return errno == ENOENT ? WEIR_OK : weir_state_log_io(log, "open", err);
     }
-    log_note_time(log);
-    struct weir_slice text;
-    weir_status status =
-        weir_state_log_map(log, &text) == WEIR_OK ? WEIR_OK : weir_state_log_io(log, "read", err);
-    size_t end = 0;
-    if (status == WEIR_OK) {
-        status = log_replay(log, text, &end, err);
+    weir_status status = log_open_files(log, O_RDONLY, err);
+    if (status != WEIR_OK || log->file_count == 0) {
+        return status;
     }
-    log->size_bytes = (int64_t)end;
-    weir_state_log_unmap(text);
-    return status;
+    log_note_time(log);
+    size_t torn; /* or being written */
+    return log_replay_files(log, &torn, err);
 }
 
 struct weir_state_log *
@@ -378,8 +446,8 @@ void weir_state_log_close(struct weir_state_log *log)
     if (log == NULL) {
         return;
     }
-    weir_state_log_forget_move(log);
-    const int fds[] = {log->fd, log->lock_fd, log->dir_fd};
+    weir_state_log_wait_closed(log);
+    const int fds[] = {log->files[0].fd, log->files[1].fd, log->lock_fd, log->dir_fd};
     for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
         if (fds[i] >= 0) {
             close(fds[i]);
@@ -395,7 +463,6 @@ void weir_state_log_close(struct weir_state_log *log)
     }
     weir_free(log->positions);
     weir_free(log->marks);
-    weir_free(log->places);
     weir_strbuf_done(&log->entry);
     weir_strbuf_done(&log->frames);
     weir_free(log->dir);
@@ -437,45 +504,29 @@ static void entry_write(struct weir_state_log *log, uint64_t epoch)
     }
 }
 
-static void log_note_place(struct weir_state_log *log, uint64_t epoch, int64_t at)
+void weir_state_log_turn(struct weir_state_log *log)
 {
-    if (!log->has_frames) {
-        log->place_count = 0;
-        return;
-    }
-    if (log->place_count == log->place_capacity) {
-        log->place_capacity = log->place_capacity == 0 ? 64 : log->place_capacity * 2;
-        log->places = weir_realloc(log->places, log->place_capacity, sizeof(*log->places));
-    }
-    log->places[log->place_count++] = (struct log_place){epoch, at};
+    log->turns = log->drops_first || log->file_count < WEIR_LOG_FILES;
 }
 
 void weir_state_log_cut(struct weir_state_log *log, uint64_t epoch)
 {
-    size_t first = 0;
-    if (epoch <= log->found_epoch) { /* where that is nobody knows: cut less, later */
-        return;
-    }
-    while (first < log->place_count && log->places[first].epoch < epoch) {
-        first++;
-    }
-    if (first < log->place_count) {
-        log->keep_from = log->places[first].at;
-        log->place_count -= first;
-        memmove(log->places, log->places + first, log->place_count * sizeof(*log->places));
-    }
+    log->drops_first = log->file_count == WEIR_LOG_FILES && epoch >= log->second_epoch;
 }
 
 void weir_state_log_drop_frames(struct weir_state_log *log)
 {
     log->has_frames = false;
     log->drops_frames = true;
-    log->place_count = 0;
 }
 
 int64_t weir_state_log_bytes(const struct weir_state_log *log)
 {
-    return log->has_frames ? log->size_bytes - log->keep_from : 0;
+    int64_t bytes = 0;
+    for (size_t i = log->drops_first; i < log->file_count && log->has_frames; i++) {
+        bytes += log->files[i].size_bytes;
+    }
+    return bytes;
 }
 
 void weir_state_log_put_frame(struct weir_state_log *log,
@@ -527,6 +578,38 @@ size_t weir_state_log_frame_bytes(const struct weir_state_log *log,
     return bytes;
 }
 
+struct frames_wanted {
+    const char *source, *topic;
+    int32_t partition;
+    weir_status (*take)(void *context, struct weir_slice frame, struct weir_err *err);
+    void *context;
+};
+
+/* Entries were found sound when the log was opened, and frames have a checksum of their own. */
+static weir_status file_frames(const struct weir_state_log *log,
+                               size_t index,
+                               struct weir_slice text,
+                               const struct frames_wanted *wanted,
+                               struct weir_err *err)
+{
+    size_t at = 0, end = (size_t)log->files[index].size_bytes;
+    weir_status status = header_check(log, weir_log_names[index], text, &at, err);
+    for (size_t size; status == WEIR_OK && at < end &&
+                      (size = weir_log_entry_span(text.data + at, text.size - at)) > 0;
+         at += size) {
+        const char *place = NULL;
+        struct weir_slice frame;
+        while (status == WEIR_OK &&
+               (frame.data = weir_log_entry_next(text.data + at, size, WEIR_LOG_FRAME, &place,
+                                                 &frame.size)) != NULL) {
+            if (frame_is_of(&frame, wanted->source, wanted->topic, wanted->partition)) {
+                status = wanted->take(wanted->context, frame, err);
+            }
+        }
+    }
+    return status;
+}
+
 weir_status weir_state_log_frames(const struct weir_state_log *log,
                                   const char *source,
                                   const char *topic,
@@ -537,30 +620,32 @@ weir_status weir_state_log_frames(const struct weir_state_log *log,
                                   void *context,
                                   struct weir_err *err)
 {
-    struct weir_slice text;
-    if (!log->has_frames) {
-        return WEIR_OK;
-    }
-    if (weir_state_log_map(log, &text) != WEIR_OK) {
-        return weir_state_log_fail(log, "read", err);
-    }
     weir_status status = WEIR_OK;
-    size_t at = (size_t)log->keep_from;
-    /* Entries were found sound when the log was opened, and frames have a checksum of their own. */
-    for (size_t size; status == WEIR_OK && at < (size_t)log->size_bytes &&
-                      (size = weir_log_entry_span(text.data + at, text.size - at)) > 0;
-         at += size) {
-        const char *place = NULL;
-        struct weir_slice frame;
-        while (status == WEIR_OK &&
-               (frame.data = weir_log_entry_next(text.data + at, size, WEIR_LOG_FRAME, &place,
-                                                 &frame.size)) != NULL) {
-            if (frame_is_of(&frame, source, topic, partition)) {
-                status = take(context, frame, err);
-            }
+    for (size_t i = 0; i < log->file_count && log->has_frames && status == WEIR_OK; i++) {
+        struct weir_slice text;
+        if (weir_state_log_map(&log->files[i], &text) != WEIR_OK) {
+            return weir_state_log_fail(log, "read", err);
         }
+        struct frames_wanted wanted = {source, topic, partition, take, context};
+        status = file_frames(log, i, text, &wanted, err);
+        weir_state_log_unmap(text);
     }
-    weir_state_log_unmap(text);
+    return status;
+}
+
+/* Where the next entry goes. */
+static weir_status
+log_write(struct weir_state_log *log, struct weir_slice entry, uint64_t epoch, struct weir_err *err)
+{
+    const struct log_file *last = &log->files[log->file_count - 1];
+    bool much = last->size_bytes + (int64_t)entry.size > WEIR_LOG_BYTES_MAX;
+    bool begins = log->drops_frames || (much && !log->has_frames);
+    if (!begins && !log->turns) {
+        return weir_state_log_append(log, entry, err);
+    }
+    weir_status status = weir_state_log_begin(log, begins ? 0 : 1, entry, err);
+    log->second_epoch = epoch;
+    log->drops_frames = log->turns = false;
     return status;
 }
 
@@ -573,35 +658,21 @@ weir_status weir_state_log_commit(struct weir_state_log *log, uint64_t epoch, st
         weir_strbuf_clear(&log->frames);
         return WEIR_OK;
     }
-    weir_status status = weir_state_log_end_move(log, err);
-    if (status != WEIR_OK) {
-        return status;
-    }
     entry_write(log, epoch);
     if (log->entry.failed || log->frames.failed) {
         return weir_fail(err, WEIR_FATAL, "an entry of the state log is too large");
     }
     weir_failpoint(WEIR_FAILPOINT_BEFORE_LOG_SYNC);
-    struct weir_slice entry = weir_strbuf_view(&log->entry);
-    bool much = log->size_bytes + (int64_t)entry.size > WEIR_LOG_BYTES_MAX;
     log->has_frames = log->has_frames || log->frames.size > 0;
-    if (log->drops_frames || (much && !log->has_frames)) {
-        status = weir_state_log_rewrite(log, entry, err);
-        if (status != WEIR_OK) {
-            return status;
-        }
-        log->drops_frames = false;
-    } else {
-        if (weir_state_log_write(log->fd, entry.data, entry.size, log->size_bytes) != WEIR_OK ||
-            fdatasync(log->fd) != 0) {
-            return weir_state_log_io(log, "write", err);
-        }
-        log->size_bytes += (int64_t)entry.size;
+    weir_status status = log->drops_first ? weir_state_log_drop_first(log, err) : WEIR_OK;
+    log->drops_first = false;
+    if (status == WEIR_OK) {
+        status = log_write(log, weir_strbuf_view(&log->entry), epoch, err);
     }
-    log->epoch = epoch;
-    log_note_place(log, epoch, log->size_bytes - (int64_t)entry.size);
-    weir_strbuf_clear(&log->frames);
-    weir_failpoint(WEIR_FAILPOINT_AFTER_LOG_SYNC);
-    bool moves = log->next_fd >= 0 || log->keep_from > log->size_bytes / 2;
-    return much && log->has_frames && moves ? weir_state_log_move(log, err) : WEIR_OK;
+    if (status == WEIR_OK) {
+        log->epoch = epoch;
+        weir_strbuf_clear(&log->frames);
+        weir_failpoint(WEIR_FAILPOINT_AFTER_LOG_SYNC);
+    }
+    return status;
 }

@@ -13,13 +13,15 @@
  *
  * Little-endian; checksums are XXH3 (64 bits) over everything before them in the header or entry.
  * Positions and marks of an entry are the whole truth as of its epoch, so restoring reads the last
- * one; frames of shards add up, from the first entry in the file to the last. A torn tail (the
- * crash happened while it was written) is recognised by its checksum and cut; damage in front of a
- * sound entry is refused, never used. An entry is committed when fdatasync returned; after a failed
- * sync the log answers nothing but that failure (the kernel may have dropped the pages).
+ * one; frames of shards add up, from the first entry to the last. Where snapshots of them begin,
+ * the log goes on in a second file, `state.log.next`, which takes the name of the first when that
+ * is not needed any more; it begins with a sound entry of a later epoch. A torn tail (the crash
+ * happened while it was written) is recognised by its checksum and cut; damage in front of a sound
+ * entry is refused, never used. An entry is committed when fdatasync returned; after a failed sync
+ * the log answers nothing but that failure (the kernel may have dropped the pages).
  *
  * One process at a time: the directory is locked. Owned by the control thread; a thread of its own
- * copies a large log when it is rewritten.
+ * closes a file that is not needed any more.
  */
 #ifndef WEIR_STATE_STATE_LOG_H
 #define WEIR_STATE_STATE_LOG_H
@@ -83,11 +85,13 @@ WEIR_MUST_USE weir_status weir_state_log_frames(const struct weir_state_log *log
                                                                     struct weir_err *err),
                                                 void *context,
                                                 struct weir_err *err);
+/* Snapshots of all shards begin: the next entry goes into the second file, if there is none yet. */
+void weir_state_log_turn(struct weir_state_log *log);
 /* Entries before that epoch are not needed any more (all shards have a newer snapshot). */
 void weir_state_log_cut(struct weir_state_log *log, uint64_t epoch);
 /* All frames go, with the next entry: shards begin empty. Positions and marks stay. */
 void weir_state_log_drop_frames(struct weir_state_log *log);
-/* Bytes of frames that the file holds. */
+/* Bytes that restoring would read, 0 without frames. */
 int64_t weir_state_log_bytes(const struct weir_state_log *log);
 
 /* Changes go into the next entry. */
@@ -102,9 +106,6 @@ void weir_state_log_put_position(struct weir_state_log *log,
                                  int32_t partition,
                                  int64_t position);
 void weir_state_log_put_mark(struct weir_state_log *log, const char *sink, struct weir_slice mark);
-/* False: the log is being rewritten, and grows faster than that goes. Whoever commits over and over
- * waits until it is not so. */
-bool weir_state_log_keeps_up(const struct weir_state_log *log);
 /* Epochs grow. One that is committed already, because what followed could not be done yet, is not
  * written again: frames must not come twice. */
 WEIR_MUST_USE weir_status weir_state_log_commit(struct weir_state_log *log,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The files of the state log. At every instant one whole log has its name: what takes its place is
- * written aside, synced, renamed, and the directory synced.
+ * The files of the state log, one, or two of which the second goes on where the first ends. At
+ * every instant what has their names is one whole log: a file is begun aside, synced, renamed, and
+ * the directory synced.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 #include "base/assert.h"
 #include "state/state_log_priv.h"
 
+const char *const weir_log_names[WEIR_LOG_FILES] = {"state.log", "state.log.next"};
 const char weir_log_new_name[] = "state.log.new";
 
 static void header_write(const struct weir_state_log *log, struct weir_strbuf *out)
@@ -58,18 +60,19 @@ weir_status weir_state_log_write(int fd, const char *data, size_t size, int64_t 
     return WEIR_OK;
 }
 
-weir_status weir_state_log_map(const struct weir_state_log *log, struct weir_slice *ret_text)
+weir_status weir_state_log_map(const struct log_file *file, struct weir_slice *ret_text)
 {
     struct stat info;
     *ret_text = (struct weir_slice){"", 0};
-    if (fstat(log->fd, &info) != 0) {
+    if (fstat(file->fd, &info) != 0) {
         return WEIR_IO;
     }
     if (info.st_size > 0) {
-        void *memory = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, log->fd, 0);
+        void *memory = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, file->fd, 0);
         if (memory == MAP_FAILED) {
             return WEIR_IO;
         }
+        (void)madvise(memory, (size_t)info.st_size, MADV_SEQUENTIAL);
         *ret_text = (struct weir_slice){memory, (size_t)info.st_size};
     }
     return WEIR_OK;
@@ -82,120 +85,103 @@ void weir_state_log_unmap(struct weir_slice text)
     }
 }
 
-/* A file with nothing but the header, which is not the log yet. -1: it cannot be made. */
-static int log_create(const struct weir_state_log *log, int64_t *ret_size)
+static weir_status file_append(struct log_file *file, struct weir_slice bytes)
+{
+    if (weir_state_log_write(file->fd, bytes.data, bytes.size, file->size_bytes) != WEIR_OK ||
+        fdatasync(file->fd) != 0) {
+        return WEIR_IO;
+    }
+    file->size_bytes += (int64_t)bytes.size;
+    return WEIR_OK;
+}
+
+weir_status
+weir_state_log_append(struct weir_state_log *log, struct weir_slice entry, struct weir_err *err)
+{
+    return file_append(&log->files[log->file_count - 1], entry) == WEIR_OK
+               ? WEIR_OK
+               : weir_state_log_io(log, "write", err);
+}
+
+static void *close_main(void *argument)
+{
+    close(*(const int *)argument);
+    return NULL;
+}
+
+void weir_state_log_wait_closed(struct weir_state_log *log)
+{
+    weir_thread_stop(&log->closer);
+}
+
+/* A file without a name gives back what it has when it is closed, a second for some gigabytes. */
+static void file_let_go(struct weir_state_log *log, struct log_file *file)
+{
+    struct weir_err ignored = {0};
+    weir_state_log_wait_closed(log);
+    log->closing_fd = file->fd;
+    file->fd = -1;
+    if (weir_thread_start(&log->closer, close_main, &log->closing_fd, &ignored) != WEIR_OK) {
+        close(log->closing_fd);
+    }
+}
+
+/* A file of the header and the entry, which has no name of the log's yet. */
+static weir_status
+log_create(const struct weir_state_log *log, struct weir_slice entry, struct log_file *ret_file)
 {
     int fd = openat(log->dir_fd, weir_log_new_name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     struct weir_strbuf header;
     weir_strbuf_init(&header, 65536);
     header_write(log, &header);
     WEIR_ASSERT(!header.failed);
-    if (fd >= 0 && weir_state_log_write(fd, header.data, header.size, 0) != WEIR_OK) {
-        close(fd);
-        fd = -1;
-    }
-    *ret_size = (int64_t)header.size;
+    *ret_file = (struct log_file){.fd = fd, .size_bytes = (int64_t)header.size};
+    weir_status status = fd < 0 ? WEIR_IO : weir_state_log_write(fd, header.data, header.size, 0);
     weir_strbuf_done(&header);
-    return fd;
+    return status == WEIR_OK ? file_append(ret_file, entry) : status;
 }
 
-/* What was made takes the place of the log, at once and for good; whose file the caller closes. */
-static weir_status log_replace(struct weir_state_log *log, int fd, struct weir_err *err)
+weir_status weir_state_log_begin(struct weir_state_log *log,
+                                 size_t index,
+                                 struct weir_slice entry,
+                                 struct weir_err *err)
 {
-    if (fdatasync(fd) != 0 ||
-        renameat(log->dir_fd, weir_log_new_name, log->dir_fd, "state.log") != 0 ||
+    struct log_file file;
+    WEIR_ASSERT(index <= log->file_count);
+    if (log_create(log, entry, &file) != WEIR_OK ||
+        renameat(log->dir_fd, weir_log_new_name, log->dir_fd, weir_log_names[index]) != 0 ||
         fsync(log->dir_fd) != 0) {
-        return weir_state_log_io(log, "write", err);
+        weir_status status = weir_state_log_io(log, "write", err);
+        if (file.fd >= 0) {
+            close(file.fd);
+        }
+        return status;
     }
     /* Room for the next entries, so that a disk that others fill does not end the pipeline. Not
      * every file system can; then entries are written without. */
-    (void)!fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, WEIR_LOG_BYTES_MAX);
-    log->fd = fd;
-    return WEIR_OK;
-}
-
-void weir_state_log_forget_move(struct weir_state_log *log)
-{
-    weir_log_mover_free(log->mover);
-    log->mover = NULL;
-    if (log->next_fd >= 0) {
-        close(log->next_fd);
-        (void)unlinkat(log->dir_fd, weir_log_new_name, 0);
-        log->next_fd = -1;
-    }
-}
-
-weir_status
-weir_state_log_rewrite(struct weir_state_log *log, struct weir_slice entry, struct weir_err *err)
-{
-    int64_t header;
-    weir_state_log_forget_move(log);
-    int fd = log_create(log, &header), old = log->fd;
-    weir_status status = WEIR_OK;
-    if (fd < 0 || weir_state_log_write(fd, entry.data, entry.size, header) != WEIR_OK) {
-        status = weir_state_log_io(log, "write", err);
-    }
-    status = status == WEIR_OK ? log_replace(log, fd, err) : status;
-    if (status == WEIR_OK) {
-        log->keep_from = header;
-        log->size_bytes = header + (int64_t)entry.size;
-        fd = old;
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    return status;
-}
-
-weir_status weir_state_log_move(struct weir_state_log *log, struct weir_err *err)
-{
-    if (log->next_fd >= 0) {
-        weir_log_mover_tell(log->mover, log->size_bytes);
-        return WEIR_OK;
-    }
-    int64_t header;
-    weir_state_log_forget_move(log); /* the last one has long let go */
-    log->next_fd = log_create(log, &header);
-    if (log->next_fd < 0) {
-        return weir_state_log_io(log, "rewrite", err);
-    }
-    log->shift = header - log->keep_from;
-    log->mover = weir_log_mover_start(log->fd, log->next_fd, log->keep_from, log->size_bytes,
-                                      log->shift, err);
-    if (log->mover == NULL) {
-        weir_state_log_forget_move(log);
-        log->broken = true;
-        return err->status;
-    }
-    return WEIR_OK;
-}
-
-weir_status weir_state_log_end_move(struct weir_state_log *log, struct weir_err *err)
-{
-    int64_t moved;
-    if (log->next_fd < 0) {
-        return WEIR_OK;
-    }
-    if (weir_log_mover_at(log->mover, &moved) != WEIR_OK) {
-        return weir_state_log_io(log, "rewrite", err);
-    }
-    if (moved < log->size_bytes) {
-        return WEIR_OK;
-    }
-    weir_status status = log_replace(log, log->next_fd, err);
-    if (status == WEIR_OK) {
-        log->next_fd = -1;
-        weir_log_mover_let_go(log->mover);
-        for (size_t i = 0; i < log->place_count; i++) {
-            log->places[i].at += log->shift;
+    (void)!fallocate(file.fd, FALLOC_FL_KEEP_SIZE, 0, WEIR_LOG_BYTES_MAX);
+    while (log->file_count >
+           index) { /* one that stays behind with its name is known by its epochs */
+        log->file_count--;
+        file_let_go(log, &log->files[log->file_count]);
+        if (log->file_count > 0) {
+            (void)unlinkat(log->dir_fd, weir_log_names[log->file_count], 0);
         }
-        log->keep_from += log->shift;
-        log->size_bytes += log->shift;
     }
-    return status;
+    log->files[log->file_count++] = file;
+    return WEIR_OK;
 }
 
-bool weir_state_log_keeps_up(const struct weir_state_log *log)
+weir_status weir_state_log_drop_first(struct weir_state_log *log, struct weir_err *err)
 {
-    return log->next_fd < 0 || weir_log_mover_gains(log->mover);
+    WEIR_ASSERT(log->file_count == WEIR_LOG_FILES);
+    if (renameat(log->dir_fd, weir_log_names[1], log->dir_fd, weir_log_names[0]) != 0 ||
+        fsync(log->dir_fd) != 0) {
+        return weir_state_log_io(log, "cut", err);
+    }
+    file_let_go(log, &log->files[0]);
+    log->files[0] = log->files[1];
+    log->files[1].fd = -1;
+    log->file_count = 1;
+    return WEIR_OK;
 }

@@ -8,11 +8,14 @@
 
 #include <weir/strbuf.h>
 
+#include "base/thread.h"
 #include "state/log_entry.h"
-#include "state/log_mover.h"
 #include "state/state_log.h"
 
-enum { WEIR_LOG_BYTES_MAX = 1 << 20 }; /* rewritten beyond this */
+enum {
+    WEIR_LOG_BYTES_MAX = 1 << 20, /* without frames rewritten beyond this */
+    WEIR_LOG_FILES = 2,
+};
 
 struct log_position {
     char *source, *topic;
@@ -26,30 +29,32 @@ struct log_mark {
     size_t size;
 };
 
+struct log_file {
+    int fd;
+    int64_t size_bytes;
+};
+
 struct weir_state_log {
     char *dir, *pipeline;
-    int dir_fd, lock_fd, fd;
-    int64_t size_bytes;
+    int dir_fd, lock_fd;
+    struct log_file files[WEIR_LOG_FILES]; /* entries go into the last */
+    size_t file_count;
+    uint64_t second_epoch; /* of the first entry in the second file */
+    struct weir_thread closer;
+    int closing_fd;
     size_t cut_bytes;
-    uint64_t epoch, found_epoch; /* committed; committed when it was opened */
-    bool broken;                 /* a write or sync failed, or it was opened to be read */
+    uint64_t epoch; /* committed */
+    bool broken;    /* a write or sync failed, or it was opened to be read */
     int64_t written_ms;
     struct log_position *positions;
     size_t position_count;
     struct log_mark *marks;
     size_t mark_count;
     struct weir_strbuf entry, frames; /* frames: sections for the next entry */
-    bool has_frames;                  /* some entry has: the file is more than its last entry */
+    bool has_frames;                  /* some entry has: the log is more than its last entry */
     bool drops_frames;                /* the next entry is written without those before it */
-    int64_t keep_from;                /* where the first entry that is needed begins */
-    int next_fd;                      /* a file that will take the log's place; -1: none */
-    struct weir_log_mover *mover;     /* fills it, or lets go of the one that it replaced */
-    int64_t shift;                    /* by how much things lie elsewhere there */
-    struct log_place {
-        uint64_t epoch;
-        int64_t at;
-    } * places; /* of the entries of this process */
-    size_t place_count, place_capacity;
+    bool drops_first;                 /* … without those of the first file */
+    bool turns;                       /* … into a second file */
 };
 
 /* Fails with errno. The other one for good: the log answers nothing but failures from then on. */
@@ -59,18 +64,20 @@ weir_status weir_state_log_io(struct weir_state_log *log, const char *what, stru
 /* WEIR_IO: errno says why. */
 weir_status weir_state_log_write(int fd, const char *data, size_t size, int64_t at);
 /* The whole file as memory; released with unmap. WEIR_IO: errno says why. */
-weir_status weir_state_log_map(const struct weir_state_log *log, struct weir_slice *ret_text);
+weir_status weir_state_log_map(const struct log_file *file, struct weir_slice *ret_text);
 void weir_state_log_unmap(struct weir_slice text);
-/* A log of the header and the entry, if there is one. */
+/* The entry, which may be empty, is on disk. */
 weir_status
-weir_state_log_rewrite(struct weir_state_log *log, struct weir_slice entry, struct weir_err *err);
-/* What is still needed goes into the next file, beside the commits: begins that, or says that there
- * is more. */
-weir_status weir_state_log_move(struct weir_state_log *log, struct weir_err *err);
-/* If everything is there, that file becomes the log. */
-weir_status weir_state_log_end_move(struct weir_state_log *log, struct weir_err *err);
-/* A rewrite under way is stopped. */
-void weir_state_log_forget_move(struct weir_state_log *log);
+weir_state_log_append(struct weir_state_log *log, struct weir_slice entry, struct weir_err *err);
+/* The same as the beginning of the index-th file, in the place of that and those behind. */
+weir_status weir_state_log_begin(struct weir_state_log *log,
+                                 size_t index,
+                                 struct weir_slice entry,
+                                 struct weir_err *err);
+/* The second file is the log. */
+weir_status weir_state_log_drop_first(struct weir_state_log *log, struct weir_err *err);
+void weir_state_log_wait_closed(struct weir_state_log *log);
+extern const char *const weir_log_names[WEIR_LOG_FILES];
 extern const char weir_log_new_name[];
 
 #endif

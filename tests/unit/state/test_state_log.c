@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -21,14 +20,13 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/alloc.h"
 
-enum { EPOCHS = 3, NAME_MAX_BYTES = 256, DEADLINE_S = 60 };
+enum { EPOCHS = 3, NAME_MAX_BYTES = 256 };
 
 struct bytes {
     char *data;
@@ -55,8 +53,8 @@ static const char *path_of(const char *dir, const char *name)
 
 static int leave(void **state)
 {
-    const char *const names[] = {"state.log", "state.log.new", "lock"};
-    for (size_t i = 0; i < 3; i++) {
+    const char *const names[] = {"state.log", "state.log.next", "state.log.new", "lock"};
+    for (size_t i = 0; i < 4; i++) {
         if (unlink(path_of(*state, names[i])) != 0 && errno != ENOENT) {
             return 1;
         }
@@ -144,8 +142,8 @@ static void check_frames(struct weir_state_log *log, uint64_t epoch)
 {
     struct frames frames = {.count = 0};
     struct weir_err err = {0};
-    weir_status status = weir_state_log_frames(log, "source.file", "b.jsonl", 7, take_frame,
-                                               &frames, &err);
+    weir_status status =
+        weir_state_log_frames(log, "source.file", "b.jsonl", 7, take_frame, &frames, &err);
     assert_int_equal(status, WEIR_OK);
     for (size_t i = 0; i + 1 < frames.count; i++) {
         assert_int_equal(frames.epochs[i], i + 1);
@@ -416,59 +414,231 @@ static void long_log_is_rewritten(void **state)
     (void)err;
 }
 
-/* As the engine does: what would outrun the rewrite waits for it. */
-static void wait_for_rewrite(const struct weir_state_log *log)
+static bool has_second(const char *dir)
 {
-    time_t deadline = time(NULL) + DEADLINE_S;
-    while (!weir_state_log_keeps_up(log)) {
-        assert_true(time(NULL) < deadline);
-        sched_yield();
+    return access(path_of(dir, "state.log.next"), F_OK) == 0;
+}
+
+/* Whoever opens it now finds the frames of these epochs, and nothing else; without a lock too. */
+static void check_kept(const char *dir, uint64_t first, uint64_t last)
+{
+    struct weir_err err = {0};
+    struct weir_state_log *log = weir_state_log_read(dir, "orders", &err);
+    assert_non_null(log);
+    struct frames frames = {.count = 0};
+    assert_int_equal(
+        weir_state_log_frames(log, "source.file", "b.jsonl", 7, take_frame, &frames, &err),
+        WEIR_OK);
+    assert_int_equal(frames.count, last - first + 1);
+    for (size_t i = 0; i < frames.count; i++) {
+        assert_int_equal(frames.epochs[i], first + i);
+    }
+    check_plain(log, last);
+    weir_state_log_close(log);
+}
+
+static int64_t log_bytes(const char *dir)
+{
+    struct stat first, second = {0};
+    assert_int_equal(stat(path_of(dir, "state.log"), &first), 0);
+    assert_true(stat(path_of(dir, "state.log.next"), &second) == 0 || errno == ENOENT);
+    return (int64_t)first.st_size + (int64_t)second.st_size;
+}
+
+/* Snapshots of two shards begin at TURNED and later; whoever dies in between goes on with both
+ * files. Nothing goes before all snapshots are there. */
+static void first_file_goes_when_all_snapshots_are_there(void **state)
+{
+    enum { TURNED = 5, CUT_BY = 12, AGAIN = 15, LAST = 20 };
+    for (int reopened = 0; reopened < 2; reopened++) {
+        struct weir_state_log *log = open_log(*state);
+        int64_t before = 0;
+        for (uint64_t epoch = 1; epoch <= LAST; epoch++) {
+            if (epoch == TURNED || epoch == TURNED + 1) { /* each shard says so */
+                weir_state_log_turn(log);
+                weir_state_log_turn(log);
+            }
+            if (epoch == TURNED + 3) {
+                weir_state_log_cut(log, TURNED - 1);
+            }
+            before = weir_state_log_bytes(log);
+            if (epoch == CUT_BY) {
+                weir_state_log_cut(log, TURNED + 1);
+                assert_true(weir_state_log_bytes(log) < before);
+            }
+            if (epoch == AGAIN) {
+                weir_state_log_turn(log);
+            }
+            commit_epoch(log, epoch);
+            assert_int_equal(has_second(*state),
+                             (epoch >= TURNED && epoch < CUT_BY) || epoch >= AGAIN);
+            assert_int_equal(weir_state_log_bytes(log), log_bytes(*state));
+            check_kept(*state, epoch < CUT_BY ? 1 : TURNED, epoch);
+            if (reopened == 1) {
+                weir_state_log_close(log);
+                log = open_log(*state);
+                check_plain(log, epoch);
+                check_kept(*state, epoch < CUT_BY ? 1 : TURNED, epoch);
+            }
+        }
+        weir_state_log_close(log);
+        assert_int_equal(unlink(path_of(*state, "state.log")), 0);
+        assert_int_equal(unlink(path_of(*state, "state.log.next")), 0);
     }
 }
 
-/* With frames it keeps all from the oldest that is needed; also when another process goes on. */
-static void frames_outlive_a_rewrite(void **state)
+/* One is cut and the next begins with the same entry. */
+static void files_follow_each_other_at_once(void **state)
 {
-    enum { FILLER = 60000, COMMITS = 60, NEEDED = 4 };
-    static char filler[FILLER];
-    struct stat info;
-    int64_t largest = 0;
-    bool shrunk = false;
     struct weir_state_log *log = open_log(*state);
-    for (uint64_t epoch = 1; epoch <= COMMITS; epoch++) {
-        int64_t before = largest;
-        memset(filler, (int)epoch, sizeof(filler));
-        weir_state_log_put_frame(log, "source.file", "a.jsonl", 0,
-                                 (struct weir_slice){filler, sizeof(filler)});
-        put_frame(log, 7, epoch);
-        wait_for_rewrite(log);
-        commit_plain(log, epoch);
-        if (epoch % 3 == 0 && epoch > NEEDED) { /* soon also at one that was moved */
-            weir_state_log_cut(log, epoch - NEEDED);
+    for (uint64_t epoch = 1; epoch <= 9; epoch++) {
+        if (epoch % 3 == 1) {
+            weir_state_log_cut(log, epoch - 1);
+            weir_state_log_turn(log);
         }
-        assert_int_equal(stat(path_of(*state, "state.log"), &info), 0);
-        largest = info.st_size;
-        shrunk = shrunk || info.st_size < before;
-        assert_true(info.st_size < 4 << 20);
-        if (epoch % 25 == 0) {
-            weir_state_log_close(log);
-            log = open_log(*state);
-        }
-        struct frames frames = {.count = 0};
-        struct weir_err err = {0};
-        assert_int_equal(weir_state_log_frames(log, "source.file", "b.jsonl", 7, take_frame,
-                                               &frames, &err),
-                         WEIR_OK);
-        uint64_t needed = epoch < 6 ? 1 : epoch / 3 * 3 - NEEDED;
-        assert_true(frames.count > 0 && frames.epochs[0] <= needed);
-        assert_int_equal(frames.epochs[frames.count - 1], epoch);
-        for (size_t i = 1; i < frames.count; i++) {
-            assert_int_equal(frames.epochs[i], frames.epochs[i - 1] + 1);
-        }
-        check_plain(log, epoch);
+        commit_epoch(log, epoch);
+        check_kept(*state, epoch < 4 ? 1 : (epoch - 1) / 3 * 3 - 2, epoch);
     }
-    assert_true(shrunk);
     weir_state_log_close(log);
+}
+
+/* Both files of a log of 2 * EPOCHS entries, half of them in each; ends[n] is where the n-th entry
+ * of the second ends. */
+static void two_files(const char *dir, struct bytes files[2], size_t *ends)
+{
+    struct weir_state_log *log = open_log(dir);
+    struct stat info;
+    for (uint64_t epoch = 1; epoch <= 2 * EPOCHS; epoch++) {
+        if (epoch == EPOCHS + 1) {
+            weir_state_log_turn(log);
+        }
+        commit_epoch(log, epoch);
+        if (epoch > EPOCHS) {
+            assert_int_equal(stat(path_of(dir, "state.log.next"), &info), 0);
+            ends[epoch - EPOCHS] = (size_t)info.st_size;
+        }
+    }
+    weir_state_log_close(log);
+    files[0] = load(path_of(dir, "state.log"));
+    files[1] = load(path_of(dir, "state.log.next"));
+}
+
+static void store_files(const char *dir, const struct bytes files[2])
+{
+    store(path_of(dir, "state.log"), files[0].data, files[0].size);
+    store(path_of(dir, "state.log.next"), files[1].data, files[1].size);
+}
+
+static void check_refused(const char *dir)
+{
+    struct weir_err err = {0};
+    assert_null(weir_state_log_open(dir, "orders", &err));
+    assert_int_equal(err.status, WEIR_CORRUPT);
+    assert_true(err.hint[0] != '\0');
+}
+
+static void damage_in_two_files_is_noticed(void **state)
+{
+    size_t ends[EPOCHS + 1];
+    struct bytes files[2];
+    two_files(*state, files, ends);
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t at = 0; at < files[i].size; at++) {
+            files[i].data[at] ^= 0x10;
+            store_files(*state, files);
+            files[i].data[at] ^= 0x10;
+            if (i == 0 || at < ends[EPOCHS - 1]) {
+                check_refused(*state);
+                continue;
+            }
+            struct weir_state_log *log = open_log(*state);
+            assert_int_equal(weir_state_log_cut_bytes(log), ends[EPOCHS] - ends[EPOCHS - 1]);
+            weir_state_log_close(log);
+            check_kept(*state, 1, 2 * EPOCHS - 1);
+        }
+    }
+    weir_free(files[0].data);
+    weir_free(files[1].data);
+}
+
+/* The second is torn where it may be: behind its first entry, which it has since it has its name.
+ * The first never is; where whole entries are missing, numbers of frames tell (state/shard_log.h).
+ */
+static void two_files_cut_at_every_length(void **state)
+{
+    int accepted = 0;
+    size_t ends[EPOCHS + 1];
+    struct bytes files[2];
+    two_files(*state, files, ends);
+    const struct bytes whole[2] = {files[0], files[1]};
+    for (files[1].size = 0; files[1].size <= whole[1].size; files[1].size++) {
+        store_files(*state, files);
+        if (files[1].size < ends[1]) {
+            check_refused(*state);
+            continue;
+        }
+        uint64_t found = 1;
+        while (found < EPOCHS && ends[found + 1] <= files[1].size) {
+            found++;
+        }
+        struct weir_state_log *log = open_log(*state);
+        assert_int_equal(weir_state_log_cut_bytes(log), files[1].size - ends[found]);
+        commit_epoch(log, EPOCHS + found + 1);
+        weir_state_log_close(log);
+        check_kept(*state, 1, EPOCHS + found + 1);
+    }
+    files[1] = whole[1];
+    struct weir_err err = {0};
+    for (files[0].size = 0; files[0].size < whole[0].size; files[0].size++) {
+        store_files(*state, files);
+        struct weir_state_log *log = weir_state_log_open(*state, "orders", &err);
+        accepted += log != NULL;
+        weir_state_log_close(log);
+    }
+    assert_int_equal(accepted, EPOCHS);
+    store_files(*state, whole);
+    assert_int_equal(unlink(path_of(*state, "state.log")), 0);
+    check_refused(*state);
+    weir_free(whole[0].data);
+    weir_free(whole[1].data);
+}
+
+/* Died between the first file that holds all and the end of the second. */
+static void second_file_of_the_past_is_forgotten(void **state)
+{
+    size_t ends[EPOCHS + 1];
+    struct bytes files[2];
+    two_files(*state, files, ends);
+    struct weir_state_log *log = open_log(*state);
+    weir_state_log_drop_frames(log);
+    commit_epoch(log, 2 * EPOCHS + 1);
+    assert_false(has_second(*state));
+    weir_state_log_close(log);
+    store(path_of(*state, "state.log.next"), files[1].data, files[1].size);
+    check_kept(*state, 2 * EPOCHS + 1, 2 * EPOCHS + 1);
+    assert_true(has_second(*state)); /* who only looks changes nothing */
+    log = open_log(*state);
+    assert_false(has_second(*state));
+    commit_epoch(log, 2 * EPOCHS + 2);
+    weir_state_log_close(log);
+    check_kept(*state, 2 * EPOCHS + 1, 2 * EPOCHS + 2);
+    weir_free(files[0].data);
+    weir_free(files[1].data);
+}
+
+/* Who looks opens the second before the first, and it becomes the first in between. */
+static void second_file_that_becomes_the_first_counts_once(void **state)
+{
+    size_t ends[EPOCHS + 1];
+    struct bytes files[2];
+    two_files(*state, files, ends);
+    char second[NAME_MAX_BYTES + 32];
+    snprintf(second, sizeof(second), "%s/state.log.next", (const char *)*state);
+    assert_int_equal(rename(second, path_of(*state, "state.log")), 0);
+    assert_int_equal(link(path_of(*state, "state.log"), second), 0);
+    check_kept(*state, EPOCHS + 1, 2 * EPOCHS);
+    weir_free(files[0].data);
+    weir_free(files[1].data);
 }
 
 /* The engine asks again while the group's positions could not be stored. */
@@ -549,97 +719,6 @@ static void failed_write_is_final(void **state)
     weir_state_log_close(log);
 }
 
-struct sizes {
-    size_t bytes, count;
-};
-
-static weir_status take_size(void *context, struct weir_slice frame, struct weir_err *err)
-{
-    struct sizes *sizes = context;
-    (void)err;
-    sizes->bytes += frame.size;
-    sizes->count++;
-    return WEIR_OK;
-}
-
-static struct sizes frames_of(struct weir_state_log *log)
-{
-    struct sizes sizes = {0};
-    struct weir_err err = {0};
-    assert_int_equal(
-        weir_state_log_frames(log, "source.file", "b.jsonl", 7, take_size, &sizes, &err), WEIR_OK);
-    return sizes;
-}
-
-static void commit_frame(struct weir_state_log *log, uint64_t epoch, const char *frame, size_t size)
-{
-    struct weir_err err = {0};
-    wait_for_rewrite(log);
-    weir_state_log_put_frame(log, "source.file", "b.jsonl", 7, (struct weir_slice){frame, size});
-    assert_int_equal(weir_state_log_commit(log, epoch, &err), WEIR_OK);
-}
-
-/* A large log moves into its next file beside the commits; at each of them it is whole. However
- * much they add, that ends before it has grown by what was to be moved, and one entry. */
-static void large_log_is_rewritten_meanwhile(void **state)
-{
-    enum { FRAME = 4 << 20, FRAMES = 12, KEPT_FROM = 8, KEPT = FRAMES - KEPT_FROM + 1 };
-    struct weir_state_log *log = open_log(*state);
-    struct weir_err err = {0};
-    char *frame = weir_calloc(1, FRAME);
-    for (uint64_t epoch = 1; epoch < FRAMES; epoch++) {
-        commit_frame(log, epoch, frame, FRAME);
-    }
-    weir_state_log_cut(log, KEPT_FROM);
-    uint64_t epoch = FRAMES;
-    for (bool moving = true; moving; epoch++) {
-        commit_frame(log, epoch, frame, FRAME);
-        moving = access(path_of(*state, "state.log.new"), F_OK) == 0;
-        assert_true(moving || epoch > FRAMES); /* the first of them has begun it */
-        assert_true(epoch <= FRAMES + KEPT + 1);
-        assert_int_equal(frames_of(log).count, epoch - KEPT_FROM + 1);
-        struct weir_state_log *read = weir_state_log_read(*state, "orders", &err);
-        assert_non_null(read);
-        assert_int_equal(weir_state_log_epoch(read), epoch);
-        struct sizes sizes = frames_of(read);
-        assert_int_equal(sizes.count, moving ? epoch : epoch - KEPT_FROM + 1);
-        assert_int_equal(sizes.bytes, sizes.count * FRAME);
-        weir_state_log_close(read);
-    }
-    struct stat info;
-    assert_int_equal(stat(path_of(*state, "state.log"), &info), 0);
-    assert_in_range(info.st_size, (int64_t)(epoch - KEPT_FROM) * FRAME,
-                    (int64_t)(epoch - KEPT_FROM + 1) * FRAME);
-    weir_state_log_close(log);
-    log = open_log(*state);
-    assert_int_equal(weir_state_log_epoch(log), epoch - 1);
-    assert_int_equal(frames_of(log).count, epoch - KEPT_FROM);
-    weir_state_log_close(log);
-    weir_free(frame);
-}
-
-/* What is half in the next file when the process ends is in the log nonetheless. */
-static void rewrite_under_way_loses_nothing(void **state)
-{
-    enum { FRAME = 4 << 20, FRAMES = 8, KEPT_FROM = 6 };
-    struct weir_state_log *log = open_log(*state);
-    char *frame = weir_calloc(1, FRAME);
-    for (uint64_t epoch = 1; epoch <= FRAMES; epoch++) {
-        if (epoch == FRAMES) {
-            weir_state_log_cut(log, KEPT_FROM);
-        }
-        commit_frame(log, epoch, frame, FRAME);
-    }
-    assert_int_equal(access(path_of(*state, "state.log.new"), F_OK), 0);
-    weir_state_log_close(log);
-    assert_int_equal(access(path_of(*state, "state.log.new"), F_OK), -1);
-    log = open_log(*state);
-    assert_int_equal(weir_state_log_epoch(log), FRAMES);
-    assert_int_equal(frames_of(log).count, FRAMES);
-    weir_state_log_close(log);
-    weir_free(frame);
-}
-
 static void entry_that_is_too_large_is_refused(void **state)
 {
     enum { FRAME = 60 << 20 };
@@ -690,14 +769,17 @@ int main(void)
         TEST(log_of_another_pipeline_is_refused),
         TEST(one_process_at_a_time),
         TEST(long_log_is_rewritten),
-        TEST(frames_outlive_a_rewrite),
+        TEST(first_file_goes_when_all_snapshots_are_there),
+        TEST(files_follow_each_other_at_once),
+        TEST(damage_in_two_files_is_noticed),
+        TEST(two_files_cut_at_every_length),
+        TEST(second_file_of_the_past_is_forgotten),
+        TEST(second_file_that_becomes_the_first_counts_once),
         TEST(epoch_is_written_once),
         TEST(refused_frame_ends_restoring),
         TEST(unfinished_rewrite_is_forgotten),
         TEST(failed_write_is_final),
         TEST(entry_that_is_too_large_is_refused),
-        TEST(large_log_is_rewritten_meanwhile),
-        TEST(rewrite_under_way_loses_nothing),
         TEST(place_that_cannot_be_used_is_an_error),
     };
     return cmocka_run_group_tests_name("state_log", tests, NULL, NULL);

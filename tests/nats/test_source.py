@@ -14,6 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support
 import wait
 from harness import main, scale
 from nats_flow import Flow, both, long_both
+from nats_proxy import Proxy
 from nats_server import NatsError
 
 
@@ -182,7 +183,7 @@ def given_back_at_the_end(context, version):
 
 @both
 def consumer_deleted(context, version):
-    """It is made again from its start: messages may come twice, none is missed."""
+    """It is made again behind what was acknowledged: messages may come twice, none is missed."""
     flow = Flow(context, version)
     flow.add(1000)
     weir = flow.weir()
@@ -192,6 +193,60 @@ def consumer_deleted(context, version):
     flow.add(1000)
     flow.wait_done(weir)
     weir.term()
+
+
+def gone_while_stopped(context, version, act, before=100):
+    """Begun at the end of a stream that had something; then all of `before` is acknowledged, and whatever `act` does
+    happens while the process is stopped. Returns how many messages came twice."""
+    flow = Flow(context, version)
+    flow.server.publish_all(("in.old", '{"n": -1}') for _ in range(10))
+    looks = [0]
+
+    def count(from_server, subject, data):
+        looks[0] += from_server and subject.endswith(".look")
+        return False
+    proxy = Proxy(flow.server.port, count)
+    context.cleanup(proxy.stop)
+    weir = flow.weir(source={"start": "latest"}, address=proxy.address)
+    wait.until(lambda: flow.server.consumer("IN", "flow"), 30, "the consumer exists")
+    if before > 0:
+        flow.add(before)
+        flow.wait_done(weir)
+        seen = looks[0]
+        wait.until(lambda: looks[0] > seen + 1, 30, "it was asked how far the consumer is")
+    weir.stop()
+    act(flow)
+    flow.add(100)
+    weir.cont()
+    wait.until(lambda: flow.server.consumer("IN", "flow"), 30, "the consumer is made again")
+    repeated = flow.wait_done(weir)
+    weir.term()
+    return repeated
+
+
+@both
+def latest_consumer_deleted(context, version):
+    """It goes on behind what was acknowledged: `latest` was where it began."""
+    def act(flow):
+        flow.server.api("CONSUMER.DELETE.IN.flow")
+    assert gone_while_stopped(context, version, act) == 0
+
+
+@both
+def latest_consumer_deleted_unused(context, version):
+    """It has delivered nothing yet: what the stream had before is none of it."""
+    def act(flow):
+        flow.server.api("CONSUMER.DELETE.IN.flow")
+    assert gone_while_stopped(context, version, act, before=0) == 0
+
+
+@both
+def latest_stream_made_anew(context, version):
+    """What is in the new stream was never read."""
+    def act(flow):
+        flow.server.api("STREAM.DELETE.IN")
+        flow.server.make("IN", "in.>")
+    assert gone_while_stopped(context, version, act) == 0
 
 
 @both

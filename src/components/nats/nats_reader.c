@@ -8,7 +8,9 @@
  *
  * The server sends a heartbeat to requests that wait. When nothing is heard for more than twice its
  * time, the requests are taken for lost (the consumer was deleted, a leader changed) and the
- * consumer is looked at; so it is when nobody takes acknowledgements.
+ * consumer is looked at; so it is when nobody takes acknowledgements. A consumer that is gone was
+ * somewhere: what it still had to deliver is behind what the server last said was acknowledged, so
+ * from there on it is made again, whatever the configuration says of new ones.
  *
  * A message stays in the window until its position is committed, for as long as that takes: the
  * server is told in time that work goes on (+WPI). What it delivers once more although the window
@@ -24,10 +26,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <weir/json.h>
+
 #include "base/assert.h"
 #include "base/wake.h"
 
-enum { WAIT_MS = 100, HEARTBEAT_MS = 2000, EXPIRES_MS = 30000, CHUNK_MAX = 500 };
+enum { WAIT_MS = 100, HEARTBEAT_MS = 2000, EXPIRES_MS = 30000, LOOK_MS = 5000, CHUNK_MAX = 500 };
 enum { GIVE_BACK_MS = 100, GIVE_BACK_TIMEOUT_MS = 2000, DRAIN_MS = 1000, HEAP_MS = 1 };
 enum { STOP_MS = 2000, STOP_LOOK_MS = 50 };
 #define NS_PER_MS 1000000LL
@@ -120,12 +124,37 @@ static void reader_pass_others(struct nats_reader *self, natsMsg *heartbeat)
     }
 }
 
+/* What is acknowledged, by all processes. Of a consumer that nothing was acknowledged to 2.9 does
+ * not say where it began, but while it has delivered nothing, that it has come so far. */
+static void reader_note_floor(struct nats_reader *self, struct weir_value info)
+{
+    struct weir_value floor = weir_value_get(info, WEIR_SLICE("ack_floor"));
+    struct weir_value delivered = weir_value_get(info, WEIR_SLICE("delivered"));
+    bool is_fresh = nats_api_int(delivered, "consumer_seq", 0) == 0;
+    uint64_t now = (uint64_t)nats_api_int(is_fresh ? delivered : floor, "stream_seq", 0);
+    self->floor = now > self->floor ? now : self->floor;
+}
+
+static void reader_hear_look(struct nats_reader *self, natsMsg *message)
+{
+    struct weir_arena arena;
+    struct weir_value info = {0};
+    struct weir_err ignored = {0};
+    struct weir_slice text = {natsMsg_GetData(message), (size_t)natsMsg_GetDataLength(message)};
+    weir_arena_init(&arena, 0);
+    if (weir_json_parse(&arena, text, NULL, &info, &ignored) == WEIR_OK) {
+        reader_note_floor(self, info);
+    }
+    weir_arena_done(&arena);
+}
+
 /* A message to our inbox that is no delivery: what the server says of a request. */
 static weir_status reader_hear(struct nats_reader *self, natsMsg *message, struct weir_err *err)
 {
     const char *subject = natsMsg_GetSubject(message), *code = NULL, *text = NULL;
     uint64_t number = strtoull(subject + strlen(self->line.client->prefix), NULL, 10);
     if (natsMsgHeader_Get(message, "Status", &code) != NATS_OK) {
+        reader_hear_look(self, message);
         return WEIR_OK;
     }
     if (strcmp(code, "100") == 0) {
@@ -429,6 +458,21 @@ static void reader_touch(struct nats_reader *self)
     }
 }
 
+/* Asks how far the consumer is. */
+static void reader_look(struct nats_reader *self)
+{
+    int64_t now_ns = reader_now(self);
+    if (self->is_ordered || now_ns - self->looked_ns < LOOK_MS * NS_PER_MS) {
+        return;
+    }
+    self->looked_ns = now_ns;
+    char subject[3 * NATS_NAME_MAX], reply[NATS_INBOX_MAX + 8];
+    snprintf(subject, sizeof(subject), "$JS.API.CONSUMER.INFO.%s.%s", self->stream.name,
+             self->consumer.name);
+    snprintf(reply, sizeof(reply), "%slook", self->line.client->prefix);
+    (void)natsConnection_PublishRequest(self->line.client->connection, subject, reply, "", 0);
+}
+
 /* Part of what was delivered is acknowledged. What waited for it goes on: the thread, to try what
  * is next alone, and what is behind a try. The acker. */
 static void reader_go_on(void *instance, struct nats_client *client)
@@ -475,6 +519,31 @@ reader_ensure_ordered(struct nats_reader *self, struct weir_value info, struct w
     return status;
 }
 
+/* The durable consumer, behind what was acknowledged if it was there before; the messages of a
+ * stream that was made anew were not. */
+static weir_status reader_ensure_durable(struct nats_reader *self,
+                                         struct weir_arena *arena,
+                                         struct weir_value *info,
+                                         struct weir_err *err)
+{
+    struct weir_value state = weir_value_get(*info, WEIR_SLICE("state"));
+    struct weir_slice created = weir_value_text(weir_value_get(*info, WEIR_SLICE("created")));
+    struct nats_consumer_spec spec = self->consumer;
+    if (self->created[0] != '\0') {
+        bool is_same = weir_slice_equal(created, weir_slice_of(self->created)) &&
+                       (uint64_t)nats_api_int(state, "last_seq", 0) >= self->floor;
+        spec.start_sequence = is_same ? (int64_t)self->floor + 1 : 1;
+    }
+    weir_status status = nats_consumer_ensure(self->line.client, &spec, arena, info, err);
+    if (status == WEIR_OK) {
+        self->floor = 0;
+        reader_note_floor(self, *info);
+        self->looked_ns = reader_now(self);
+        snprintf(self->created, sizeof(self->created), "%.*s", (int)created.size, created.data);
+    }
+    return status;
+}
+
 /* Stream and consumer are as they should be. */
 static weir_status reader_ensure(struct nats_reader *self, struct weir_err *err)
 {
@@ -485,7 +554,7 @@ static weir_status reader_ensure(struct nats_reader *self, struct weir_err *err)
     if (status == WEIR_OK && self->is_ordered) {
         status = reader_ensure_ordered(self, info, err);
     } else if (status == WEIR_OK) {
-        status = nats_consumer_ensure(self->line.client, &self->consumer, &arena, &info, err);
+        status = reader_ensure_durable(self, &arena, &info, err);
     }
     if (status == WEIR_OK && self->max_deliveries > 0) {
         struct weir_value floor = weir_value_get(info, WEIR_SLICE("ack_floor"));
@@ -533,6 +602,7 @@ static weir_status reader_serve(struct nats_reader *self, struct weir_err *err)
         status = status == WEIR_OK ? reader_try(self, err) : status;
         if (status == WEIR_OK) {
             reader_touch(self);
+            reader_look(self);
         }
         if (status == WEIR_OK && !self->is_drained) {
             status = reader_receive(self, err);

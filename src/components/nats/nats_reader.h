@@ -48,7 +48,11 @@ struct nats_reader {
     size_t unclosed; /* bytes that came since an end of the epoch was asked for */
     bool oversized, was_connected, is_unsubscribed, is_drained;
     bool was_waiting; /* ordered: the server found no more until the last request ended */
-    int64_t heard_ns, touched_ns, ack_wait_ms;
+    int64_t heard_ns, touched_ns, looked_ns, ack_wait_ms;
+    /* Shared: what all processes have acknowledged of that stream, as the server said last; a
+     * consumer that is gone is made again behind it. */
+    uint64_t floor;
+    char created[40];      /* empty: there was none yet */
     uint64_t next, number; /* ordered: sequence to go on from (the caller fills it), deliveries */
     char consumer_name[NATS_NAME_MAX + 1];
     struct nats_trials trials;

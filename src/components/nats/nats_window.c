@@ -63,7 +63,11 @@ void nats_window_init(struct nats_window *window)
 {
     *window = (struct nats_window){0};
     pthread_mutex_init(&window->lock, NULL);
-    pthread_cond_init(&window->room, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&window->room, &attributes);
+    pthread_condattr_destroy(&attributes);
 }
 
 void nats_window_done(struct nats_window *window)
@@ -198,7 +202,7 @@ void nats_window_cut(struct nats_window *window, int64_t number)
 bool nats_window_wait(struct nats_window *window, size_t limit, int timeout_ms)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += (long)timeout_ms * 1000000;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;

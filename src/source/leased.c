@@ -17,6 +17,7 @@ weir_status weir_leased_init(struct weir_leased *self,
 {
     struct weir_ctx *ctx = settings->ctx;
     self->settings = *settings;
+    self->frame_bytes_max = settings->ops->frame_bytes_max;
     self->leases = weir_leases_new(&(struct weir_leases_settings){
         .medium = settings->medium,
         .medium_self = settings->medium_self,

@@ -63,7 +63,7 @@ struct weir_leased_ops {
     void (*forget)(void *self, struct weir_leased_part *part);
 
     /* The state of a task lies beside its position: see weir_state_log_ops. */
-    size_t frame_bytes_max;
+    size_t frame_bytes_max; /* of an entry, unless the system takes less */
     weir_status (*state_restore)(void *self,
                                  struct weir_leased_part *part,
                                  weir_status (*take)(void *context,
@@ -95,8 +95,9 @@ struct weir_leased {
     struct weir_leased_settings settings;
     struct weir_leases *leases;
     struct weir_keeper keeper;
-    bool is_known;    /* the engine was told what this process has */
-    int64_t tried_ns; /* when adopting failed last */
+    bool is_known;          /* the engine was told what this process has */
+    int64_t tried_ns;       /* when adopting failed last */
+    size_t frame_bytes_max; /* the ops', or less: known when a part is adopted */
 };
 
 enum { WEIR_LEASED_TTL_MS = 10000 }; /* when nothing else is said */

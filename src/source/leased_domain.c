@@ -95,7 +95,8 @@ static weir_status state_open(
     (void)name;
     (void)shards;
     (void)err;
-    *ret_entry_max = state_ops(instance)->frame_bytes_max;
+    const struct leased_domain *self = instance;
+    *ret_entry_max = self->sources[0]->frame_bytes_max;
     return WEIR_OK;
 }
 

@@ -12,9 +12,9 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
 import wait
-from harness import main
+from harness import case, main
 from nats_flow import both
-from nats_partitions import COUNTS, PARTITIONS, Flow, counted
+from nats_partitions import COUNTS, PARTITIONS, AtomicFlow, Flow, counted
 from nats_proxy import Proxy
 
 LOG = "weir.flow.log."
@@ -87,6 +87,43 @@ def large(context, version):
     last = {record["k"]: record for record in flow.found()}
     assert last == {k: {"k": k, "count": 2, "size": size} for k in range(keys)}, last
     assert sum(pages) > keys * size and max(pages) <= PAGE_BYTES, (sum(pages), max(pages))
+
+
+def kept_in_small_messages(flow):
+    """What one commit changes is larger than a message may be."""
+    keys, size = 60, 40_000
+    add_keys(flow, keys, size)
+    weir = flow.weir(steps=KEEPS, commit_interval="1s")
+    flow.wait_out(keys)
+    weir.term()
+    add_keys(flow, keys, size)
+    weir.start()
+    flow.wait_out(2 * keys)
+    weir.term()
+    assert "too_large" not in weir.text(), weir.tail()
+    found = sorted((record["k"], record["count"], record["size"]) for record in flow.found())
+    assert found == [(k, count, size) for k in range(keys) for count in (1, 2)], found
+
+
+@both
+def small_messages(context, version):
+    kept_in_small_messages(Flow(context, version, extra="max_payload: 131072"))
+
+
+@case
+def small_messages_in_batches(context):
+    kept_in_small_messages(AtomicFlow(context, extra="max_payload: 131072"))
+
+
+@both
+def too_small_messages(context, version):
+    flow = Flow(context, version, extra="max_payload: 4096")
+    weir = flow.weir(steps=COUNTS)
+    assert weir.wait_exit() == 78 and "have room for 3840 bytes" in weir.text(), weir.text()
+    weir = flow.weir("stateless")
+    flow.add(10)
+    flow.wait_out(flow.total())
+    weir.term()
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ PARTITIONS = 4
 class Flow:
     """Subjects in.0 … in.3 of a stream, and a pipeline to another."""
 
-    def __init__(self, context, version, folder="nats", **stream):
+    def __init__(self, context, version, folder="nats", extra="", **stream):
         self.context = context
-        self.server = Server(context.dir / folder, version)
+        self.server = Server(context.dir / folder, version, extra)
         context.cleanup(self.server.stop)
         self.server.make("IN", "in.*", **stream)
         self.server.make("OUT", "out.>")
@@ -62,8 +62,8 @@ class Flow:
 class AtomicFlow(Flow):
     """Into a stream that weir makes, in batches that commit exactly once; on the newest server."""
 
-    def __init__(self, context, version="new", folder="nats"):
-        super().__init__(context, version, folder)
+    def __init__(self, context, version="new", folder="nats", extra=""):
+        super().__init__(context, version, folder, extra)
         self.server.api("STREAM.DELETE.OUT")
 
     def weir(self, name="weir", source=(), address=None, sink=(), **more):

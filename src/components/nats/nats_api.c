@@ -25,7 +25,8 @@ enum {
     ANSWER_TIMEOUT_MS = 5000,
     BODY_BYTES_MAX = 1 << 20,
     ORDERED_IDLE_MS = 60000,
-    NS_PER_MS = 1000000
+    NS_PER_MS = 1000000,
+    HEADER_BYTES = 256 /* those of a batch, and what is expected of the subject */
 };
 
 /* --- answers -----------------------------------------------------------------------------------*/
@@ -246,6 +247,15 @@ weir_status nats_stream_ensure(struct nats_client *client,
                            ? "`manage: bind` makes nothing."
                            : "Make it, or write `subjects`: weir makes it with these.");
     return status;
+}
+
+size_t nats_payload_max(struct nats_client *client, struct weir_value info)
+{
+    struct weir_value config = weir_value_get(info, WEIR_SLICE("config"));
+    int64_t limit = natsConnection_GetMaxPayload(client->connection);
+    int64_t own = nats_api_int(config, "max_msg_size", -1);
+    limit = own > 0 && own < limit ? own : limit;
+    return limit > HEADER_BYTES ? (size_t)(limit - HEADER_BYTES) : 0;
 }
 
 weir_status nats_stream_of(struct nats_client *client,

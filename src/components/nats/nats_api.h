@@ -61,6 +61,9 @@ WEIR_MUST_USE weir_status nats_stream_ensure(struct nats_client *client,
                                              struct weir_arena *arena,
                                              struct weir_value *ret,
                                              struct weir_err *err);
+/* What a message has room for beside weir's own headers, by the server and by the information of a
+ * stream. */
+size_t nats_payload_max(struct nats_client *client, struct weir_value info);
 /* The stream that keeps what is published to the subject; *ret NULL: none does. */
 WEIR_MUST_USE weir_status nats_stream_of(struct nats_client *client,
                                          const char *subject,

@@ -13,7 +13,6 @@
 #include "base/assert.h"
 
 enum { ANSWER_TIMEOUT_MS = 3000 };
-enum { OVERHEAD_BYTES = 256 }; /* of the headers that make a message part of a batch */
 
 /* --- the stream --------------------------------------------------------------------------------*/
 
@@ -134,10 +133,7 @@ weir_status nats_target_ensure(struct nats_target *target,
         struct weir_value config = weir_value_get(info, WEIR_SLICE("config"));
         const char *flaw = target_flaw(config);
         target_read_subjects(target, config);
-        int64_t limit = natsConnection_GetMaxPayload(client->connection);
-        int64_t own = nats_api_int(config, "max_msg_size", -1);
-        limit = own > 0 && own < limit ? own : limit;
-        target->payload_max = limit > OVERHEAD_BYTES ? (size_t)(limit - OVERHEAD_BYTES) : 0;
+        target->payload_max = nats_payload_max(client, info);
         if (flaw != NULL) {
             status = weir_fail(err, WEIR_CONFIG, "the stream %s %s", spec.name, flaw);
             weir_err_hint(err, "With `atomic`, the server is 2.12 or later, and the stream has "

@@ -45,6 +45,7 @@ void nats_log_name_in(struct nats_log *log,
 weir_status nats_log_make_stream(struct nats_client *client,
                                  const char *stream,
                                  const char *subjects,
+                                 size_t *ret_payload,
                                  struct weir_err *err)
 {
     struct weir_arena arena;
@@ -55,6 +56,7 @@ weir_status nats_log_make_stream(struct nats_client *client,
                                           .is_direct = true};
     weir_arena_init(&arena, 0);
     weir_status status = nats_stream_ensure(client, &spec, &arena, &info, err);
+    *ret_payload = status == WEIR_OK ? nats_payload_max(client, info) : 0;
     weir_arena_done(&arena);
     return status;
 }

@@ -17,8 +17,9 @@
 
 #include "nats_batch.h"
 
-/* What a frame has at most: a server takes 1 MiB, unless it is told otherwise. */
-enum { NATS_FRAME_BYTES_MAX = 512 * 1024 };
+/* What a frame has at most: a server takes 1 MiB, unless it is told otherwise. With less than the
+ * least, state would be all frames. */
+enum { NATS_FRAME_BYTES_MAX = 512 * 1024, NATS_FRAME_BYTES_MIN = 4096, NATS_FRAME_HEAD = 2 };
 
 struct nats_log {
     const char *stream; /* borrowed */
@@ -42,10 +43,12 @@ void nats_log_name(struct nats_log *log,
                    const char *source,
                    int32_t index,
                    char *ret_stream);
-/* The stream of that name with those subjects, made if need be. */
+/* The stream of that name with those subjects, made if need be. *ret_payload: what a message of it
+ * has room for. */
 WEIR_MUST_USE weir_status nats_log_make_stream(struct nats_client *client,
                                                const char *stream,
                                                const char *subjects,
+                                               size_t *ret_payload,
                                                struct weir_err *err);
 /* Begins a tenure, and finds out what stands. WEIR_FENCED: a later tenure has begun. */
 WEIR_MUST_USE weir_status nats_log_adopt(struct nats_log *log,

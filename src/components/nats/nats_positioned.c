@@ -224,6 +224,25 @@ static struct nats_client *positioned_client(struct nats_positioned *self, struc
     return line->client;
 }
 
+/* A frame of the state is one message of the stream that the log lies in. */
+static weir_status
+fit_frames(struct nats_positioned *self, size_t payload, const char *stream, struct weir_err *err)
+{
+    size_t room = payload > NATS_FRAME_HEAD ? payload - NATS_FRAME_HEAD : 0;
+    self->leased.frame_bytes_max = room < NATS_FRAME_BYTES_MAX ? room : NATS_FRAME_BYTES_MAX;
+    if (!self->ctx->keeps_state || room >= NATS_FRAME_BYTES_MIN) {
+        return WEIR_OK;
+    }
+    weir_status status =
+        weir_fail(err, WEIR_CONFIG,
+                  "the messages of the stream %s have room for %zu bytes, which is "
+                  "too little for state",
+                  stream, payload);
+    weir_err_hint(err, "Raise the server's max_payload and the stream's max_msg_size to 64 KiB or "
+                       "more.");
+    return status;
+}
+
 /* The stream that is read keeps what was read; and weir's own is there. */
 static weir_status check_streams(struct nats_positioned *self, struct weir_err *err)
 {
@@ -257,7 +276,14 @@ static weir_status check_streams(struct nats_positioned *self, struct weir_err *
     weir_arena_done(&arena);
     char subjects[NATS_NAME_MAX + 20];
     snprintf(subjects, sizeof(subjects), "weir.%s.log.>", self->name);
-    status = status == WEIR_OK ? nats_log_make_stream(client, self->stream, subjects, err) : status;
+    size_t payload = 0;
+    status = status == WEIR_OK ? nats_log_make_stream(client, self->stream, subjects, &payload, err)
+                               : status;
+    if (status == WEIR_OK && self->target != NULL) {
+        status = fit_frames(self, self->target->payload_max, self->target->spec.name, err);
+    } else if (status == WEIR_OK) {
+        status = fit_frames(self, payload, self->stream, err);
+    }
     self->is_checked = status == WEIR_OK;
     return status;
 }

@@ -205,7 +205,8 @@ static weir_status make_logs(struct asker *self, struct weir_err *err)
 {
     char subjects[NATS_SUBJECT_MAX];
     snprintf(subjects, sizeof(subjects), "weir.%s.log.>", self->durable);
-    return nats_log_make_stream(self->client, self->log_stream, subjects, err);
+    size_t payload;
+    return nats_log_make_stream(self->client, self->log_stream, subjects, &payload, err);
 }
 
 static weir_status set_positions(struct asker *self,

@@ -51,7 +51,11 @@ struct log_position {
     uint64_t topic_id;
 };
 
-/* What an abort goes back to. */
+/* What an abort goes back to. A snapshot goes on behind its last committed piece: what no delta has
+ * changed since it began is in a piece that stands, or still ahead of the cursor. For a rollback
+ * moves no entry: one that was dropped has kept its block, since that frees only a commit; who took
+ * its key meanwhile had another, which was free at the commit. With a disk only committed entries
+ * come and go, and one that was in memory when the cursor passed is in a piece or has a row. */
 struct progress {
     uint64_t number; /* of the next frame */
     size_t since;    /* bytes written since the last complete snapshot */
@@ -615,8 +619,4 @@ void weir_shard_log_aborted(struct weir_shard_log *log)
 {
     log->open = log->committed;
     log->completes = false;
-    if (log->open.snapshotting) { /* entries have moved back under its cursor: begin again */
-        log->open.snapshotting = false;
-        log->open.wanted = true;
-    }
 }

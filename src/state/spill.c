@@ -28,9 +28,10 @@ struct weir_spill {
     int64_t next_timer;
     struct weir_strbuf row;
     struct weir_strbuf consumed; /* every row of 't' before it was read */
-    struct weir_strbuf snapshot; /* the last key that is in the snapshot */
-    struct weir_disk_walk *walk; /* of weir_state_next */
-    struct weir_entry *visited;  /* brought back only to be looked at */
+    struct weir_strbuf snapshot; /* just behind the last key that is in the snapshot … */
+    struct weir_strbuf snapshot_committed; /* … and where an abort goes back to */
+    struct weir_disk_walk *walk;           /* of weir_state_next */
+    struct weir_entry *visited;            /* brought back only to be looked at */
 };
 
 void weir_state_use_disk(struct weir_state *state, struct weir_disk *disk, size_t budget_bytes)
@@ -46,6 +47,7 @@ void weir_state_use_disk(struct weir_state *state, struct weir_disk *disk, size_
     weir_strbuf_init(&spill->row, ROW_MAX);
     weir_strbuf_init(&spill->consumed, TIMER_KEY_MAX);
     weir_strbuf_init(&spill->snapshot, TIMER_KEY_MAX);
+    weir_strbuf_init(&spill->snapshot_committed, TIMER_KEY_MAX);
     state->spill = spill;
 }
 
@@ -73,6 +75,7 @@ void weir_spill_free(struct weir_spill *spill)
     weir_strbuf_done(&spill->row);
     weir_strbuf_done(&spill->consumed);
     weir_strbuf_done(&spill->snapshot);
+    weir_strbuf_done(&spill->snapshot_committed);
     weir_free(spill);
 }
 
@@ -167,6 +170,12 @@ void weir_spill_committed(struct weir_spill *spill)
 {
     weir_disk_batch_write(spill->batch);
     spill->limit = spill->budget;
+    keep(&spill->snapshot_committed, weir_strbuf_view(&spill->snapshot));
+}
+
+void weir_spill_rolled_back(struct weir_spill *spill)
+{
+    keep(&spill->snapshot, weir_strbuf_view(&spill->snapshot_committed));
 }
 
 /* --- leaving -----------------------------------------------------------------------------------*/

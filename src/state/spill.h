@@ -30,6 +30,8 @@ struct weir_entry *weir_spill_next(struct weir_state *state, struct weir_state_c
 /* The row of a dropped entry goes with the commit. */
 void weir_spill_drop(struct weir_spill *spill, struct weir_slice key);
 void weir_spill_committed(struct weir_spill *spill);
+/* A snapshot goes on where the last commit found it. */
+void weir_spill_rolled_back(struct weir_spill *spill);
 /* No timer of an entry on disk is earlier. */
 int64_t weir_spill_next_timer(const struct weir_spill *spill);
 /* Brings entries of the earliest timer back, not all at once; how many. */

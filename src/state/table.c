@@ -670,6 +670,9 @@ void weir_state_rollback(struct weir_state *state)
     layer_free_made(state, &state->closing);
     state->stamp++;
     state_heap_rebuild(state);
+    if (state->spill != NULL) {
+        weir_spill_rolled_back(state->spill);
+    }
 }
 
 void weir_state_set_restoring(struct weir_state *state, bool restoring)

@@ -65,7 +65,7 @@ void weir_state_restored(struct weir_state *state);
 /* Appends puts of entries from the cursor on until about `bytes` are appended; false when the end
  * was reached. May be called between batches over many epochs. Includes the clock in the first
  * part. Values are those of the open layer: the caller writes parts only right after a seal, or
- * knows that deltas follow. */
+ * knows that deltas follow. Behind a rollback: with the cursor as it was at the last commit. */
 bool weir_state_snapshot_part(struct weir_state *state,
                               struct weir_state_cursor *cursor,
                               size_t bytes,

@@ -65,10 +65,11 @@ struct world {
     struct frame *frames;
     size_t frame_count;
     struct weir_strbuf sealed_delta, part;
-    struct weir_state_cursor cursor;
-    bool snapshotting, snapshot_ended;
-    size_t snapshot_begin; /* its first frame */
-    size_t restored;       /* how many snapshots were checked */
+    struct weir_state_cursor cursor, committed_cursor;
+    bool snapshotting, snapshot_begins, snapshot_ended; /* begins, ended: with what is sealed */
+    size_t snapshot_begin;                              /* its first frame */
+    bool snapshot_resumed;                              /* a rollback has undone a part of it */
+    size_t restored, resumed; /* how many snapshots were checked; of them, behind a rollback */
 };
 
 static size_t below(struct world *world, size_t bound)
@@ -375,7 +376,8 @@ static void do_seal(struct world *world)
     *world->closing = *world->open;
     world->sealed = true;
     if (!world->snapshotting && below(world, 3) == 0) {
-        world->snapshotting = true;
+        world->snapshotting = world->snapshot_begins = true;
+        world->snapshot_resumed = false;
         world->snapshot_begin = world->frame_count; /* with the delta of this seal */
         world->cursor = (struct weir_state_cursor){0};
     }
@@ -389,7 +391,8 @@ static void do_commit(struct world *world)
 {
     weir_state_commit(world->state);
     *world->committed = *world->closing;
-    world->sealed = false;
+    world->sealed = world->snapshot_begins = false;
+    world->committed_cursor = world->cursor;
     add_frame(world, &world->sealed_delta);
     if (world->snapshotting) {
         add_frame(world, &world->part);
@@ -398,6 +401,7 @@ static void do_commit(struct world *world)
         check_restored(world, world->snapshot_begin);
         world->snapshotting = world->snapshot_ended = false;
         world->restored++;
+        world->resumed += world->snapshot_resumed;
     }
 }
 
@@ -405,7 +409,10 @@ static void do_rollback(struct world *world)
 {
     weir_state_rollback(world->state);
     *world->open = *world->committed;
-    world->sealed = world->snapshotting = world->snapshot_ended = false;
+    world->snapshot_resumed = world->snapshot_resumed || (world->sealed && world->snapshotting);
+    world->snapshotting = world->snapshotting && !world->snapshot_begins;
+    world->cursor = world->committed_cursor;
+    world->sealed = world->snapshot_begins = world->snapshot_ended = false;
     memset(world->entries, 0, sizeof(world->entries));
     assert_false(weir_state_is_dirty(world->state));
     check_same(world->state, world->open, world->disk != NULL);
@@ -414,8 +421,8 @@ static void do_rollback(struct world *world)
     weir_state_free(again);
 }
 
-/* The number of snapshots that were restored. */
-static size_t run_world(uint64_t seed, struct weir_disk *disk)
+/* The number of snapshots that were restored; adds those that went on behind a rollback. */
+static size_t run_world(uint64_t seed, struct weir_disk *disk, size_t *resumed)
 {
     struct world *world = weir_calloc(1, sizeof(*world));
     weir_random_init(&world->random, seed);
@@ -458,6 +465,7 @@ static size_t run_world(uint64_t seed, struct weir_disk *disk)
     }
     check_restored(world, 0);
     size_t restored = world->restored;
+    *resumed += world->resumed;
     for (size_t i = 0; i < world->frame_count; i++) {
         weir_free(world->frames[i].data);
     }
@@ -477,11 +485,11 @@ static void random_operations_against_the_model(void **state)
     (void)state;
     const char *is_long = getenv("WEIR_LONG");
     uint64_t rounds = is_long != NULL && strcmp(is_long, "0") != 0 ? 50 * ROUNDS : ROUNDS;
-    size_t restored = 0;
+    size_t restored = 0, resumed = 0;
     for (uint64_t seed = 1; seed <= rounds; seed++) {
-        restored += run_world(seed, NULL);
+        restored += run_world(seed, NULL, &resumed);
     }
-    assert_true(restored >= rounds);
+    assert_true(restored >= rounds && resumed >= rounds / 4);
 }
 
 /* A disk in a folder of its own, which nothing but the lock may be left in at the end. */
@@ -517,11 +525,11 @@ static void random_operations_on_disk_against_the_model(void **state)
     const char *is_long = getenv("WEIR_LONG");
     uint64_t rounds = is_long != NULL && strcmp(is_long, "0") != 0 ? 50 * ROUNDS : ROUNDS / 2;
     struct folder folder = folder_open();
-    size_t restored = 0;
+    size_t restored = 0, resumed = 0;
     for (uint64_t seed = 1001; seed <= 1000 + rounds; seed++) {
-        restored += run_world(seed, folder.disk);
+        restored += run_world(seed, folder.disk, &resumed);
     }
-    assert_true(restored >= rounds);
+    assert_true(restored >= rounds && resumed >= rounds / 4);
     folder_close(&folder);
 }
 

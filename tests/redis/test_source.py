@@ -36,6 +36,8 @@ class Flow:
                 "sink": {"redis": {"url": self.redis.address, "stream": "out"}},
                 "commit_interval": "50ms", "lanes": 2, "http": {"listen": "127.0.0.1:0"},
                 "log": {"format": "json", "level": "info"}} | more
+        if "sources" in text:
+            del text["source"]
         return self.context.weir(json.dumps(text), name, instance=instance, env=env)
 
     def found(self):
@@ -313,6 +315,37 @@ def last_try_alone(context):
     flow.wait_done(weir)
     skipped = [line for line in weir.log() if line["message"] == "record skipped"]
     assert len(skipped) == 1 and "delivered 3 times" in skipped[0]["error"], skipped
+    weir.term()
+
+
+def leave_pending(redis, n, consumer):
+    """An entry that a consumer was given and is silent about."""
+    _, _, _, (key, _) = redis.pipeline([
+        ("MULTI",), ("XADD", "in", "*", "n", n),
+        ("XREADGROUP", "GROUP", "flow", consumer, "COUNT", 1, "STREAMS", "in", ">"), ("EXEC",)])
+    redis.call("XCLAIM", "in", "flow", consumer, 0, key, "IDLE", 9999, "JUSTID")
+
+
+@case
+def other_source_fails_to_commit(context):
+    """What one source has acknowledged stays so when the other's commit fails: nothing waits for it any more."""
+    flow = Flow(context)
+    other = Server(context.dir / "other")
+    context.cleanup(other.stop)
+    flow.redis.call("XGROUP", "CREATE", "in", "flow", "0", "MKSTREAM")
+    leave_pending(flow.redis, 0, "dead")
+    other.kill()
+    options = {"stream": "in", "claim_idle": "500ms", "max_deliveries": 3}
+    weir = flow.weir(sources=[{"redis": options | {"url": server.address}} for server in (flow.redis, other)])
+    flow.wait_out(1)
+    wait.until(lambda: flow.pending() == 0, 20, "the first source has acknowledged")
+    other.start()
+    other.call("XADD", "in", "*", "n", 1)
+    flow.wait_out(2)
+    wait.until(lambda: other.call("XPENDING", "in", "flow")[0] == 0, 20, "the second one has")
+    leave_pending(flow.redis, 2, "dead too")
+    flow.count = 3
+    flow.wait_done(weir)
     weir.term()
 
 

@@ -777,7 +777,8 @@ static weir_status shared_commit(void *instance,
         return err->status = status == WEIR_REJECTED ? WEIR_FATAL : status;
     }
     pthread_mutex_lock(&self->reader.lock);
-    self->acked = items[0]->closing;
+    /* The engine's position is behind after an epoch in which another source failed to commit. */
+    self->acked = closing > self->acked ? closing : self->acked;
     window_trim(self);
     pthread_mutex_unlock(&self->reader.lock);
     return WEIR_OK;

@@ -297,6 +297,33 @@ def deadly_entry_stops(context):
 
 
 @case
+def held_for_long(context):
+    """A sink that stands still for longer than `claim_idle`: what a living process holds stays its own, and is no
+    failed try."""
+    flow = Flow(context)
+    sink = Server(context.dir / "sink")
+    context.cleanup(sink.stop)
+    out = {"redis": {"url": sink.address, "stream": "out"}}
+    source = {"claim_idle": "3s", "max_deliveries": 3, "count": 10}
+    processes = [flow.weir(name, instance=name, source=source, sink=out, on_error="skip") for name in "abc"]
+    flow.add(100)
+    wait.until(lambda: sink.call("XLEN", "out") == 100 and flow.pending() == 0, 60, "they are out")
+    sink.pause()
+    flow.add(50)
+    wait.until(lambda: flow.pending() == 50, 30, "all are held")
+
+    wait.holds(lambda: all(row[3] == 1 for row in flow.redis.call("XPENDING", "in", "flow", "-", "+", 50)),
+               7, "each was delivered once")
+    sink.resume()
+    wait.until(lambda: flow.pending() == 0, 60, "all are done with")
+    for process in processes:
+        process.term()
+        assert "record skipped" not in process.text(), process.tail()
+    found = {int(fields[b"n"]) for _, fields in sink.entries("out")}
+    assert found == set(range(flow.count)), sorted(set(range(flow.count)) - found)
+
+
+@case
 def last_try_alone(context):
     """An entry is on its last try, and a new one kills the process: what was read before the try is done with
     first, and what is new waits until the try is over, so that no other entry is to blame for it."""

@@ -21,6 +21,7 @@ struct redis_chunk {
     struct weir_chunk base; /* first: what the window holds */
     struct redis_answer *answer;
     struct weir_strbuf text; /* entries as JSON objects */
+    int64_t given_ns;        /* shared: when the server was told last that they are under way */
     struct redis_entry entries[];
 };
 

@@ -8,7 +8,9 @@
  * A reader thread fills a window of batches, one read ahead of the lane. An entry stays in the
  * window until its position is committed; committing acknowledges it, an abort reads it from the
  * window again. What the server has delivered to this consumer and is not in the window (after a
- * restart, or when an answer got lost) is asked for first, whenever a connection is made.
+ * restart, or when an answer got lost) is asked for first, whenever a connection is made. While an
+ * entry is in the window the server is told again and again that it is under way, so that what
+ * others take over, and what counts as a failed try, is only what a process that died has left.
  *
  *     acknowledged │ first … delivered to the lane │ next … read ahead │
  *
@@ -21,11 +23,13 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/wake.h"
 #include "redis_reader.h"
 
 enum { BLOCK_MS = 500, AGAIN_BLOCK_MS = 10, GAUGE_MS = 1000 };
-enum { CLAIM_IDLE_MS = 30000, CLAIM_COUNT = 100, ACK_COUNT = 1000 };
+enum { CLAIM_IDLE_MS = 30000, CLAIM_COUNT = 100, ACK_COUNT = 1000, RENEW_COUNT = 500 };
+enum { RENEW_LOOKS = 6, RENEWALS = 3 }; /* parts of claim_idle */
 
 struct redis_shared {
     const struct redis_source_config *config;
@@ -34,6 +38,8 @@ struct redis_shared {
     char group[REDIS_NAME_MAX + 1], consumer[REDIS_NAME_MAX + 1];
     bool is_nameless; /* the consumer's name is of this start only */
     struct redis_reader reader;
+    bool is_alone;    /* the thread: a last try; nothing is read until all is acknowledged */
+    int64_t renew_ns; /* the thread: when it looks next for entries to be renewed */
     bool has_group;   /* the thread: it was there; when it is gone, entries may have come meanwhile */
     redisContext *acks; /* control */
     int64_t gauged_ns;  /* control */
@@ -49,6 +55,11 @@ struct redis_shared {
 static int64_t claim_idle_ms(const struct redis_source_config *config)
 {
     return config->claim_idle > 0 ? config->claim_idle : CLAIM_IDLE_MS;
+}
+
+static int64_t idle_part_ns(const struct redis_shared *self, int64_t parts)
+{
+    return claim_idle_ms(self->config) * WEIR_NS_PER_MS / parts;
 }
 
 /* --- the window; under the lock ----------------------------------------------------------------*/
@@ -91,6 +102,7 @@ static void thread_set_asking(struct redis_shared *self, bool asking)
 static size_t thread_push(struct redis_shared *self, struct redis_chunk *chunk)
 {
     redis_chunk_finish(self->config, chunk);
+    chunk->given_ns = weir_clock_monotonic_ns(self->ctx->clock);
     size_t count = chunk->base.count;
     if (count == 0) {
         weir_chunk_unref(&chunk->base);
@@ -149,19 +161,6 @@ thread_make_group(struct redis_shared *self, redisContext *context, struct weir_
     return WEIR_OK;
 }
 
-/* Waits until the window has room. False: to end. */
-static bool thread_wait_room(struct redis_shared *self)
-{
-    pthread_mutex_lock(&self->reader.lock);
-    while (!self->reader.stopping && self->window.first != NULL &&
-           self->window.bytes > (size_t)self->ctx->in_flight_bytes) {
-        pthread_cond_wait(&self->reader.room, &self->reader.lock);
-    }
-    bool go_on = !self->reader.stopping;
-    pthread_mutex_unlock(&self->reader.lock);
-    return go_on;
-}
-
 /* A failed question: a group that is gone is made again, anything else is the caller's. */
 static weir_status thread_mend(struct redis_shared *self,
                                redisContext *context,
@@ -173,6 +172,143 @@ static weir_status thread_mend(struct redis_shared *self,
     }
     weir_status status = redis_fail(err, self->config->stream, context, reply);
     return err->status = status == WEIR_REJECTED ? WEIR_FATAL : status;
+}
+
+static void put_text(struct weir_strbuf *out, const char *text)
+{
+    redis_put(out, weir_slice_of(text));
+}
+
+/* --- what the window holds stays this consumer's; the thread -----------------------------------*/
+
+/* Only what is still its own: XCLAIM takes from anybody, also what another has claimed meanwhile. */
+static void put_renewal(struct redis_shared *self,
+                        const redisReply *const *ids,
+                        size_t count,
+                        struct weir_strbuf *out)
+{
+    static const char script[] =
+        "for i = 3, #ARGV do\n"
+        "  if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2]) > 0 then\n"
+        "    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')\n"
+        "  end\n"
+        "end";
+    redis_put_head(out, 6 + count);
+    put_text(out, "EVAL");
+    put_text(out, script);
+    put_text(out, "1");
+    put_text(out, self->config->stream);
+    put_text(out, self->group);
+    put_text(out, self->consumer);
+    for (size_t i = 0; i < count; i++) {
+        redis_put(out, redis_reply_slice(ids[i]));
+    }
+}
+
+/* Commands for what was given, or renewed, so long ago. */
+static size_t put_renewals(struct redis_shared *self, int64_t older_ns, struct weir_strbuf *out)
+{
+    const redisReply *ids[RENEW_COUNT];
+    size_t count = 0, commands = 0;
+    int64_t now_ns = weir_clock_monotonic_ns(self->ctx->clock);
+    pthread_mutex_lock(&self->reader.lock);
+    for (struct weir_chunk *base = self->window.first; base != NULL; base = base->next) {
+        struct redis_chunk *chunk = (struct redis_chunk *)base;
+        int64_t from = self->acked > base->start ? self->acked - base->start : 0;
+        if (now_ns - chunk->given_ns < older_ns) {
+            continue;
+        }
+        chunk->given_ns = now_ns;
+        for (int64_t i = from; i < (int64_t)base->count; i++) {
+            ids[count++] = chunk->entries[i].id;
+            if (count == RENEW_COUNT) {
+                put_renewal(self, ids, count, out);
+                commands++;
+                count = 0;
+            }
+        }
+    }
+    if (count > 0) {
+        put_renewal(self, ids, count, out);
+        commands++;
+    }
+    pthread_mutex_unlock(&self->reader.lock);
+    return commands;
+}
+
+static weir_status thread_renew(struct redis_shared *self,
+                                redisContext *context,
+                                int64_t older_ns,
+                                struct weir_err *err)
+{
+    struct weir_strbuf out;
+    weir_strbuf_init(&out, SIZE_MAX / 2);
+    size_t commands = put_renewals(self, older_ns, &out);
+    WEIR_ASSERT(!out.failed);
+    bool is_broken =
+        commands > 0 && redisAppendFormattedCommand(context, out.data, out.size) != REDIS_OK;
+    weir_strbuf_done(&out);
+    const redisReply *refused = NULL;
+    for (size_t i = 0; i < commands && !is_broken; i++) {
+        void *reply = NULL;
+        is_broken = redisGetReply(context, &reply) != REDIS_OK;
+        bool is_error = !is_broken && ((const redisReply *)reply)->type == REDIS_REPLY_ERROR;
+        refused = is_error ? reply : refused;
+    }
+    weir_status status = WEIR_OK;
+    if (is_broken || refused != NULL) {
+        status = thread_mend(self, context, is_broken ? NULL : refused, err);
+    }
+    redis_reader_drop(&self->reader);
+    return status;
+}
+
+/* Under the lock. */
+static bool window_has_room(const struct redis_shared *self)
+{
+    return self->is_alone ? self->acked >= self->window.filled
+                          : self->window.first == NULL ||
+                                self->window.bytes <= (size_t)self->ctx->in_flight_bytes;
+}
+
+/* Until there is room, or something is to be renewed. */
+static bool window_wait(struct redis_shared *self, bool *ret_stopping)
+{
+    const struct timespec until = {.tv_sec = self->renew_ns / WEIR_NS_PER_S,
+                                   .tv_nsec = self->renew_ns % WEIR_NS_PER_S};
+    pthread_mutex_lock(&self->reader.lock);
+    int code = 0;
+    while (!self->reader.stopping && !window_has_room(self) && code == 0) {
+        code = pthread_cond_timedwait(&self->reader.room, &self->reader.lock, &until);
+    }
+    bool has_room = window_has_room(self);
+    *ret_stopping = self->reader.stopping;
+    pthread_mutex_unlock(&self->reader.lock);
+    return has_room;
+}
+
+/* Waits until the window has room, and keeps what is in it meanwhile. Fails also when it is to end.
+ * No reply may be looked at afterwards. */
+static weir_status
+thread_wait_room(struct redis_shared *self, redisContext *context, struct weir_err *err)
+{
+    bool has_room = false, is_stopping = false;
+    while (!has_room) {
+        int64_t now_ns = weir_clock_monotonic_ns(self->ctx->clock);
+        if (now_ns >= self->renew_ns) {
+            self->renew_ns = now_ns + idle_part_ns(self, RENEW_LOOKS);
+            weir_status status = thread_renew(self, context, idle_part_ns(self, RENEWALS), err);
+            if (status != WEIR_OK) {
+                return status;
+            }
+        }
+        has_room = window_wait(self, &is_stopping);
+        if (is_stopping) {
+            return weir_fail(err, WEIR_UNAVAILABLE, "reading is to end");
+        }
+    }
+    self->is_alone = false;
+    return WEIR_OK;
 }
 
 /* --- entries that were delivered before; the thread --------------------------------------------*/
@@ -217,11 +353,6 @@ static void group_choose(struct redis_shared *self,
             return;
         }
     }
-}
-
-static void put_text(struct weir_strbuf *out, const char *text)
-{
-    redis_put(out, weir_slice_of(text));
 }
 
 /* {entries that are ours now, how many are pending and deleted}. One script: another consumer may
@@ -316,32 +447,15 @@ static weir_status group_take(struct redis_shared *self,
     return thread_lost(self, reply->element[1]->integer, true, err);
 }
 
-/* Waits until all that was read is acknowledged. False: to end. */
-static bool thread_wait_acked(struct redis_shared *self)
+/* A last try is made with nothing else: what was read before is done with first, and nothing is read
+ * until it is over. False: it is to be asked for again when there is nothing else. */
+static bool group_may_try(struct redis_shared *self)
 {
+    self->is_alone = true;
     pthread_mutex_lock(&self->reader.lock);
-    while (!self->reader.stopping && self->acked < self->window.filled) {
-        pthread_cond_wait(&self->reader.room, &self->reader.lock);
-    }
-    bool go_on = !self->reader.stopping;
+    bool may = window_has_room(self);
     pthread_mutex_unlock(&self->reader.lock);
-    return go_on;
-}
-
-/* A last try: what was read before is done with, and nothing is read until it is over. A process that
- * is to end makes none. */
-static weir_status group_try(struct redis_shared *self,
-                             redisContext *context,
-                             const struct group *group,
-                             bool own,
-                             struct weir_err *err)
-{
-    weir_status status = WEIR_OK;
-    if (thread_wait_acked(self)) {
-        status = group_take(self, context, group, own, err);
-        (void)thread_wait_acked(self);
-    }
-    return status;
+    return may;
 }
 
 /* Entries of this consumer that the window does not have, or those that others have left lying.
@@ -353,7 +467,7 @@ static weir_status thread_claim(
     weir_status status = WEIR_OK;
     bool is_over = false;
     *ret_left = false;
-    while (status == WEIR_OK && !is_over && thread_wait_room(self)) {
+    while (!is_over && (status = thread_wait_room(self, context, err)) == WEIR_OK) {
         if (!group_may(self)) {
             *ret_left = true;
             break;
@@ -367,15 +481,21 @@ static weir_status thread_claim(
             status = thread_mend(self, context, page, err);
             is_over = !own; /* a group that was made anew has nothing */
         } else {
+            char next[REDIS_ID_MAX + 1];
             struct group group;
-            group_choose(self, page, &group, from);
-            is_over = page->elements < CLAIM_COUNT && group.is_whole;
-            if (group.count > 0) {
-                status = (group.is_last_try ? group_try : group_take)(self, context, &group, own, err);
+            memcpy(next, from, sizeof(next));
+            group_choose(self, page, &group, next);
+            if (!group.is_last_try || group_may_try(self)) {
+                is_over = page->elements < CLAIM_COUNT && group.is_whole;
+                memcpy(from, next, sizeof(from));
+                status = group.count > 0 ? group_take(self, context, &group, own, err) : WEIR_OK;
             }
         }
         thread_set_asking(self, false);
         redis_reader_drop(&self->reader);
+        if (status != WEIR_OK) {
+            break;
+        }
     }
     return status;
 }
@@ -541,21 +661,26 @@ static weir_status thread_serve(void *instance, redisContext *context, struct we
     struct redis_shared *self = instance;
     weir_status status = thread_make_group(self, context, err);
     redis_reader_drop(&self->reader);
+    if (status == WEIR_OK) { /* how long it was away nobody knows */
+        status = thread_renew(self, context, 0, err);
+    }
+    int64_t block_ms = claim_idle_ms(self->config) / RENEW_LOOKS;
+    block_ms = block_ms < BLOCK_MS ? block_ms : BLOCK_MS;
     int64_t claimed_ns = 0;
     bool owns = true, others = false; /* are there entries to come again? */
-    while (status == WEIR_OK && thread_wait_room(self)) {
+    while (status == WEIR_OK && (status = thread_wait_room(self, context, err)) == WEIR_OK) {
         int64_t now_ns = weir_clock_monotonic_ns(self->ctx->clock);
         if (owns) {
             status = thread_claim(self, context, true, &owns, err);
-        } else if (others || now_ns - claimed_ns >= claim_idle_ms(self->config) * 500000) {
-            claimed_ns = now_ns; /* half of it */
+        } else if (others || now_ns - claimed_ns >= idle_part_ns(self, 2)) {
+            claimed_ns = now_ns;
             status = thread_claim(self, context, false, &others, err);
             if (status == WEIR_OK && !others) {
                 remove_dead(self, context);
             }
         }
         if (status == WEIR_OK) {
-            status = thread_read(self, context, owns || others ? AGAIN_BLOCK_MS : BLOCK_MS, err);
+            status = thread_read(self, context, owns || others ? AGAIN_BLOCK_MS : (int)block_ms, err);
             redis_reader_drop(&self->reader);
         }
     }

@@ -27,6 +27,7 @@ struct weir_leases {
     uint64_t *seen; /* keeper: during a beat */
     uint32_t seen_count;
     uint32_t *loads; /* keeper: of those seen, while planning */
+    uint32_t first;  /* keeper: where a pass begins */
 
     pthread_mutex_t lock; /* guards what follows */
     struct lease *items;
@@ -231,6 +232,34 @@ static weir_status round_serve(struct weir_leases *leases, uint32_t index, struc
     WEIR_UNREACHABLE();
 }
 
+/* Serves those that are free, or the others; the first failure counts. One may lie where nobody
+ * answers, which says nothing about the others but costs time: the next pass goes on where it ran
+ * out. */
+static void round_pass(struct weir_leases *leases,
+                       bool taking,
+                       int64_t end_ns,
+                       weir_status *status,
+                       struct weir_err *err)
+{
+    const uint32_t count = leases->settings.count, first = leases->first;
+    for (uint32_t k = 0; k < count; k++) {
+        uint32_t index = (first + k) % count;
+        if ((look(leases, index).state == WEIR_LEASE_FREE) != taking) {
+            continue;
+        }
+        if (now_ns(leases) >= end_ns) {
+            leases->first = index;
+            return;
+        }
+        struct weir_err own = {0};
+        weir_status answer = round_serve(leases, index, &own);
+        if (answer != WEIR_OK && *status == WEIR_OK) {
+            *status = answer;
+            *err = own;
+        }
+    }
+}
+
 weir_status weir_leases_round(struct weir_leases *leases, struct weir_err *err)
 {
     const struct weir_leases_settings *settings = &leases->settings;
@@ -242,18 +271,10 @@ weir_status weir_leases_round(struct weir_leases *leases, struct weir_err *err)
         plan(leases);
     }
     /* Renewing comes before taking, so that what is ours stays ours. */
-    for (int taking = 0; taking < 2; taking++) {
-        for (uint32_t i = 0; i < settings->count; i++) {
-            bool is_free = look(leases, i).state == WEIR_LEASE_FREE;
-            if (is_free == (taking == 1) && (status == WEIR_OK || !is_free)) {
-                struct weir_err own = {0};
-                weir_status answer = round_serve(leases, i, &own);
-                if (answer != WEIR_OK && status == WEIR_OK) {
-                    status = answer;
-                    *err = own;
-                }
-            }
-        }
+    const bool may_take = status == WEIR_OK;
+    round_pass(leases, false, began_ns + part_ns(leases, 1), &status, err);
+    if (may_take) {
+        round_pass(leases, true, began_ns + part_ns(leases, RENEWALS), &status, err);
     }
     bool is_eager = status != WEIR_OK;
     for (uint32_t i = 0; i < settings->count; i++) {

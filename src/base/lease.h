@@ -85,8 +85,9 @@ void weir_leases_free(struct weir_leases *leases);
 
 /* --- keeper ---*/
 
-/* One round of beating, renewing, releasing and taking. Fails with what the medium said last; what
- * could be done is done. */
+/* One round of beating, renewing, releasing and taking. Fails with what the medium said first; what
+ * could be done is done. A medium that hangs holds it up for a lease's time and a call: what is not
+ * renewed by then is lost. Taking begins no call in which others would have to be renewed. */
 WEIR_MUST_USE weir_status weir_leases_round(struct weir_leases *leases, struct weir_err *err);
 /* Monotonic time of the next round. Sooner when something is to be taken or released. */
 int64_t weir_leases_due_ns(struct weir_leases *leases);

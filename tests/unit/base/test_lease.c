@@ -33,7 +33,8 @@ static struct world {
         int64_t until_ns;
     } alive[64];
     size_t alive_count;
-    unsigned trouble; /* in a hundred calls */
+    unsigned trouble;                   /* in a hundred calls */
+    bool is_away[LEASES], is_beat_away; /* a call about it hangs, then fails */
 } world;
 
 struct member {
@@ -76,6 +77,13 @@ static bool arrives(struct member *member)
     return !chance(world.trouble);
 }
 
+/* False: nobody answered. */
+static bool is_near(bool is_away)
+{
+    weir_clock_manual_advance_ns(&world.clock, is_away ? TTL_MS / 3 * WEIR_NS_PER_MS : 0);
+    return !is_away;
+}
+
 static weir_status answer(struct member *member, weir_status status, struct weir_err *err)
 {
     travel(member);
@@ -85,7 +93,7 @@ static weir_status answer(struct member *member, weir_status status, struct weir
 static weir_status medium_beat(void *self, struct weir_leases *leases, struct weir_err *err)
 {
     struct member *member = self;
-    if (!arrives(self)) {
+    if (!is_near(world.is_beat_away) || !arrives(self)) {
         return weir_fail(err, WEIR_UNAVAILABLE, "question lost");
     }
     size_t kept = 0;
@@ -107,7 +115,7 @@ static weir_status
 medium_take(void *self, uint32_t index, uint64_t *ret_token, struct weir_err *err)
 {
     struct member *member = self;
-    if (!arrives(self)) {
+    if (!is_near(world.is_away[index]) || !arrives(self)) {
         return weir_fail(err, WEIR_UNAVAILABLE, "question lost");
     }
     struct record *record = &world.leases[index];
@@ -127,7 +135,7 @@ static bool is_tenure(const struct member *member, uint32_t index, uint64_t toke
 
 static weir_status medium_renew(void *self, uint32_t index, uint64_t token, struct weir_err *err)
 {
-    if (!arrives(self)) {
+    if (!is_near(world.is_away[index]) || !arrives(self)) {
         return weir_fail(err, WEIR_UNAVAILABLE, "question lost");
     }
     if (!is_tenure(self, index, token)) {
@@ -139,7 +147,7 @@ static weir_status medium_renew(void *self, uint32_t index, uint64_t token, stru
 
 static weir_status medium_release(void *self, uint32_t index, uint64_t token, struct weir_err *err)
 {
-    if (!arrives(self)) {
+    if (!is_near(world.is_away[index]) || !arrives(self)) {
         return weir_fail(err, WEIR_UNAVAILABLE, "question lost");
     }
     if (!is_tenure(self, index, token)) {
@@ -393,6 +401,46 @@ static void lost_before_it_ends(void **state)
     members_stop(members);
 }
 
+static void one_that_is_away_keeps_no_other(void **state)
+{
+    (void)state;
+    struct member members[MEMBERS] = {0};
+    world_begin(11);
+    member_start(&members[0], false);
+    world.is_away[0] = world.is_away[3] = true;
+    bool were_held = false;
+    for (int64_t end_ns = now() + 20 * TTL_MS * WEIR_NS_PER_MS; now() < end_ns; pass(20)) {
+        member_turn(&members[0]);
+        unsigned held = 0;
+        for (uint32_t i = 0; i < LEASES; i++) {
+            held += is_working(&members[0], i);
+        }
+        assert_true(!were_held || held == LEASES - 2);
+        were_held = held == LEASES - 2;
+    }
+    assert_true(were_held);
+    members_stop(members);
+}
+
+static void a_round_ends_when_nobody_answers(void **state)
+{
+    (void)state;
+    struct member members[MEMBERS] = {0};
+    world_begin(13);
+    member_start(&members[0], false);
+    settle(members, TTL_MS, false);
+    world.is_beat_away = true;
+    memset(world.is_away, true, sizeof(world.is_away));
+    for (uint32_t i = 0; i < LEASES; i++) {
+        weir_leases_let_go(members[0].leases, i, false); /* to be released */
+    }
+    struct weir_err err = {0};
+    int64_t began_ns = now();
+    assert_int_equal(weir_leases_round(members[0].leases, &err), WEIR_UNAVAILABLE);
+    assert_in_range((now() - began_ns) / WEIR_NS_PER_MS, TTL_MS, TTL_MS + TTL_MS / 3);
+    members_stop(members);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -401,6 +449,8 @@ int main(void)
         cmocka_unit_test(who_leaves_is_replaced_at_once),
         cmocka_unit_test(sticky_stays),
         cmocka_unit_test(lost_before_it_ends),
+        cmocka_unit_test(one_that_is_away_keeps_no_other),
+        cmocka_unit_test(a_round_ends_when_nobody_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,6 +63,19 @@ struct weir_ctx {
     bool feeds_exchange;     /* sources: `total` of assignments is wanted */
 };
 
+/* Whether a thread of a source or sink has its server. Without a record nothing fails by itself, so
+ * who finds out says so: the pipeline is not ready while a link of it is down. The thread that
+ * connects owns it; zeroed it is up, and it is up again before its memory goes. */
+struct weir_link {
+    bool is_down;
+    /* engine */
+    const struct weir_ctx *ctx;
+    struct weir_link *next;
+    struct weir_err why;
+};
+void weir_link_down(struct weir_ctx *ctx, struct weir_link *link, const struct weir_err *why);
+void weir_link_up(struct weir_ctx *ctx, struct weir_link *link);
+
 /* One source partition that this process owns. Source: fills the first part at assignment.
  * Engine: owns the rest; the source reads it where a function says so. */
 struct weir_partition {

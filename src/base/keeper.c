@@ -32,11 +32,12 @@ static void *keeper_main(void *argument)
         weir_status status = weir_leases_round(self->leases, &err);
         atomic_store_explicit(&self->sound, status == WEIR_OK, memory_order_relaxed);
         is_over = weir_status_class(status) == WEIR_CLASS_FATAL && status != WEIR_FENCED;
-        if (is_over) {
-            pthread_mutex_lock(&self->lock);
-            self->failure = err;
-            pthread_mutex_unlock(&self->lock);
-        } else if (status != WEIR_OK && !told) {
+        pthread_mutex_lock(&self->lock);
+        self->trouble = err;
+        self->trouble.status = status;
+        self->is_over = is_over;
+        pthread_mutex_unlock(&self->lock);
+        if (status != WEIR_OK && !told && !is_over) {
             WEIR_LOG_WARN(self->log, "leases cannot be renewed", WEIR_F_ERR(&err));
         } else if (status == WEIR_OK && told) {
             WEIR_LOG_INFO(self->log, "leases are renewed again");
@@ -74,12 +75,20 @@ bool weir_keeper_is_sound(const struct weir_keeper *self)
     return atomic_load_explicit(&self->sound, memory_order_relaxed);
 }
 
+weir_status weir_keeper_trouble(struct weir_keeper *self, struct weir_err *ret_err)
+{
+    pthread_mutex_lock(&self->lock);
+    *ret_err = self->trouble;
+    pthread_mutex_unlock(&self->lock);
+    return ret_err->status;
+}
+
 weir_status weir_keeper_failed(struct weir_keeper *self, struct weir_err *err)
 {
     pthread_mutex_lock(&self->lock);
-    weir_status status = self->failure.status;
+    weir_status status = self->is_over ? self->trouble.status : WEIR_OK;
     if (status != WEIR_OK) {
-        *err = self->failure;
+        *err = self->trouble;
     }
     pthread_mutex_unlock(&self->lock);
     return status;

@@ -25,8 +25,9 @@ struct weir_keeper {
     struct weir_thread thread;
     int look_fd;
     atomic_bool sound;
-    pthread_mutex_t lock; /* guards failure */
-    struct weir_err failure;
+    pthread_mutex_t lock;    /* guards what follows */
+    struct weir_err trouble; /* of the last round */
+    bool is_over;
 };
 
 /* The owner's thread calls all of these. */
@@ -38,6 +39,8 @@ WEIR_MUST_USE weir_status weir_keeper_start(struct weir_keeper *self, struct wei
 void weir_keeper_look(struct weir_keeper *self);
 /* The last round reached the medium. Any thread. */
 bool weir_keeper_is_sound(const struct weir_keeper *self);
+/* What the last round failed with; else WEIR_OK. */
+weir_status weir_keeper_trouble(struct weir_keeper *self, struct weir_err *ret_err);
 /* Why it gave up for good; else WEIR_OK. */
 WEIR_MUST_USE weir_status weir_keeper_failed(struct weir_keeper *self, struct weir_err *err);
 /* Ends the thread, which leaves before: the owner has let go of every lease. What cannot be

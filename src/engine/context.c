@@ -22,6 +22,36 @@ int weir_control_wake_fd(struct weir_ctx *ctx)
     return ctx->engine->wake_fd;
 }
 
+void weir_link_down(struct weir_ctx *ctx, struct weir_link *link, const struct weir_err *why)
+{
+    struct weir_engine *engine = ctx->engine;
+    pthread_mutex_lock(&engine->shown_lock);
+    link->why = *why;
+    if (!link->is_down) {
+        link->is_down = true;
+        link->ctx = ctx;
+        link->next = engine->down;
+        engine->down = link;
+    }
+    pthread_mutex_unlock(&engine->shown_lock);
+}
+
+void weir_link_up(struct weir_ctx *ctx, struct weir_link *link)
+{
+    if (!link->is_down) { /* nobody else sets it */
+        return;
+    }
+    struct weir_engine *engine = ctx->engine;
+    pthread_mutex_lock(&engine->shown_lock);
+    struct weir_link **place = &engine->down;
+    while (*place != link) {
+        place = &(*place)->next;
+    }
+    *place = link->next;
+    link->is_down = false;
+    pthread_mutex_unlock(&engine->shown_lock);
+}
+
 bool weir_ctx_must_hurry(const struct weir_ctx *ctx)
 {
     const struct weir_engine *engine = ctx->engine;

@@ -64,8 +64,9 @@ bool weir_engine_has_begun(const struct weir_engine *engine);
 
 const struct weir_plan *weir_engine_plan(const struct weir_engine *engine);
 struct weir_metrics *weir_engine_metrics(const struct weir_engine *engine);
-/* Any thread. Ready: every source has told its partitions, epochs commit, no partition stands still
- * and the lag is within its bound. reasons: a line each, when it is not. */
+/* Any thread. Ready: every source has told its partitions, no source or sink is without its server,
+ * epochs commit, no partition stands still and the lag is within its bound. reasons: a line each,
+ * when it is not. */
 bool weir_engine_is_ready(struct weir_engine *engine, struct weir_strbuf *reasons);
 /* Members of a JSON object: pipeline, guarantee, partitions with positions and lag, epochs. */
 void weir_engine_status(struct weir_engine *engine, struct weir_strbuf *out);

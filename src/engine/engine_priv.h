@@ -326,10 +326,11 @@ struct weir_engine {
     int64_t gauged_ns;
     pthread_mutex_t shown_lock; /* guards the snapshot for the HTTP thread */
     struct weir_strbuf shown;
-    struct weir_strbuf shown_behind; /* reasons why its partitions are not ready */
+    struct weir_strbuf shown_behind; /* reasons why its ends are not ready */
     bool shown_assigned, shown_committing, shown_restoring;
     struct weir_strbuf shown_state;
     struct weir_inquiry *inquiries; /* guarded by shown_lock too */
+    struct weir_link *down;         /* and these */
     bool answers_none;              /* so is this: the engine has ended */
     int64_t answer_ns;              /* control: not before */
     atomic_size_t restored_bytes;   /* of the restore under way, or the last one */

@@ -163,7 +163,21 @@ task_is_stalled(struct weir_task *task, int64_t lag, int64_t now_ns, int64_t pat
     return now_ns - task->moved_ns > patience_ms * WEIR_NS_PER_MS;
 }
 
-/* Why the partitions are not ready, a line each. */
+/* Sources and sinks that have nobody to talk to, a line each, with the latest reason. */
+static void judge_links(const struct weir_engine *engine, struct weir_strbuf *out)
+{
+    for (const struct weir_link *link = engine->down; link != NULL; link = link->next) {
+        const struct weir_link *first = engine->down;
+        while (first->ctx != link->ctx) {
+            first = first->next;
+        }
+        if (first == link) {
+            weir_strbuf_printf(out, "%s: %s\n", link->ctx->path, link->why.message);
+        }
+    }
+}
+
+/* Why the ends and the partitions are not ready, a line each. */
 static void judge_partitions(struct weir_engine *engine, struct weir_strbuf *out)
 {
     const struct weir_http_config *http = engine->config->http;
@@ -171,6 +185,7 @@ static void judge_partitions(struct weir_engine *engine, struct weir_strbuf *out
     if (http == NULL) {
         return;
     }
+    judge_links(engine, out);
     for (size_t i = 0; i < engine->source_count; i++) {
         if (engine->sources[i].awaited > 0) {
             weir_strbuf_printf(out, "%s: the positions of %zu of its partitions are not known yet\n",

@@ -14,6 +14,7 @@ void weir_delivery_init(struct weir_delivery *self, struct weir_ctx *ctx)
 
 void weir_delivery_done(struct weir_delivery *self)
 {
+    weir_link_up(self->ctx, &self->link);
     pthread_mutex_destroy(&self->lock);
 }
 
@@ -70,6 +71,7 @@ void weir_delivery_away(struct weir_delivery *self, const struct weir_err *err)
     weir_delivery_lock(self);
     self->away = *err;
     weir_delivery_unlock(self);
+    weir_link_down(self->ctx, &self->link, err);
 }
 
 void weir_delivery_back(struct weir_delivery *self)
@@ -77,6 +79,7 @@ void weir_delivery_back(struct weir_delivery *self)
     weir_delivery_lock(self);
     weir_err_clear(&self->away);
     weir_delivery_unlock(self);
+    weir_link_up(self->ctx, &self->link);
     tell_lanes(self);
 }
 

@@ -27,7 +27,8 @@ struct weir_delivery {
     bool lanes_wait;    /* somebody found it full */
     bool control_waits; /* for the seal to be answered, or for a failure to be seen */
     struct weir_err failure;
-    struct weir_err away; /* why there is no connection, when one was tried for and failed */
+    struct weir_err away;  /* why there is no connection, when one was tried for and failed */
+    struct weir_link link; /* the sink's thread's */
 };
 
 void weir_delivery_init(struct weir_delivery *self, struct weir_ctx *ctx);
@@ -42,9 +43,10 @@ void weir_delivery_unlock_and_tell(struct weir_delivery *self, bool has_room);
 void weir_delivery_blame(struct weir_delivery *self, const struct weir_err *err);
 /* Without the lock: the same, and control is woken. */
 void weir_delivery_fail(struct weir_delivery *self, const struct weir_err *err);
-/* Without the lock. No connection can be had: when the process is to end, the epoch fails. */
+/* The sink's thread, without the lock. No connection can be had: the pipeline is not ready, and
+ * when the process is to end, the epoch fails. */
 void weir_delivery_away(struct weir_delivery *self, const struct weir_err *err);
-/* Without the lock. There is a connection (again): lanes that found none try again. */
+/* The same thread. There is a connection (again): lanes that found none try again. */
 void weir_delivery_back(struct weir_delivery *self);
 
 /* control; for struct weir_sink_ops. */

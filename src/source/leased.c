@@ -151,6 +151,26 @@ part_poll(struct weir_leased *self, struct weir_leased_part *part, struct weir_e
     return WEIR_OK;
 }
 
+/* Others may have all partitions; with nobody else there, none is too few. */
+static void show_link(struct weir_leased *self)
+{
+    struct weir_ctx *ctx = self->settings.ctx;
+    struct weir_err why = {0};
+    bool has_any = false;
+    for (uint32_t i = 0; i < self->settings.part_count && !has_any; i++) {
+        has_any = weir_leased_part(self, i)->part != NULL;
+    }
+    weir_status status = weir_keeper_trouble(&self->keeper, &why);
+    if (status == WEIR_OK && !has_any && weir_leases_members(self->leases) <= 1) {
+        status = weir_fail(&why, WEIR_UNAVAILABLE, "none of its partitions is this process's yet");
+    }
+    if (status == WEIR_OK) {
+        weir_link_up(ctx, &self->link);
+    } else {
+        weir_link_down(ctx, &self->link, &why);
+    }
+}
+
 weir_status weir_leased_poll(void *instance, struct weir_err *err)
 {
     struct weir_leased *self = instance;
@@ -174,6 +194,7 @@ weir_status weir_leased_poll(void *instance, struct weir_err *err)
         weir_err_clear(err);
         status = WEIR_OK;
     }
+    show_link(self);
     return status;
 }
 
@@ -200,4 +221,5 @@ void weir_leased_stop(void *instance)
         }
     }
     weir_keeper_stop(&self->keeper, weir_ctx_must_hurry(self->settings.ctx) ? HURRY_MS : LEAVE_MS);
+    weir_link_up(self->settings.ctx, &self->link);
 }

@@ -98,6 +98,7 @@ struct weir_leased {
     bool is_known;          /* the engine was told what this process has */
     int64_t tried_ns;       /* when adopting failed last */
     size_t frame_bytes_max; /* the ops', or less: known when a part is adopted */
+    struct weir_link link;
 };
 
 enum { WEIR_LEASED_TTL_MS = 10000 }; /* when nothing else is said */

@@ -51,6 +51,7 @@ struct nats_core_source {
     struct weir_ctx *ctx;
     struct weir_partition *part;
     struct nats_window window;
+    struct weir_link link; /* the thread's */
     struct weir_thread thread;
     int64_t next; /* lane, or paused: what is delivered next */
 
@@ -140,6 +141,7 @@ core_serve(struct nats_core_source *self, struct nats_client *client, struct wei
     weir_status status = core_subscribe(self, client, &sub, err);
     if (status == WEIR_OK) {
         WEIR_LOG_INFO(self->ctx->log, "listening", WEIR_F("subject", self->config->subject));
+        weir_link_up(self->ctx, &self->link);
     }
     while (status == WEIR_OK && !weir_thread_pause(&self->thread, 0)) {
         core_tell_lost(self, sub, false, &losses);
@@ -193,7 +195,9 @@ static void *core_main(void *argument)
                           WEIR_F_ERR(&err));
             told = true;
         }
+        weir_link_down(self->ctx, &self->link, &err);
     } while (!weir_thread_back_off(&self->thread, &waited_ms));
+    weir_link_up(self->ctx, &self->link);
     return NULL;
 }
 

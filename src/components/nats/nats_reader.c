@@ -593,7 +593,10 @@ static weir_status reader_serve(struct nats_reader *self, struct weir_err *err)
     if (status == WEIR_OK && self->was_connected) {
         WEIR_LOG_INFO(self->ctx->log, "connected again");
     }
-    self->was_connected = self->was_connected || status == WEIR_OK;
+    if (status == WEIR_OK) {
+        self->was_connected = true;
+        weir_link_up(self->ctx, &self->link);
+    }
     while (status == WEIR_OK && !weir_thread_pause(&self->thread, self->is_drained ? WAIT_MS : 0)) {
         reader_unsubscribe(self);
         status = nats_client_denied(self->line.client, err);
@@ -703,8 +706,10 @@ static void *reader_main(void *argument)
             WEIR_LOG_WARN(self->ctx->log, "not connected", WEIR_F_ERR(&err));
             told = true;
         }
+        weir_link_down(self->ctx, &self->link, &err);
         (void)weir_thread_back_off(&self->thread, &backoff_ms);
     }
+    weir_link_up(self->ctx, &self->link);
     nats_acker_stop(&self->acker);
     if (!self->is_ordered && self->line.client != NULL) {
         reader_give_back(self);

@@ -38,6 +38,7 @@ struct nats_reader {
 
     struct nats_window window;
     struct weir_thread thread;
+    struct weir_link link;   /* the thread's */
     struct nats_acker acker; /* started unless it is ordered */
     atomic_bool draining;    /* nothing more is to be asked for */
 

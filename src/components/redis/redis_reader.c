@@ -37,16 +37,15 @@ static void *reader_main(void *argument)
 {
     struct redis_reader *self = argument;
     int backoff_ms = 0;
-    bool told = false;
     while (reader_set(self, NULL)) {
         struct weir_err err = {0};
         redisContext *context = redis_connect(self->connection, self->key, REDIS_ANSWER_MS, &err);
         weir_status status = err.status;
         if (context != NULL) {
-            if (told) {
+            if (self->link.is_down) {
                 WEIR_LOG_INFO(self->ctx->log, "connected again");
             }
-            told = false;
+            weir_link_up(self->ctx, &self->link);
             backoff_ms = 0;
             status = reader_serve(self, context, &err);
         }
@@ -60,12 +59,13 @@ static void *reader_main(void *argument)
             weir_wake(weir_control_wake_fd(self->ctx));
             break;
         }
-        if (!told) {
+        if (!self->link.is_down) {
             WEIR_LOG_WARN(self->ctx->log, "not connected", WEIR_F_ERR(&err));
-            told = true;
         }
+        weir_link_down(self->ctx, &self->link, &err);
         (void)weir_thread_back_off(&self->thread, &backoff_ms);
     }
+    weir_link_up(self->ctx, &self->link);
     return NULL;
 }
 

@@ -25,6 +25,7 @@ struct redis_reader {
     weir_status (*serve)(void *source, redisContext *context, struct weir_err *err);
 
     struct redis_answers answers; /* the thread's */
+    struct weir_link link;        /* the same */
     struct weir_thread thread;
 
     pthread_mutex_t lock; /* guards what follows, and the source's windows */

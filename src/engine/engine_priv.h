@@ -244,6 +244,14 @@ enum weir_epoch_state {
     WEIR_EPOCH_WAITING,    /* aborted; until retry_at_ns nothing is read or written */
 };
 
+/* How far the snapshots of shards without a task are (shard_absent.c). */
+struct weir_absent {
+    enum { WEIR_ABSENT_RESTS, WEIR_ABSENT_MOVES, WEIR_ABSENT_MOVED } state;
+    size_t next;                /* the row of the log whose turn it is … */
+    struct weir_shard_log *log; /* … and its shard; NULL: not begun */
+    size_t written, bytes;      /* this time so far, and the last time in all */
+};
+
 struct weir_engine {
     const struct weir_pipeline_config *config;
     struct weir_engine_options options;
@@ -272,6 +280,7 @@ struct weir_engine {
     void *domain; /* instance of plan.domain; NULL without one */
     struct weir_ctx domain_ctx;
     struct weir_state_log *state_log; /* NULL without one */
+    struct weir_absent absent;        /* control */
     struct weir_disk *disk;           /* of the tables; NULL: they are in memory */
     struct weir_lane *lanes;
     unsigned lane_count;
@@ -399,6 +408,13 @@ WEIR_MUST_USE weir_status weir_shard_append(struct weir_engine *engine,
                                             struct weir_err *err);
 /* After a commit: keeps the file from growing without end. control. */
 void weir_shard_tend_file(struct weir_engine *engine);
+
+/* shard_absent.c: all control. Snapshots begin with the next entry: what no task has needs one. */
+void weir_absent_want(struct weir_engine *engine);
+/* The next piece of that, for the entry that is being made. */
+WEIR_MUST_USE weir_status weir_absent_append(struct weir_engine *engine, struct weir_err *err);
+void weir_absent_close(struct weir_absent *self);
+
 /* Drops what the last commit has made durable of the layers. paused. */
 void weir_shard_apply(struct weir_task *task);
 /* Back to the last commit. paused. */

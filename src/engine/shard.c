@@ -124,7 +124,7 @@ weir_status weir_shard_append(struct weir_engine *engine, uint64_t epoch, struct
             }
         }
     }
-    return status;
+    return status == WEIR_OK ? weir_absent_append(engine, err) : status;
 }
 
 void weir_shard_committed(struct weir_engine *engine, struct weir_task *task)
@@ -144,14 +144,15 @@ void weir_shard_committed(struct weir_engine *engine, struct weir_task *task)
     }
 }
 
-/* The log holds the frames of all shards: it is cut when each has a new snapshot. */
+/* The log holds the frames of all shards: it is cut when each has a new snapshot, also those that
+ * no task has. */
 void weir_shard_tend_file(struct weir_engine *engine)
 {
     if (engine->state_log == NULL || engine->stateful_count == 0) {
         return;
     }
     int64_t oldest = INT64_MAX;
-    size_t bytes = 0;
+    size_t bytes = engine->absent.bytes;
     for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
         if (task->log == NULL) {
             continue;
@@ -161,8 +162,10 @@ void weir_shard_tend_file(struct weir_engine *engine)
             bytes += atomic_load_explicit(&task->sizes[i].bytes, memory_order_relaxed);
         }
     }
-    if (oldest > 0 && oldest < INT64_MAX) {
+    bool all_moved = engine->absent.state == WEIR_ABSENT_MOVED;
+    if (oldest > 0 && oldest < INT64_MAX && all_moved) {
         weir_state_log_cut(engine->state_log, (uint64_t)oldest);
+        engine->absent.state = WEIR_ABSENT_RESTS;
         for (struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
             task->snapshot_epoch = 0;
             task->snapshot_wanted = false;
@@ -180,6 +183,7 @@ void weir_shard_tend_file(struct weir_engine *engine)
             under_way++;
             weir_state_log_turn(engine->state_log);
             task->snapshot_wanted = true;
+            weir_absent_want(engine);
             weir_shard_log_want_snapshot(task->log);
             engine->dirty = true;
         }

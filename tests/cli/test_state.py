@@ -190,6 +190,49 @@ def shards_are_restored_side_by_side(context):
     run(context, config)
 
 
+def first_frame(log):
+    """Its number, which grows when the log is cut."""
+    made = log.read_bytes()
+    return struct.unpack_from("<Q", made, made.index(b"WSF1") + 16)[0]
+
+
+@case
+def state_of_a_file_that_is_away_outlives_a_cut(context):
+    """Two files; then one is away while the log grows until it is cut, twice; then it is back, and has grown."""
+    steps = [{"map": '{k, pad: (if .k | startswith("a") then "x" * 10000 else "y" end)}'},
+             {"name": "sums", "aggregate": {"key": ".k", "aggregate": {"n": "count", "pad": "last(.pad)"}}},
+             {"filter": '.key | startswith("b")'}]
+    config = text("sums", {"file": {"path": "in-*.jsonl"}}, {"file": {"path": "out.jsonl"}}, steps=steps,
+                  commit_interval="5ms", on_end="hold")
+    first, second = context.dir / "in-a.jsonl", context.dir / "in-b.jsonl"
+    away, log = context.dir / "away.jsonl", context.dir / "sums.state" / "state.log"
+
+    def append(path, name, count, keys):
+        with path.open("a") as file:
+            file.writelines(f'{{"k": "{name}{i % keys}"}}\n' for i in range(count))
+
+    append(first, "a", 2000, 1000)
+    append(second, "b", 3000, 300)
+    run(context, config)
+    second.rename(away)
+    for _ in range(2):
+        before, runs = first_frame(log), 0
+        while first_frame(log) == before:
+            append(first, "a", 30_000, 1000)
+            run(context, config)
+            runs += 1
+            assert runs < 40, "the log is never cut"
+    away.rename(second)
+    append(second, "b", 300, 300)
+    said = run(context, config)
+    assert "begins empty" not in said, said
+    counts = {}
+    for line in (context.dir / "out.jsonl").read_text().splitlines():
+        made = json.loads(line)
+        counts[made["key"]] = made["n"]
+    assert len(counts) == 300 and set(counts.values()) == {11}, counts
+
+
 def with_damaged_frame(log, part):
     """The first frame of that shard has another byte; the checksum of its entry is right."""
     checksum = ctypes.CDLL("libxxhash.so.0").XXH3_64bits

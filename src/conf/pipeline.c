@@ -271,9 +271,10 @@ const struct weir_field weir_pipeline_fields[] = {
                       .example = "{kafka: {topic: orders.dead}}",
                       .elsewhere = "dlq,dead_letter_queue",
                       .help = "Where records go that can never be processed: key and value as they "
-                              "were read, headers `weir.error`, `weir.step`, `weir.source`, "
-                              "`weir.topic`, `weir.partition`, `weir.offset` and `weir.time`. They "
-                              "are part of the commit that skips the record."),
+                              "were read, and where the target has headers (Kafka, NATS) "
+                              "`weir.error`, `weir.step`, `weir.source`, `weir.topic`, "
+                              "`weir.partition`, `weir.offset` and `weir.time`. They are part of "
+                              "the commit that skips the record."),
     WEIR_F_ENUM(S, on_end, on_end_choices, .fallback = "close",
                 .help = "What happens to open windows when all sources have come to their end."),
     WEIR_F_INT(S, batch_size, .fallback = "500", .min = 1, .max = 100000,

@@ -159,5 +159,25 @@ _deleted(100)  # fewer than before: the old position is out of range
 _deleted(900)  # more than before: the old position exists, and means other records
 
 
+@case
+def topic_made_again_unseen(context):
+    """The program sees nothing of the time without the topic, and nothing fails: the topic's id tells."""
+    kafka = context.kafka()
+    source, sink = f"{context.name}-in", f"{context.name}-out"
+    kafka.create(source, sink, partitions=1)
+    log = {"format": "json", "level": "debug"}
+    weir = context.weir(pipeline(context.name, kafka, {"topic": source}, sink, log=log))
+    kafka.produce(source, numbered(0, 500))
+    kafka.wait_drained(context.name, source, 60, [weir])
+    weir.wait_log('"topic known"')
+    weir.stop()
+    kafka.delete(source)
+    kafka.create(source, partitions=1)
+    kafka.produce(source, numbered(1000, 900))
+    weir.cont()
+    assert weir.wait_exit(60) == 1, weir.tail()
+    assert f"{source} was deleted and made again" in weir.text(), weir.tail()
+
+
 if __name__ == "__main__":
     main()

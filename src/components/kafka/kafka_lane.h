@@ -22,6 +22,7 @@ struct kafka_partition {
     struct weir_partition *part; /* NULL: being revoked */
     int64_t next;                /* lane: behind the last record handed on */
     bool begun_anew;             /* control: after data loss */
+    uint64_t topic_id;           /* control: see kafka_topic_id; 0: not known yet */
     int64_t cut;                 /* control: what lies before it was deleted (an exchange) */
     unsigned forward_again;      /* control: for how many polls more */
     _Atomic int64_t lost_at;     /* ≥ 0: the broker has not what is to be read next, which is this */

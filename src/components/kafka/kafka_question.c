@@ -36,6 +36,13 @@ void kafka_question_end(struct kafka_question *self)
     rd_kafka_AdminOptions_destroy(self->options);
 }
 
+uint64_t kafka_topic_id(const rd_kafka_TopicDescription_t *topic)
+{
+    const rd_kafka_Uuid_t *id = rd_kafka_TopicDescription_topic_id(topic);
+    return (uint64_t)(rd_kafka_Uuid_most_significant_bits(id) ^
+                      rd_kafka_Uuid_least_significant_bits(id));
+}
+
 rd_kafka_resp_err_t kafka_topic_describe(
     rd_kafka_t *rk, const char *name, int timeout_ms, int32_t *ret_count, uint64_t *ret_id)
 {
@@ -55,9 +62,7 @@ rd_kafka_resp_err_t kafka_topic_describe(
             *ret_count = (int32_t)count;
         }
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR && ret_id != NULL) {
-            const rd_kafka_Uuid_t *id = rd_kafka_TopicDescription_topic_id(topics[0]);
-            *ret_id = (uint64_t)(rd_kafka_Uuid_most_significant_bits(id) ^
-                                 rd_kafka_Uuid_least_significant_bits(id));
+            *ret_id = kafka_topic_id(topics[0]);
         }
     }
     kafka_question_end(&question);
@@ -79,11 +84,8 @@ weir_status kafka_topic_await(rd_kafka_t *rk,
                            rd_kafka_err2str(code));
 }
 
-rd_kafka_resp_err_t kafka_topic_create(rd_kafka_t *rk,
-                                       const char *name,
-                                       int partitions,
-                                       const char *const *settings,
-                                       int timeout_ms)
+rd_kafka_resp_err_t kafka_topic_create(
+    rd_kafka_t *rk, const char *name, int partitions, const char *const *settings, int timeout_ms)
 {
     char text[256];
     rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, -1, text, sizeof(text));

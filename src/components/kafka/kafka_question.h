@@ -24,8 +24,10 @@ void kafka_question_begin(struct kafka_question *self,
 rd_kafka_resp_err_t kafka_question_answer(struct kafka_question *self);
 void kafka_question_end(struct kafka_question *self);
 
-/* A topic's partitions, and its id, which tells it from others that had its name (0: the brokers know
- * none; may be NULL). */
+/* Tells a topic from others that had its name. 0: the brokers know none. */
+uint64_t kafka_topic_id(const rd_kafka_TopicDescription_t *topic);
+
+/* A topic's partitions, and its id (may be NULL). */
 rd_kafka_resp_err_t kafka_topic_describe(
     rd_kafka_t *rk, const char *name, int timeout_ms, int32_t *ret_count, uint64_t *ret_id);
 
@@ -39,10 +41,7 @@ WEIR_MUST_USE weir_status kafka_topic_await(rd_kafka_t *rk,
 
 /* Makes a topic with as many replicas as the cluster likes. settings: pairs of name and value that
  * end in NULL. */
-rd_kafka_resp_err_t kafka_topic_create(rd_kafka_t *rk,
-                                       const char *name,
-                                       int partitions,
-                                       const char *const *settings,
-                                       int timeout_ms);
+rd_kafka_resp_err_t kafka_topic_create(
+    rd_kafka_t *rk, const char *name, int partitions, const char *const *settings, int timeout_ms);
 
 #endif

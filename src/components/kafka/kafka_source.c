@@ -6,9 +6,10 @@
  *
  * The rebalance callback runs inside that poll. Every starting position becomes a number before its
  * partition is taken (kafka_lookup.c): librdkafka drops logical offsets silently from a
- * transaction. On revocation the engine commits or aborts before the group hears that they are given
- * back; when that takes a while, the callback returns first, and nothing is polled until it is done.
- * Messages that still lie in a lane's queue find no partition any more and are dropped (kafka_lane.c).
+ * transaction. On revocation the engine commits or aborts before the group hears that they are
+ * given back; when that takes a while, the callback returns first, and nothing is polled until it
+ * is done. Messages that still lie in a lane's queue find no partition any more and are dropped
+ * (kafka_lane.c).
  *
  * auto.offset.reset is `error`: a position that the broker no longer has is data loss, which the
  * user decides about, not a silent jump.
@@ -27,6 +28,7 @@
 #include "kafka_lane.h"
 #include "kafka_lease.h"
 #include "kafka_lookup.h"
+#include "kafka_watch.h"
 
 enum { SEEK_TIMEOUT_MS = 5000, LAG_EVERY_MS = 1000, LAG_SOON_MS = 50 };
 enum { FORWARD_AGAIN_POLLS = 100, QUEUED_MIN_KBYTES = 256 };
@@ -39,7 +41,8 @@ static const struct weir_choice start_choices[] = {
 
 static const struct weir_choice loss_choices[] = {
     {"stop", KAFKA_LOSS_STOP, "Ends the pipeline and says how many records are gone."},
-    {"earliest", KAFKA_LOSS_EARLIEST, "Logs the number and goes on with the oldest record there is."},
+    {"earliest", KAFKA_LOSS_EARLIEST,
+     "Logs the number and goes on with the oldest record there is."},
     WEIR_CHOICES_END,
 };
 
@@ -94,6 +97,7 @@ struct kafka_source {
     struct weir_err failure; /* control: told by the next poll */
     int64_t lag_due_ns;
     struct kafka_cutting cutting; /* of an exchange's topic */
+    struct kafka_watch watch;
     struct kafka_lookup lookup;   /* partitions that were assigned and are not taken yet */
     struct kafka_commit commit;   /* of positions, outside of a transaction */
     struct kafka_leaving leaving; /* … and that are not given back yet */
@@ -254,7 +258,8 @@ static bool source_leave(struct kafka_source *self)
         return false;
     }
     rd_kafka_error_t *error = NULL;
-    if (leaving->count > 0 || !self->refused) { /* else the group may have ended, and nobody answers */
+    if (leaving->count > 0 ||
+        !self->refused) { /* else the group may have ended, and nobody answers */
         error = rd_kafka_incremental_unassign(self->rk, leaving->list);
     }
     if (leaving->returns && error == NULL && !self->stopping) {
@@ -275,9 +280,8 @@ static void source_revoke(struct kafka_source *self, const rd_kafka_topic_partit
     for (int i = 0; i < list->cnt; i++) {
         const char *topic = list->elems[i].topic;
         int32_t index = list->elems[i].partition;
-        struct kafka_partition *item = kafka_lookup_remove(&self->lookup, topic, index)
-                                           ? NULL
-                                           : find_part(self, topic, index);
+        struct kafka_partition *item =
+            kafka_lookup_remove(&self->lookup, topic, index) ? NULL : find_part(self, topic, index);
         if (item != NULL) {
             leaving_add(self, item);
         }
@@ -412,6 +416,7 @@ static void kafka_source_stop(void *instance)
         return;
     }
     self->stopping = true;
+    kafka_watch_end(&self->watch);
     kafka_lookup_done(&self->lookup);
     (void)source_leave(self);
     rd_kafka_consumer_close(self->rk); /* revokes through the callback, then leaves the group */
@@ -484,7 +489,8 @@ static void source_forward_again(struct kafka_source *self, struct kafka_partiti
 }
 
 /* Data loss: the partition is given back, and taken over again when it is known where there is
- * something. librdkafka stopped fetching it: a seek would be refused. False: it is not given back yet. */
+ * something. librdkafka stopped fetching it: a seek would be refused. False: it is not given back
+ * yet. */
 static bool source_restart_part(struct kafka_source *self, struct kafka_partition *item)
 {
     leaving_begin(&self->leaving, 1);
@@ -528,6 +534,31 @@ static void source_restart_parts(struct kafka_source *self)
             source_forward_again(self, self->lanes[i].parts[k]);
         }
     }
+}
+
+/* What was read of the new topic until this was noticed is in the output; before that is what was
+ * not read. */
+static void source_watch(struct kafka_source *self)
+{
+    struct kafka_partition *item;
+    kafka_watch_poll(&self->watch, self->rk, self->lanes, self->ctx->lanes, &item);
+    if (item == NULL) {
+        return;
+    }
+    if (self->config->on_data_loss == KAFKA_LOSS_EARLIEST) {
+        WEIR_LOG_ERROR(
+            self->ctx->log,
+            "a topic was deleted and made again while it was read; going on where it was",
+            WEIR_F("topic", (const char *)item->topic), WEIR_F("partition", item->index),
+            WEIR_F("offset", item->part->committed));
+        return;
+    }
+    (void)!weir_fail(&self->failure, WEIR_DATA_LOSS,
+                     "%s was deleted and made again: of the new topic, records before the old "
+                     "position were not read",
+                     item->topic);
+    weir_err_hint(&self->failure,
+                  "To read all of it, set the positions to its beginning (weir positions set).");
 }
 
 /* Sooner again while one is not known yet: how long an epoch lasts depends on how much waits. */
@@ -602,6 +633,7 @@ static weir_status kafka_source_poll(void *instance, struct weir_err *err)
     }
     source_restart_parts(self);
     source_note_ends(self);
+    source_watch(self);
     if (self->config->is_exchange) {
         source_cut(self);
     }

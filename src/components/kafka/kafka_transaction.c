@@ -61,7 +61,7 @@ struct kafka_transaction {
     size_t sent;      /* sources whose positions are sent */
     struct sending *sending;
     char unknown_nonce[17]; /* of the producer whose commit is unknown */
-    char why[384]; /* … and what the commit failed with */
+    char why[384];          /* … and what the commit failed with */
 };
 
 /* Requests timed out or connections broke since the transaction began. */
@@ -480,10 +480,25 @@ static weir_status commit_is_unknown(struct kafka_transaction *self,
     return transaction_renew(self, err);
 }
 
+/* librdkafka does not tell answers of its thread apart: one to a call that was given up, because
+ * the thread was busy for a slice, ends a wait of the next call too early, which then finds the
+ * transaction still committing. The call that failed so has forgotten that it committed, and what
+ * EndTxn answers meanwhile ends the process by an assertion; so it is called again at once. */
+static rd_kafka_error_t *commit_slice(const struct kafka_transaction *self)
+{
+    rd_kafka_error_t *error = rd_kafka_commit_transaction(self->producer->rk, SLICE_MS);
+    if (error != NULL && rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__STATE &&
+        !rd_kafka_error_is_fatal(error) && !rd_kafka_error_txn_requires_abort(error)) {
+        rd_kafka_error_destroy(error);
+        error = rd_kafka_commit_transaction(self->producer->rk, SLICE_MS);
+    }
+    return error;
+}
+
 static weir_status
 commit_end(struct kafka_transaction *self, const struct weir_commit *commit, struct weir_err *err)
 {
-    rd_kafka_error_t *error = rd_kafka_commit_transaction(self->producer->rk, SLICE_MS);
+    rd_kafka_error_t *error = commit_slice(self);
     if (error == NULL) {
         self->begun = false;
         self->stage = STAGE_NONE;
@@ -525,7 +540,8 @@ commit_renew(struct kafka_transaction *self, const struct weir_commit *commit, s
         return WEIR_OK;
     }
     if (status != WEIR_AGAIN && weir_status_class(status) != WEIR_CLASS_FATAL) {
-        return err->status = WEIR_FENCED; /* what stands is not known: nothing may be written again */
+        return err->status =
+                   WEIR_FENCED; /* what stands is not known: nothing may be written again */
     }
     return status == WEIR_AGAIN && commit_leave(self, commit, err) != WEIR_OK ? err->status
                                                                               : status;
@@ -563,7 +579,7 @@ commit_ask(struct kafka_transaction *self, const struct weir_commit *commit, str
 static weir_status
 transaction_commit(void *instance, const struct weir_commit *commit, struct weir_err *err)
 {
-    static weir_status (*const steps[])(struct kafka_transaction *self,
+    static weir_status (*const steps[])(struct kafka_transaction * self,
                                         const struct weir_commit *commit, struct weir_err *err) = {
         [STAGE_SENDING] = commit_send,
         [STAGE_COMMITTING] = commit_end,
@@ -627,8 +643,7 @@ static weir_status transaction_abort(void *instance, struct weir_err *err)
     self->suspect = self->suspect || self->stage == STAGE_COMMITTING ||
                     weir_status_class(self->producer->failure.status) == WEIR_CLASS_UNAVAILABLE;
     self->stage = STAGE_NONE;
-    weir_status status =
-        self->sending == NULL ? WEIR_OK : transaction_stop_sending(self, err);
+    weir_status status = self->sending == NULL ? WEIR_OK : transaction_stop_sending(self, err);
     kafka_producer_forget_failure(self->producer);
     if (self->begun && status == WEIR_OK && !self->suspect) {
         self->stage = STAGE_ABORTING;

@@ -58,12 +58,12 @@ bool weir_thread_stop_within(struct weir_thread *self, int timeout_ms)
 {
     if (self->is_running) {
         struct timespec until;
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
         until.tv_sec += timeout_ms / 1000 + until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
         weir_wake(self->stop_fd);
-        if (pthread_timedjoin_np(self->id, NULL, &until) != 0) {
+        if (pthread_clockjoin_np(self->id, NULL, CLOCK_MONOTONIC, &until) != 0) {
             return false;
         }
         thread_joined(self);

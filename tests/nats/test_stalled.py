@@ -33,7 +33,7 @@ class Two:
         self.weir = context.weir(json.dumps({
             "name": "flow", "sources": [{"nats": {"url": self.still.server.address, "stream": "IN"} | MODES[mode]},
                                         {"nats": {"url": self.other.address, "stream": "MORE"}}],
-            "steps": [{"map": "(reduce range(1000) as $i (.n; . + $i)) as $sum | {n}"}],
+            "steps": [{"map": "(reduce range(5000) as $i (.n; . + $i)) as $sum | {n}"}],
             "sink": {"nats": {"url": self.other.address, "subject": "out.x"}}, "guarantee": "at-least-once",
             "commit_interval": "20ms", "lanes": 2, "http": {"listen": "127.0.0.1:0"},
             "log": {"format": "json", "level": "info"}} | more))
@@ -52,7 +52,9 @@ class Two:
     def stall(self):
         """While messages of it are read, written and committed."""
         before = self.other.count("OUT")
+        self.weir.stop()
         self.still.add(8000)
+        self.weir.cont()
         wait.until(lambda: self.other.count("OUT") > before + 500, 30, "messages are under way")
         self.still.server.pause()
 
@@ -88,12 +90,12 @@ def ends(context, version, mode, seconds):
 
 @both
 def ends_shared(context, version):
-    ends(context, version, "shared", 6)
+    ends(context, version, "shared", 10)
 
 
 @both
 def ends_positioned(context, version):
-    ends(context, version, "positioned", 12)
+    ends(context, version, "positioned", 15)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def frames_lost(context, version):
 def large(context, version):
     """It comes in pages of a size that memory has room for."""
     flow = Flow(context, version)
-    keys, size = 160, 400_000
+    keys, size = 160, 150_000
     page, pages = [0], []
 
     def count(from_server, subject, data):

@@ -304,16 +304,15 @@ def held_for_long(context):
     sink = Server(context.dir / "sink")
     context.cleanup(sink.stop)
     out = {"redis": {"url": sink.address, "stream": "out"}}
-    source = {"claim_idle": "3s", "max_deliveries": 3, "count": 10}
+    source = {"claim_idle": "8s", "max_deliveries": 3, "count": 10}
     processes = [flow.weir(name, instance=name, source=source, sink=out, on_error="skip") for name in "abc"]
     flow.add(100)
     wait.until(lambda: sink.call("XLEN", "out") == 100 and flow.pending() == 0, 60, "they are out")
     sink.pause()
     flow.add(50)
     wait.until(lambda: flow.pending() == 50, 30, "all are held")
-
     wait.holds(lambda: all(row[3] == 1 for row in flow.redis.call("XPENDING", "in", "flow", "-", "+", 50)),
-               7, "each was delivered once")
+               18, "each was delivered once")
     sink.resume()
     wait.until(lambda: flow.pending() == 0, 60, "all are done with")
     for process in processes:

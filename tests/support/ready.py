@@ -20,5 +20,5 @@ def follows(context, server, path, partitions, source, sink):
     assert weir.get("/livez")[0] == 200
     server.start()
     weir.wait_ready(60)
-    assert len(json.loads(weir.get("/status")[1])["partitions"]) == partitions, "ready, and has not what it had"
+    wait.until(lambda: len(json.loads(weir.get("/status")[1])["partitions"]) == partitions, 60, "it has what it had")
     weir.term()

@@ -144,7 +144,8 @@ static void put_text(struct weir_strbuf *out, const char *text)
 /* --- what the window holds stays this consumer's; the thread -----------------------------------*/
 
 /* Only what is still its own: XCLAIM takes from anybody, also what another has claimed meanwhile.
- */
+ * And only what is still in the stream: of anything else it forgets that it was pending, and the
+ * loss would be told to nobody. */
 static void put_renewal(struct redis_shared *self,
                         const redisReply *const *ids,
                         size_t count,
@@ -152,7 +153,9 @@ static void put_renewal(struct redis_shared *self,
 {
     static const char script[] =
         "for i = 3, #ARGV do\n"
-        "  if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2]) > 0 then\n"
+        "  local p = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])\n"
+        "  if p.err then return p end\n"
+        "  if #p > 0 and #redis.call('XRANGE', KEYS[1], ARGV[i], ARGV[i]) > 0 then\n"
         "    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID')\n"
         "  end\n"
         "end";

@@ -1,4 +1,7 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One question for all topics at a time; its answer is looked for whenever the source is polled.
+ */
 #include "kafka_watch.h"
 
 #include <string.h>

@@ -284,6 +284,23 @@ def deleted_before_they_were_read(context, version):
     weir.term()
     assert flow.server.count("OUT") == 700
 
+
+@both
+def made_again(context, version):
+    """Another stream of that name has fewer messages than were read of the old one: none of them is passed over."""
+    flow = Flow(context, version)
+    whole = {"partition": None, "partitions": None, "mode": "positioned"}
+    flow.add(100)
+    weir = flow.weir(source=whole)
+    flow.wait_out(flow.total())
+    weir.term()
+    flow.server.api("STREAM.DELETE.IN")
+    flow.server.make("IN", "in.>")
+    flow.server.publish_all(("in.0", json.dumps({"p": 0, "n": n})) for n in range(5))
+    weir.start()
+    assert weir.wait_exit() == 1 and "ends at sequence 5, and 401 was to be read" in weir.text(), weir.text()
+
+
 def consumers(flow):
     names = flow.server.api("CONSUMER.NAMES.IN")["consumers"] or []
     return [flow.server.consumer("IN", name) for name in names]

@@ -486,6 +486,7 @@ part_begin(void *instance, struct weir_leased_part *base, int64_t position, stru
                      .filters = {&part->filter, part->subject[0] != '\0' ? 1 : 0}},
         .is_ordered = true,
         .skips_lost = config->on_data_loss == NATS_LOSS_SKIP,
+        .start_sequence = (uint64_t)config->start_sequence,
         .count = config->count,
         .budget = (size_t)self->ctx->in_flight_bytes / self->part_count,
         .lane = base->part->lane,

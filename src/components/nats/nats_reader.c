@@ -494,13 +494,30 @@ static void reader_go_on(void *instance, struct nats_client *client)
 /* --- the thread --------------------------------------------------------------------------------*/
 
 /* A consumer from the position on. */
+/* What it gets now has numbers that were read already, of other messages. Beginning anew by itself
+ * could have outputs dropped: their ids are made of those numbers. */
+static weir_status
+reader_tell_set_back(const struct nats_reader *self, uint64_t last, struct weir_err *err)
+{
+    weir_status status = weir_fail(
+        err, WEIR_DATA_LOSS,
+        "stream %s ends at sequence %llu, and %llu was to be read next: it was deleted and "
+        "made again, or set back",
+        self->stream.name, (unsigned long long)last, (unsigned long long)self->next);
+    weir_err_hint(err, "Say where to go on: `weir positions set --to earliest` reads all of it.");
+    return status;
+}
+
 static weir_status
 reader_ensure_ordered(struct nats_reader *self, struct weir_value info, struct weir_err *err)
 {
     struct weir_value state = weir_value_get(info, WEIR_SLICE("state"));
     uint64_t first = (uint64_t)nats_api_int(state, "first_seq", 0);
+    uint64_t last = (uint64_t)nats_api_int(state, "last_seq", 0);
     weir_status status = WEIR_OK;
-    if (first > self->next) {
+    if (self->next > last + 1 && self->next != self->start_sequence) {
+        status = reader_tell_set_back(self, last, err);
+    } else if (first > self->next) {
         status = reader_tell_lost(self, first - self->next, err);
         self->next = first;
     }

@@ -26,12 +26,14 @@ struct nats_reader {
     const struct nats_address *address;
     struct nats_stream_spec stream;
     struct nats_consumer_spec consumer;
-    bool is_ordered;        /* from a position, in order, by a consumer of our own */
-    bool skips_lost;        /* ordered: messages deleted before they were read are left out */
-    int64_t count;          /* messages of one request */
-    size_t budget;          /* bytes of the window */
-    unsigned lane;          /* to wake */
-    int64_t max_deliveries; /* a message that was delivered so often is tried alone; 0: none is */
+    bool is_ordered;         /* from a position, in order, by a consumer of our own */
+    bool skips_lost;         /* ordered: messages deleted before they were read are left out */
+    uint64_t start_sequence; /* ordered: where the configuration begins, perhaps behind the end; 0:
+                                not said */
+    int64_t count;           /* messages of one request */
+    size_t budget;           /* bytes of the window */
+    unsigned lane;           /* to wake */
+    int64_t max_deliveries;  /* a message that was delivered so often is tried alone; 0: none is */
     /* Messages on the server behind the last one delivered; ordered: the sequence behind them. -1:
      * unknown. */
     _Atomic int64_t behind;

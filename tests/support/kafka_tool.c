@@ -34,6 +34,7 @@ enum {
     PAYLOAD_MAX = 64 * 1024,
     POLL_MS = 50,
     REQUEST_MS = 30000,
+    FLUSH_MS = 5000,
 };
 
 struct options {
@@ -285,6 +286,17 @@ static void on_signal(int number)
     stop_asked = 1;
 }
 
+/* An answer of a broker that starts can leave the library without any broker, and it asks nobody by itself any
+ * more (its issue 5301). */
+static void tend(rd_kafka_t *client, const char *brokers)
+{
+    const struct rd_kafka_metadata *ignored;
+    if (rd_kafka_metadata(client, 0, NULL, &ignored, FLUSH_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        rd_kafka_metadata_destroy(ignored);
+    else
+        rd_kafka_brokers_add(client, brokers);
+}
+
 /* With --endless: --count records and then more, until SIGTERM. */
 static int run_produce(const struct options *options)
 {
@@ -319,8 +331,10 @@ static int run_produce(const struct options *options)
             rd_kafka_poll(client, 0);
         }
     }
-    while (rd_kafka_flush(client, REQUEST_MS) == RD_KAFKA_RESP_ERR__TIMED_OUT)
+    while (rd_kafka_flush(client, FLUSH_MS) == RD_KAFKA_RESP_ERR__TIMED_OUT) {
         fputs("kafka_tool: still flushing\n", stderr);
+        tend(client, options->brokers);
+    }
     rd_kafka_destroy(client);
     free(sequences);
     free(globals);

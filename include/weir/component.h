@@ -146,6 +146,10 @@ bool weir_ctx_may_give_up(const struct weir_ctx *ctx);
 /* any thread: the open epoch holds as much as one commit of the component's domain should; lanes
  * read no more of it, and it is committed as soon as they stand between two batches. */
 void weir_ctx_close_epoch(struct weir_ctx *ctx);
+/* any thread: a source has much that waits for the commit; the epoch is closed as soon as the one before
+ * it is committed. Lanes go on reading: others may have more, and what one of them waits for may be a
+ * server that stands still. */
+void weir_ctx_commit_soon(struct weir_ctx *ctx);
 /* control: random bytes; reproducible under test. */
 void weir_ctx_random(struct weir_ctx *ctx, void *bytes, size_t size);
 

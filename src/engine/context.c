@@ -74,6 +74,14 @@ void weir_ctx_close_epoch(struct weir_ctx *ctx)
     }
 }
 
+void weir_ctx_commit_soon(struct weir_ctx *ctx)
+{
+    struct weir_engine *engine = ctx->engine;
+    if (!atomic_exchange_explicit(&engine->epoch_due, true, memory_order_relaxed)) {
+        weir_wake(engine->wake_fd);
+    }
+}
+
 void weir_ctx_random(struct weir_ctx *ctx, void *bytes, size_t size)
 {
     char *at = bytes;

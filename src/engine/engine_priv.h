@@ -304,6 +304,7 @@ struct weir_engine {
     atomic_size_t changed_bytes;       /* of all states, since the last seal */
     atomic_int_fast64_t settled;       /* batches written since the epoch opened */
     atomic_bool epoch_full;            /* a domain asked for its commit; lanes read no more */
+    atomic_bool epoch_due;             /* a source asked for it; lanes go on */
     uint64_t run;                      /* raised by every abort and revocation (paused) */
     uint64_t epoch;                    /* number of the open one */
     enum weir_epoch_state state;

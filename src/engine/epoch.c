@@ -39,6 +39,12 @@ static const struct weir_domain_ops *epoch_domain(const struct weir_engine *engi
     return engine->domain == NULL ? NULL : engine->plan.domain;
 }
 
+static bool epoch_is_due(const struct weir_engine *engine)
+{
+    return atomic_load_explicit(&engine->epoch_full, memory_order_relaxed) ||
+           atomic_load_explicit(&engine->epoch_due, memory_order_relaxed);
+}
+
 bool weir_epoch_is_clean(const struct weir_engine *engine)
 {
     for (const struct weir_task *task = engine->tasks; task != NULL; task = task->next) {
@@ -106,6 +112,7 @@ static void epoch_begin(struct weir_engine *engine)
     engine->opened_ns = weir_clock_monotonic_ns(engine->clock);
     atomic_store_explicit(&engine->epoch_records, 0, memory_order_relaxed);
     atomic_store_explicit(&engine->epoch_full, false, memory_order_relaxed);
+    atomic_store_explicit(&engine->epoch_due, false, memory_order_relaxed);
     atomic_store_explicit(&engine->read_budget, epoch_budget(engine), memory_order_relaxed);
     /* Release: a lane that sees the flags sees the begun transaction. */
     atomic_store_explicit(&engine->writable, true, memory_order_release);
@@ -188,13 +195,14 @@ static void epoch_seal(struct weir_engine *engine)
     atomic_store_explicit(&engine->settled, 0, memory_order_relaxed);
     atomic_store_explicit(&engine->changed_bytes, 0, memory_order_relaxed);
     atomic_store_explicit(&engine->epoch_full, false, memory_order_release);
+    atomic_store_explicit(&engine->epoch_due, false, memory_order_relaxed);
     engine->commit_started_ns = weir_clock_monotonic_ns(engine->clock);
     engine->dirty = false; /* what comes meanwhile is the next epoch's */
     engine->epoch++;
 }
 
-/* More waits than `backlog_interval_ms` will do for at the pace of the epoch that closes: what comes
- * next is late anyway, and a commit holds up the lanes however little it commits. */
+/* More waits than `backlog_interval_ms` will do for at the pace of the epoch that closes: what
+ * comes next is late anyway, and a commit holds up the lanes however little it commits. */
 static bool epoch_is_behind(const struct weir_engine *engine)
 {
     int64_t moved = 0, waiting = 0;
@@ -215,8 +223,8 @@ static void epoch_adapt_interval(struct weir_engine *engine, int64_t took_ns, bo
     /* Committing may take a fifth of the time: with t for a commit, an interval of 4 t. A commit
      * that was held up by a target says nothing about the next one: hence a cap. */
     int64_t wanted = took_ns * 4;
-    int64_t base = WEIR_NS_PER_MS * (is_behind ? engine->plan.backlog_interval_ms
-                                               : engine->plan.commit_interval_ms);
+    int64_t base = WEIR_NS_PER_MS *
+                   (is_behind ? engine->plan.backlog_interval_ms : engine->plan.commit_interval_ms);
     int64_t cap = engine->config->transaction_timeout * WEIR_NS_PER_MS / 3;
     if (engine->domain == NULL || cap > INTERVAL_MAX_MS * WEIR_NS_PER_MS) {
         cap = INTERVAL_MAX_MS * WEIR_NS_PER_MS;
@@ -537,9 +545,7 @@ int64_t weir_epoch_deadline_ns(const struct weir_engine *engine)
 {
     switch (engine->state) {
     case WEIR_EPOCH_OPEN: /* it may have become full while the last one was confirmed */
-        return atomic_load_explicit(&engine->epoch_full, memory_order_relaxed)
-                   ? engine->opened_ns
-                   : engine->opened_ns + engine->interval_ns;
+        return epoch_is_due(engine) ? engine->opened_ns : engine->opened_ns + engine->interval_ns;
     case WEIR_EPOCH_CONFIRMING:
         return weir_clock_monotonic_ns(engine->clock) + 5 * WEIR_NS_PER_MS;
     case WEIR_EPOCH_WAITING:
@@ -578,8 +584,7 @@ void weir_epoch_tick(struct weir_engine *engine, int64_t now_ns)
         epoch_confirm(engine);
         break;
     case WEIR_EPOCH_OPEN:
-        if (now_ns - engine->opened_ns < engine->interval_ns &&
-            !atomic_load_explicit(&engine->epoch_full, memory_order_relaxed) &&
+        if (now_ns - engine->opened_ns < engine->interval_ns && !epoch_is_due(engine) &&
             atomic_load_explicit(&engine->epoch_records, memory_order_relaxed) <
                 EPOCH_RECORDS_MAX) {
             break;
@@ -587,6 +592,7 @@ void weir_epoch_tick(struct weir_engine *engine, int64_t now_ns)
         if (atomic_load_explicit(&engine->settled, memory_order_relaxed) == 0 && !engine->dirty &&
             !atomic_load_explicit(&engine->epoch_full, memory_order_relaxed)) {
             engine->opened_ns = now_ns;
+            atomic_store_explicit(&engine->epoch_due, false, memory_order_relaxed);
             break;
         }
         int64_t patience_ns = weir_plan_patience_ms(engine->config) * WEIR_NS_PER_MS;

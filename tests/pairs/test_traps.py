@@ -111,9 +111,9 @@ def a_queue_has_no_positions(context):
     weir = context.weir(pair.text("a"), "a")
     assert weir.wait_exit() == 78 and "cannot be read by position" in weir.text(), weir.tail()
     (context.dir / "nats").rename(context.dir / "nats1")
-    # 2.9 has what was acknowledged back in its stream, for ever, when it was killed soon after.
+    # A server that is killed soon after may have back what was acknowledged, for ever: so it lives.
     pair = Pair(context, "nats-shared", "file", source_system={"source_config": queue, "version": "new"})
-    pair.run(1, [pair.kill_weir, pair.kill_servers])
+    pair.run(2, [pair.kill_weir])
     pair.judge()
     wait.until(lambda: pair.source.server.count("IN") == 0, 10, "what is acknowledged is gone from the queue")
 

@@ -55,7 +55,7 @@ static void reader_push(struct nats_reader *self, struct nats_chunk *chunk)
     self->unclosed += chunk->base.bytes;
     if (self->unclosed >= self->budget / 4) {
         self->unclosed = 0;
-        weir_ctx_close_epoch(self->ctx);
+        weir_ctx_commit_soon(self->ctx);
     }
     nats_window_push(&self->window, chunk);
     weir_wake(weir_lane_wake_fd(self->ctx, self->lane));
@@ -377,7 +377,7 @@ static weir_status reader_top_up(struct nats_reader *self, struct weir_err *err)
     while (status == WEIR_OK && self->pull_count < NATS_PULLS && !atomic_load(&self->draining) &&
            nats_window_acked(&self->window) >= self->trials_end) {
         if (nats_window_bytes(&self->window) > self->budget / 2) {
-            weir_ctx_close_epoch(self->ctx);
+            weir_ctx_commit_soon(self->ctx);
             if (self->pull_count > 0 ||
                 !nats_window_wait(&self->window, self->budget / 2, WAIT_MS)) {
                 break;

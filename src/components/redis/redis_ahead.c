@@ -121,16 +121,10 @@ struct counts {
 
 static struct counts read_counts(const redisReply *info)
 {
-    struct counts counts = {0};
-    for (size_t i = 0; redis_reply_is_list(info) && i + 1 < info->elements; i += 2) {
-        const redisReply *value = info->element[i + 1];
-        if (strcmp(info->element[i]->str, "length") == 0) {
-            counts.length = value->integer;
-        } else if (strcmp(info->element[i]->str, "entries-added") == 0) {
-            counts.added = value->integer;
-        }
-    }
-    return counts;
+    const redisReply *added = redis_reply_find(info, "entries-added");
+    const redisReply *length = redis_reply_find(info, "length");
+    return (struct counts){.added = added != NULL ? added->integer : 0,
+                           .length = length != NULL ? length->integer : 0};
 }
 
 /* The entries of one stream. */

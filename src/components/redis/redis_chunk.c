@@ -25,6 +25,16 @@ bool redis_reply_is_list(const redisReply *reply)
     return reply != NULL && reply->type == REDIS_REPLY_ARRAY;
 }
 
+const redisReply *redis_reply_find(const redisReply *reply, const char *name)
+{
+    for (size_t i = 0; redis_reply_is_list(reply) && i + 1 < reply->elements; i += 2) {
+        if (strcmp(reply->element[i]->str, name) == 0) {
+            return reply->element[i + 1];
+        }
+    }
+    return NULL;
+}
+
 /* --- entries ---------------------------------------------------------------------------------*/
 
 struct weir_slice redis_reply_slice(const redisReply *reply)

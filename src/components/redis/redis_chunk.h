@@ -42,6 +42,8 @@ size_t redis_chunk_deliver(struct weir_chunk *chunk,
 extern const struct weir_batch_origin redis_chunk_origin;
 
 bool redis_reply_is_list(const redisReply *reply);
+/* Behind a name in a list of names and values, as XINFO answers; NULL: an old server does not say. */
+const redisReply *redis_reply_find(const redisReply *reply, const char *name);
 /* Is it (id, fields)? Deleted entries are not. */
 bool redis_reply_is_entry(const redisReply *reply);
 struct weir_slice redis_reply_slice(const redisReply *reply);

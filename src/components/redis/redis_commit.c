@@ -91,17 +91,6 @@ bool redis_position_parse(const char *text, struct redis_position *ret)
     return true;
 }
 
-/* The value behind a name in an answer of XINFO. */
-static const redisReply *info_find(const redisReply *info, const char *name)
-{
-    for (size_t i = 0; redis_reply_is_list(info) && i + 1 < info->elements; i += 2) {
-        if (strcmp(info->element[i]->str, name) == 0) {
-            return info->element[i + 1];
-        }
-    }
-    return NULL;
-}
-
 weir_status redis_count_until(redisContext *context,
                               const char *stream,
                               const char *id,
@@ -150,9 +139,9 @@ weir_status redis_stream_counts(redisContext *context,
     if (info->type == REDIS_REPLY_ERROR && !is_missing) {
         status = redis_fail(err, stream, context, info);
     } else if (!is_missing) {
-        const redisReply *added = info_find(info, "entries-added");
-        const redisReply *length = info_find(info, "length");
-        const redisReply *last = info_find(info, "last-generated-id");
+        const redisReply *added = redis_reply_find(info, "entries-added");
+        const redisReply *length = redis_reply_find(info, "length");
+        const redisReply *last = redis_reply_find(info, "last-generated-id");
         if (added == NULL || length == NULL || last == NULL) {
             status = weir_fail(err, WEIR_CONFIG, "reading by position needs Redis 7.0 or later");
         } else {

@@ -473,17 +473,6 @@ static weir_status thread_claim(struct redis_shared *self,
 
 /* --- reading; the thread -----------------------------------------------------------------------*/
 
-/* Behind a name in an answer of XINFO; NULL: an old server does not say. */
-static const redisReply *info_find(const redisReply *info, const char *name)
-{
-    for (size_t i = 0; redis_reply_is_list(info) && i + 1 < info->elements; i += 2) {
-        if (strcmp(info->element[i]->str, name) == 0) {
-            return info->element[i + 1];
-        }
-    }
-    return NULL;
-}
-
 static bool id_is_behind(const char *id, const char *other)
 {
     unsigned long long ms, number, other_ms, other_number;
@@ -492,10 +481,10 @@ static bool id_is_behind(const char *id, const char *other)
            (ms > other_ms || (ms == other_ms && number > other_number));
 }
 
-static const redisReply *find_group(const struct redis_shared *self, const redisReply *groups)
+const redisReply *redis_shared_find_group(const struct redis_shared *self, const redisReply *groups)
 {
     for (size_t i = 0; redis_reply_is_list(groups) && i < groups->elements; i++) {
-        const redisReply *name = info_find(groups->element[i], "name");
+        const redisReply *name = redis_reply_find(groups->element[i], "name");
         if (name != NULL && weir_slice_equal(redis_reply_slice(name), weir_slice_of(self->group))) {
             return groups->element[i];
         }
@@ -508,11 +497,11 @@ static const redisReply *find_group(const struct redis_shared *self, const redis
  * nil. */
 static int64_t count_lost(const redisReply *stream, const redisReply *group)
 {
-    const redisReply *added = info_find(stream, "entries-added");
-    const redisReply *length = info_find(stream, "length");
-    const redisReply *first = info_find(stream, "first-entry");
-    const redisReply *read = info_find(group, "entries-read");
-    const redisReply *last = info_find(group, "last-delivered-id");
+    const redisReply *added = redis_reply_find(stream, "entries-added");
+    const redisReply *length = redis_reply_find(stream, "length");
+    const redisReply *first = redis_reply_find(stream, "first-entry");
+    const redisReply *read = redis_reply_find(group, "entries-read");
+    const redisReply *last = redis_reply_find(group, "last-delivered-id");
     if (added == NULL || length == NULL || first == NULL || read == NULL || last == NULL ||
         read->type != REDIS_REPLY_INTEGER) {
         return 0;
@@ -549,7 +538,7 @@ static weir_status take_entries(struct redis_shared *self,
     for (size_t i = 0; i < list->elements; i++) {
         redis_chunk_add(self->config, chunk, list->element[i]);
     }
-    int64_t lost = count_lost(stream, find_group(self, groups));
+    int64_t lost = count_lost(stream, redis_shared_find_group(self, groups));
     (void)thread_push(self, chunk);
     if (lost > 0) {
         pass_gap(self, context, lost);
@@ -597,7 +586,7 @@ thread_read(struct redis_shared *self, redisContext *context, int block_ms, stru
         return take_entries(self, context, reply->element[0], reply->element[1],
                             entries->element[0]->element[1], err);
     }
-    const redisReply *last = info_find(reply->element[0], "last-generated-id");
+    const redisReply *last = redis_reply_find(reply->element[0], "last-generated-id");
     const redisReply *waited =
         redisCommand(context, "XREAD COUNT 1 BLOCK %d STREAMS %s %s", block_ms,
                      self->config->stream, last == NULL ? "$" : last->str);

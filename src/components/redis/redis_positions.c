@@ -94,13 +94,8 @@ ask_position(struct asker *self, struct redis_part *part, int64_t *ret, struct w
 /* A number of the group's row of XINFO GROUPS; -1: not known. */
 static int64_t row_number(const redisReply *row, const char *name)
 {
-    for (size_t i = 0; i + 1 < row->elements; i += 2) {
-        if (strcmp(row->element[i]->str, name) == 0 &&
-            row->element[i + 1]->type == REDIS_REPLY_INTEGER) {
-            return row->element[i + 1]->integer;
-        }
-    }
-    return -1;
+    const redisReply *found = redis_reply_find(row, name);
+    return found != NULL && found->type == REDIS_REPLY_INTEGER ? found->integer : -1;
 }
 
 static weir_status

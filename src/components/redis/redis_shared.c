@@ -253,20 +253,9 @@ static weir_status shared_commit(void *instance,
 static void source_gauge(struct redis_shared *self)
 {
     redisReply *reply = redisCommand(self->acks, "XINFO GROUPS %s", self->config->stream);
-    int64_t lag = -1;
-    for (size_t i = 0; redis_reply_is_list(reply) && i < reply->elements; i++) {
-        const redisReply *row = reply->element[i];
-        bool is_ours = false;
-        for (size_t k = 0; redis_reply_is_list(row) && k + 1 < row->elements; k += 2) {
-            const redisReply *value = row->element[k + 1];
-            if (strcmp(row->element[k]->str, "name") == 0) {
-                is_ours = weir_slice_equal(redis_reply_slice(value), weir_slice_of(self->group));
-            } else if (is_ours && strcmp(row->element[k]->str, "lag") == 0 &&
-                       value->type == REDIS_REPLY_INTEGER) {
-                lag = value->integer;
-            }
-        }
-    }
+    const redisReply *group = redis_shared_find_group(self, reply);
+    const redisReply *found = redis_reply_find(group, "lag");
+    int64_t lag = found != NULL && found->type == REDIS_REPLY_INTEGER ? found->integer : -1;
     freeReplyObject(reply);
     pthread_mutex_lock(&self->reader.lock);
     int64_t filled = self->window.filled;

@@ -33,6 +33,10 @@ struct redis_shared {
  * would be taken for new ones. Under the lock. */
 void redis_shared_trim(struct redis_shared *self);
 
+/* This source's row of an answer of XINFO GROUPS; NULL: it has none. */
+const redisReply *redis_shared_find_group(const struct redis_shared *self,
+                                          const redisReply *groups);
+
 /* The reader's serve, see redis_reader.h. */
 weir_status redis_shared_serve(void *instance, redisContext *context, struct weir_err *err);
 

@@ -14,7 +14,7 @@
 
 static void explain_edge(const char *role, const struct weir_plan_edge *edge)
 {
-    printf("  %-8s %-24s %-17s %s\n", role, edge->label != NULL ? edge->label : edge->name,
+    printf("  %-8s %-24s %-17s %s\n", role, weir_plan_edge_name(edge),
            weir_guarantee_name(edge->guarantee), edge->why);
     if (!edge->positioned && edge->component->deadly != NULL) {
         printf("  %-52s a record of which every process dies: %s\n", "",

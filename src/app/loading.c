@@ -114,7 +114,7 @@ static void check_side_sink(struct weir_loading *loading,
                                   : step->component->side_sink(step->config, &path);
     for (size_t i = 0; name != NULL && i < plan->sink_count; i++) {
         const struct weir_plan_edge *sink = &plan->sinks[i];
-        name = strcmp(sink->label != NULL ? sink->label : sink->name, name) == 0 ? NULL : name;
+        name = strcmp(weir_plan_edge_name(sink), name) == 0 ? NULL : name;
     }
     if (name != NULL) {
         bool is_dead_letter = strcmp(name, "dead_letter") == 0;

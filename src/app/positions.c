@@ -219,7 +219,7 @@ static void fill_sources(struct weir_standing *self)
         const struct weir_positions_ops *ops = edge->component->position_ops;
         self->sources[i] = (struct weir_standing_source){
             .edge = edge,
-            .name = edge->label != NULL ? edge->label : edge->name,
+            .name = weir_plan_edge_name(edge),
             .unit = ops != NULL ? ops->unit : "records",
             .ops = ops,
         };

@@ -169,11 +169,6 @@ static bool same(const char *a, const char *b)
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-static const char *edge_name(const struct weir_plan_edge *edge)
-{
-    return edge->label != NULL ? edge->label : edge->name;
-}
-
 /* Does the state log keep something under the edge's name? */
 static bool is_kept(const struct weir_plan_edge *edge, bool is_source)
 {
@@ -191,7 +186,7 @@ static const struct weir_plan_edge *edge_beyond(const struct weir_plan_edge *in,
     for (size_t i = 0; i < in_count; i++) {
         bool found = !is_kept(&in[i], is_source);
         for (size_t k = 0; k < of_count && !found; k++) {
-            found = strcmp(edge_name(&in[i]), edge_name(&of[k])) == 0;
+            found = strcmp(weir_plan_edge_name(&in[i]), weir_plan_edge_name(&of[k])) == 0;
         }
         if (!found) {
             return &in[i];
@@ -215,9 +210,10 @@ static weir_status check_names(const struct weir_plan *old,
         return WEIR_OK;
     }
     (void)!weir_fail(err, WEIR_CONFIG, "%.100s may be %.100s under another name, without its %s",
-                     edge_name(come), edge_name(gone), is_source ? "positions" : "file lengths");
+                     weir_plan_edge_name(come), weir_plan_edge_name(gone),
+                     is_source ? "positions" : "file lengths");
     weir_err_hint(err, "Keep its name with `name: %.60s`, or stop weir and start it again.",
-                  edge_name(gone));
+                  weir_plan_edge_name(gone));
     return err->status;
 }
 
@@ -266,7 +262,7 @@ static weir_status check_sources(const struct weir_plan *plan, struct weir_err *
         if (positions == WEIR_POSITIONS_NONE ||
             (positions == WEIR_POSITIONS_LOG && !plan->uses_log)) {
             (void)!weir_fail(err, WEIR_CONFIG, "%.100s cannot be read on from where it stands",
-                             edge_name(&plan->sources[i]));
+                             weir_plan_edge_name(&plan->sources[i]));
             weir_err_hint(err, "Stop weir and start it again.");
             return err->status;
         }

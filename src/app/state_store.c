@@ -25,11 +25,6 @@ static struct weir_arena *store_arena(const struct weir_store *self)
     return (struct weir_arena *)(uintptr_t)&self->loading.arena;
 }
 
-static const char *source_name(const struct weir_plan_edge *edge)
-{
-    return edge->label != NULL ? edge->label : edge->name;
-}
-
 /* The source in whose system the log lies; NULL: it lies in a file, or nowhere. */
 static const struct weir_plan_edge *store_system(const struct weir_store *self)
 {
@@ -133,7 +128,7 @@ weir_store_shard(struct weir_store *self, struct weir_slice topic, int32_t parti
     const char *exchange = self->plan.exchange_topic_name; /* what is behind it keeps the state */
     bool is_behind = exchange != NULL && strcmp(exchange, shard->topic) == 0;
     shard->source = is_behind                      ? self->plan.exchange_name
-                    : self->plan.source_count == 1 ? source_name(&self->plan.sources[0])
+                    : self->plan.source_count == 1 ? weir_plan_edge_name(&self->plan.sources[0])
                                                    : NULL;
     shard->partition = partition;
     return shard;

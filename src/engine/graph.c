@@ -110,7 +110,7 @@ static void graph_build_ends(struct weir_engine *engine)
         struct weir_source *source = &engine->sources[i];
         source->component = edge->component;
         source->config = edge->config;
-        source->name = edge->label != NULL ? edge->label : edge->name;
+        source->name = weir_plan_edge_name(edge);
         source->ctx = graph_ctx(engine, source->name, i, engine->plan.domain != NULL);
         source->ctx.positioned = edge->positioned;
         source->self = graph_instance(engine, edge->component);
@@ -123,7 +123,7 @@ static void graph_build_ends(struct weir_engine *engine)
         struct weir_sink *sink = &engine->sinks[i];
         sink->component = edge->component;
         sink->config = edge->config;
-        sink->name = edge->label != NULL ? edge->label : edge->name;
+        sink->name = weir_plan_edge_name(edge);
         sink->in_domain = edge->in_domain;
         engine->has_outside =
             engine->has_outside ||

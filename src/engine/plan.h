@@ -31,6 +31,12 @@ struct weir_plan_edge {
     char why[256];                 /* a sentence */
 };
 
+/* As the user knows it. */
+static inline const char *weir_plan_edge_name(const struct weir_plan_edge *edge)
+{
+    return edge->label != NULL ? edge->label : edge->name;
+}
+
 /* A step that keeps state, under the name by which the log finds it again. */
 struct weir_plan_step {
     const struct weir_component *component;

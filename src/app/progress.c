@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "engine/metrics.h"
 
 enum { EVERY_MS = 500, FIRST_AFTER_MS = 2000, LINE_MAX_BYTES = 160 };
@@ -56,12 +57,8 @@ struct weir_log_sink *weir_progress_init(struct weir_progress *self, struct weir
     }
     self->sink =
         (struct weir_log_sink){.write = on_log, .clock = inner->clock, .level = inner->level};
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&self->lock, NULL);
-    pthread_cond_init(&self->ended, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    weir_cond_init(&self->ended);
     return &self->sink;
 }
 
@@ -129,13 +126,7 @@ static void *show(void *context)
     struct weir_progress *self = context;
     pthread_mutex_lock(&self->lock);
     while (!self->stop) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += (long)EVERY_MS * 1000000;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000;
-        }
+        const struct timespec until = weir_deadline(EVERY_MS);
         if (pthread_cond_timedwait(&self->ended, &self->lock, &until) == ETIMEDOUT) {
             draw(self);
         }

@@ -54,14 +54,29 @@ void weir_thread_stop(struct weir_thread *self)
     }
 }
 
+void weir_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+struct timespec weir_deadline(int64_t from_now_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += from_now_ms % 1000 * 1000000;
+    until.tv_sec += from_now_ms / 1000 + until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    return until;
+}
+
 bool weir_thread_stop_within(struct weir_thread *self, int timeout_ms)
 {
     if (self->is_running) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-        until.tv_sec += timeout_ms / 1000 + until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
+        const struct timespec until = weir_deadline(timeout_ms);
         weir_wake(self->stop_fd);
         if (pthread_clockjoin_np(self->id, NULL, CLOCK_MONOTONIC, &until) != 0) {
             return false;

@@ -8,6 +8,8 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
 
 #include <weir/status.h>
 
@@ -26,6 +28,10 @@ WEIR_MUST_USE weir_status weir_thread_start(struct weir_thread *self,
 void weir_thread_stop(struct weir_thread *self);
 /* The same, and waits no longer than that. False: it has not ended yet; call again. */
 bool weir_thread_stop_within(struct weir_thread *self, int timeout_ms);
+
+/* For pthread_cond_timedwait with a weir_deadline: no clock that is set changes how long it waits. */
+void weir_cond_init(pthread_cond_t *cond);
+struct timespec weir_deadline(int64_t from_now_ms);
 
 /* --- the thread itself ---*/
 

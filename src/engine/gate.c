@@ -22,9 +22,9 @@
  * half-written batches to their end.
  */
 #include <errno.h>
-#include <time.h>
 
 #include "base/assert.h"
+#include "base/thread.h"
 #include "engine/engine_priv.h"
 #include "engine/observe.h"
 
@@ -33,12 +33,8 @@ enum { INLINE_ROUNDS = 1000, INLINE_IDLE_ROUNDS = 10 };
 void weir_gate_init(struct weir_gate *gate)
 {
     pthread_mutex_init(&gate->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&gate->parked_changed, &attributes);
-    pthread_cond_init(&gate->opened, &attributes);
-    pthread_condattr_destroy(&attributes);
+    weir_cond_init(&gate->parked_changed);
+    weir_cond_init(&gate->opened);
 }
 
 void weir_gate_done(struct weir_gate *gate)
@@ -125,13 +121,7 @@ static bool gate_wait_parked(struct weir_engine *engine, bool leave_partial, int
         if (gate->parked == engine->lane_count) { /* one gave another something to do */
             pthread_cond_broadcast(&gate->opened);
         }
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += 1000000;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_nsec -= 1000000000;
-            until.tv_sec++;
-        }
+        const struct timespec until = weir_deadline(1);
         if (pthread_cond_timedwait(&gate->parked_changed, &gate->lock, &until) == ETIMEDOUT) {
             pthread_mutex_unlock(&gate->lock);
             gate_serve_sinks(engine);

@@ -26,6 +26,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/failpoint.h"
+#include "base/thread.h"
 #include "kafka_sink.h"
 #include "kafka_source.h"
 #include "kafka_state_log.h"
@@ -272,11 +273,7 @@ static struct sending *sending_start(rd_kafka_t *rk,
     struct sending *self = weir_calloc(1, sizeof(*self));
     *self = (struct sending){.rk = rk, .list = list, .group = group, .timeout_ms = timeout_ms};
     pthread_mutex_init(&self->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&self->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    weir_cond_init(&self->changed);
     pthread_t thread;
     int code = pthread_create(&thread, NULL, sending_main, self);
     WEIR_ASSERT(code == 0);
@@ -287,11 +284,7 @@ static struct sending *sending_start(rd_kafka_t *rk,
 /* False: it has not returned yet. True: it has, and is freed. */
 static bool sending_wait(struct sending *self, rd_kafka_error_t **ret_error, int64_t timeout_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += timeout_ms * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    const struct timespec until = weir_deadline(timeout_ms);
     pthread_mutex_lock(&self->lock);
     while (!self->done && pthread_cond_timedwait(&self->changed, &self->lock, &until) == 0) {
     }
@@ -540,8 +533,8 @@ commit_renew(struct kafka_transaction *self, const struct weir_commit *commit, s
         return WEIR_OK;
     }
     if (status != WEIR_AGAIN && weir_status_class(status) != WEIR_CLASS_FATAL) {
-        return err->status =
-                   WEIR_FENCED; /* what stands is not known: nothing may be written again */
+        /* What stands is not known: nothing may be written again. */
+        return err->status = WEIR_FENCED;
     }
     return status == WEIR_AGAIN && commit_leave(self, commit, err) != WEIR_OK ? err->status
                                                                               : status;

@@ -7,10 +7,9 @@
  */
 #include "nats_window.h"
 
-#include <time.h>
-
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/thread.h"
 
 enum { ITEM_OVERHEAD_BYTES = 250 }; /* what the client library keeps of a message */
 
@@ -63,11 +62,7 @@ void nats_window_init(struct nats_window *window)
 {
     *window = (struct nats_window){0};
     pthread_mutex_init(&window->lock, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&window->room, &attributes);
-    pthread_condattr_destroy(&attributes);
+    weir_cond_init(&window->room);
 }
 
 void nats_window_done(struct nats_window *window)
@@ -201,11 +196,7 @@ void nats_window_cut(struct nats_window *window, int64_t number)
 
 bool nats_window_wait(struct nats_window *window, size_t limit, int timeout_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)timeout_ms * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    const struct timespec until = weir_deadline(timeout_ms);
     pthread_mutex_lock(&window->lock);
     int code = 0;
     while (window->chunks.bytes > limit && code == 0) {

@@ -71,12 +71,8 @@ static void *reader_main(void *argument)
 
 void redis_reader_init(struct redis_reader *self)
 {
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&self->lock, NULL);
-    pthread_cond_init(&self->room, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    weir_cond_init(&self->room);
 }
 
 weir_status redis_reader_start(struct redis_reader *self, struct weir_err *err)

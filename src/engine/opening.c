@@ -222,7 +222,6 @@ void weir_engine_close(struct weir_engine *engine)
     weir_disk_close(engine->disk);
     engine->disk = NULL;
     weir_absent_close(&engine->absent);
-    engine->absent = (struct weir_absent){0};
     weir_state_log_close(engine->state_log);
     engine->state_log = NULL;
     for (unsigned i = 0; i < engine->lane_count; i++) {

@@ -101,7 +101,8 @@ weir_status weir_absent_append(struct weir_engine *engine, struct weir_err *err)
         self->written += bytes;
         left -= cost < left ? cost : left;
         if (bytes == 0 || !weir_shard_log_has_more(self->log)) {
-            weir_absent_close(self);
+            weir_shard_log_free(self->log);
+            self->log = NULL;
             self->next++;
         }
     }
@@ -111,5 +112,5 @@ weir_status weir_absent_append(struct weir_engine *engine, struct weir_err *err)
 void weir_absent_close(struct weir_absent *self)
 {
     weir_shard_log_free(self->log);
-    self->log = NULL;
+    *self = (struct weir_absent){0};
 }

@@ -258,8 +258,8 @@ static bool source_leave(struct kafka_source *self)
         return false;
     }
     rd_kafka_error_t *error = NULL;
-    if (leaving->count > 0 ||
-        !self->refused) { /* else the group may have ended, and nobody answers */
+    /* Else the group may have ended, and nobody answers. */
+    if (leaving->count > 0 || !self->refused) {
         error = rd_kafka_incremental_unassign(self->rk, leaving->list);
     }
     if (leaving->returns && error == NULL && !self->stopping) {

@@ -74,6 +74,7 @@ struct nats_client *
 nats_client_open(const struct nats_address *address, const char *name, struct weir_err *err);
 /* Wakes whoever waits for the connection; it stays allocated. Any thread. */
 void nats_client_close(struct nats_client *client);
+/* Closes it before. Accepts NULL. */
 void nats_client_free(struct nats_client *client);
 /* A subscription of its connection is freed with the client, and not before: the library's thread
  * may be at a message of it until the connection is closed (nats.c issue 637, before 3.5). */

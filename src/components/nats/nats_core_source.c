@@ -180,7 +180,6 @@ static void *core_main(void *argument)
             waited_ms = 0;
             told = false;
             status = core_serve(self, client, &err);
-            nats_client_close(client);
             nats_client_free(client);
         }
         if (status == WEIR_OK) {

@@ -206,7 +206,6 @@ static weir_status kv_sink_probe(const void *config, const char *pipeline, struc
         weir_err_path(err, "bucket");
     }
     weir_arena_done(&arena);
-    nats_client_close(client);
     nats_client_free(client);
     return err->status;
 }

@@ -224,7 +224,6 @@ static weir_status kv_step_probe(const void *config, const char *pipeline, struc
     struct nats_client *client = nats_client_open(&step.config->address, "weir check", err);
     if (client != NULL) {
         (void)!kv_step_prepare(&step, client, err);
-        nats_client_close(client);
         nats_client_free(client);
     }
     return err->status;

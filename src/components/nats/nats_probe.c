@@ -55,7 +55,6 @@ weir_status nats_probe_try(const struct nats_probe *probe, struct weir_err *err)
     weir_status status = probe_stream(probe, client, &arena, err);
     status = status == WEIR_OK ? probe_subject(probe, client, &arena, err) : status;
     weir_arena_done(&arena);
-    nats_client_close(client);
     nats_client_free(client);
     return status;
 }

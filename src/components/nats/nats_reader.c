@@ -493,7 +493,6 @@ static void reader_go_on(void *instance, struct nats_client *client)
 
 /* --- the thread --------------------------------------------------------------------------------*/
 
-/* A consumer from the position on. */
 /* What it gets now has numbers that were read already, of other messages. Beginning anew by itself
  * could have outputs dropped: their ids are made of those numbers. */
 static weir_status
@@ -508,6 +507,7 @@ reader_tell_set_back(const struct nats_reader *self, uint64_t last, struct weir_
     return status;
 }
 
+/* A consumer from the position on. */
 static weir_status
 reader_ensure_ordered(struct nats_reader *self, struct weir_value info, struct weir_err *err)
 {

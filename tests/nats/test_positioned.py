@@ -266,20 +266,28 @@ def work_queue_refused(context, version):
     assert weir.wait_exit() == 78 and "cannot be read by position" in weir.text(), weir.text()
 
 
+WHOLE = {"partition": None, "partitions": None, "mode": "positioned"}
+
+
+def read_whole(flow):
+    """400 messages are read as one partition, and the process has ended."""
+    flow.add(100)
+    weir = flow.weir(source=WHOLE)
+    flow.wait_out(400)
+    weir.term()
+    return weir
+
+
 @both
 def deleted_before_they_were_read(context, version):
     """What the stream has cut off while nobody read it is loss: an end, or a warning."""
     flow = Flow(context, version)
-    whole = {"partition": None, "partitions": None, "mode": "positioned"}
-    flow.add(100)
-    weir = flow.weir(source=whole)
-    flow.wait_out(400)
-    weir.term()
+    weir = read_whole(flow)
     flow.add(100)
     flow.server.api("STREAM.PURGE.IN", seq=501)
     weir.start()
     assert weir.wait_exit() == 1 and "100 messages were deleted before they were read" in weir.text(), weir.text()
-    weir = flow.weir("second", source=whole | {"on_data_loss": "skip"})
+    weir = flow.weir("second", source=WHOLE | {"on_data_loss": "skip"})
     flow.wait_out(700)
     weir.term()
     assert flow.server.count("OUT") == 700
@@ -289,11 +297,7 @@ def deleted_before_they_were_read(context, version):
 def made_again(context, version):
     """Another stream of that name has fewer messages than were read of the old one: none of them is passed over."""
     flow = Flow(context, version)
-    whole = {"partition": None, "partitions": None, "mode": "positioned"}
-    flow.add(100)
-    weir = flow.weir(source=whole)
-    flow.wait_out(flow.total())
-    weir.term()
+    weir = read_whole(flow)
     flow.server.api("STREAM.DELETE.IN")
     flow.server.make("IN", "in.>")
     flow.server.publish_all(("in.0", json.dumps({"p": 0, "n": n})) for n in range(5))
@@ -341,7 +345,7 @@ def read_slowly(context, version, folder, **source):
 def cut_off_while_it_is_read(context, version):
     """Noticed before anything behind it is written: the whole stream, and partitions of it, of which the others'
     messages are no loss."""
-    for name, source in (("whole", {"partition": None, "partitions": None, "mode": "positioned"}), ("parts", {})):
+    for name, source in (("whole", WHOLE), ("parts", {})):
         flow, weir = read_slowly(context, version, name, **source)
         assert weir.wait_exit() == 1, weir.tail()
         text = weir.text()
